@@ -1,0 +1,187 @@
+"""Read this app's settings: the only module that looks at the environment and at .env files."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+from dotenv import dotenv_values
+
+APP_DIR = Path(__file__).resolve().parent.parent
+
+MODE = "ENVIRONMENT"
+PLACEHOLDER = re.compile(r"ReplaceWith|Flask_API_Client_ID")
+GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+SECRET_KEY_LENGTH = 32
+
+
+def settings_module(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the name of the settings module that ``ENVIRONMENT`` asks for.
+
+    :raises ImproperlyConfigured: if it asks for none, or for one that does not exist.
+    """
+    return f"UI.{_mode(environ)}_settings"
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return every setting as text: real environment variables win over ``<ENVIRONMENT>.env``.
+
+    ``ENV_FILE`` names another file; ``ENV_FILE=`` (empty) reads none.
+
+    :raises ImproperlyConfigured: naming the file and, for each wrong key, what is wrong with it.
+    """
+    mode = _mode(environ)
+    name = environ.get("ENV_FILE", f"{mode}.env")
+    env_file = APP_DIR / name if name else None
+    in_file = _read(env_file) if env_file else {}
+    in_environ = {key: environ[key].strip() for key in CHECKS if key in environ}
+
+    settings = dict.fromkeys(CHECKS, "") | DEFAULTS | in_file | in_environ | {MODE: mode}
+    problems = [*_problems(settings), *_problems_of_file(in_file, mode)]
+    if problems:
+        where = f"{env_file} or the environment" if env_file else "the environment"
+        raise ImproperlyConfigured("\n  ".join([f"Mend the settings in {where}:", *problems]))
+    return settings
+
+
+def _mode(environ: Mapping[str, str]) -> str:
+    mode = environ.get(MODE, "").lower()
+    if mode not in ("development", "production"):
+        raise ImproperlyConfigured(f"{MODE} is {mode!r}. Set it to 'development' or 'production'.")
+    return mode
+
+
+def _read(env_file: Path) -> dict[str, str]:
+    if not env_file.is_file():
+        return {}
+    # No interpolation, since a secret may hold a dollar sign; a Windows editor may add a BOM.
+    values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
+    return {key: (value or "").strip() for key, value in values.items()}
+
+
+def _problems(settings: Mapping[str, str]) -> Iterator[str]:
+    production = settings[MODE] == "production"
+    for key, check in CHECKS.items():
+        value = settings[key]
+        if not value:
+            if key not in OPTIONAL or (key == "PRODUCTION_HOST" and production):
+                yield f"{key} is missing."
+        elif PLACEHOLDER.search(value):
+            # The template holds a host name that development has no use for.
+            if key != "PRODUCTION_HOST" or production:
+                yield f"{key} still holds the placeholder of the template."
+        elif reason := check(value):
+            yield f"{key} {reason}"
+    if bool(settings["CLIENT_SECRET"]) == bool(settings["CLIENT_CERTIFICATE"]):
+        yield "CLIENT_SECRET or CLIENT_CERTIFICATE is needed, and only one of them."
+    if settings["SCOPE"].rpartition("/")[0] != settings["API_SCOPE"].rpartition("/")[0]:
+        yield "SCOPE and API_SCOPE must be scopes of the same API."
+    if production and _local_or_https(settings["FLASK_BACKEND_URL"]):
+        yield "FLASK_BACKEND_URL must be an https:// address: access tokens travel to it."
+
+
+def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
+    for key in in_file:
+        if key not in CHECKS:
+            yield f"{key} is not a setting of this app. Is it misspelt?"
+    if mode == "production":
+        for key in SECRETS:
+            if in_file.get(key) and not PLACEHOLDER.search(in_file[key]):
+                yield (
+                    f"{key} stands in a file that version control keeps. Take it out, make a new "
+                    "one, and pass that as an environment variable."
+                )
+
+
+# Each check returns None, or the rest of a sentence that begins with the key.
+def _anything(value: str) -> None:
+    return None
+
+
+def _matches(pattern: str, reason: str) -> Callable[[str], str | None]:
+    return lambda value: None if re.fullmatch(pattern, value) else reason
+
+
+def _address(value: str) -> str | None:
+    url = urlsplit(value)
+    return None if url.scheme in ("http", "https") and url.hostname else "must be a web address."
+
+
+def _local_or_https(value: str) -> str | None:
+    url = urlsplit(value)
+    if url.scheme == "https" or (url.scheme == "http" and url.hostname == "localhost"):
+        return _address(value)
+    return "must be an https:// address; http:// is for localhost only."
+
+
+def _redirect_uri(value: str) -> str | None:
+    if urlsplit(value).path == "/account/callback":
+        return _local_or_https(value)
+    return "must end in /account/callback, as in this app's registration."
+
+
+def _authority(value: str) -> str | None:
+    url = urlsplit(value)
+    if url.scheme == "https" and url.hostname and re.fullmatch(f"/{GUID}", url.path):
+        return None
+    return (
+        "must be https://<sign-in host>/<tenant ID>, the tenant ID being a GUID (not a domain "
+        "name, common, organizations or consumers), with nothing after it."
+    )
+
+
+def _secret_keys(value: str) -> str | None:
+    if all(len(key) >= SECRET_KEY_LENGTH for key in value.split()):
+        return None
+    return (
+        f"must be at least {SECRET_KEY_LENGTH} characters long. This makes one: "
+        'python -c "import secrets; print(secrets.token_urlsafe(50))"'
+    )
+
+
+def _file(value: str) -> str | None:
+    return None if Path(value).is_file() else f"names a file that is not there: {value}"
+
+
+CHECKS: dict[str, Callable[[str], str | None]] = {
+    "FLASK_BACKEND_URL": _address,
+    "CLIENT_ID": _matches(GUID, "is not a GUID in lower case: copy it from the portal."),
+    "CLIENT_SECRET": _anything,
+    "CLIENT_CERTIFICATE": _file,
+    "DJANGO_SECRET_KEY": _secret_keys,
+    "DJANGO_SECRET_KEY_FALLBACKS": _secret_keys,
+    "AUTHORITY": _authority,
+    "REDIRECT_URI": _redirect_uri,
+    "POST_LOGOUT_REDIRECT_URI": _local_or_https,
+    "LOGIN_URL": _matches(r"/\S+", "must be a path such as /account/login."),
+    "LOGOUT_URL": _local_or_https,
+    "SCOPE": _matches(rf"api://{GUID}/\.default", "must be api://<API's client ID>/.default."),
+    "API_SCOPE": _matches(
+        rf"api://{GUID}/[\w.-]+", "must be api://<API's client ID>/<scope>, e.g. access_as_user."
+    ),
+    "PRODUCTION_HOST": _matches(r"[\w-]+(\.[\w-]+)*", "must be a host name without https://."),
+    "CA_BUNDLE": _file,
+    "REDIS_URL": _matches(r"(rediss?|unix)://\S+", "must be a redis:// or rediss:// address."),
+    "BEHIND_TLS_PROXY": _matches(r"true|false", "must be true or false."),
+    "DATABASE_PATH": _anything,
+    "LOG_LEVEL": _matches("|".join(LOG_LEVELS), f"must be one of {', '.join(LOG_LEVELS)}."),
+}
+DEFAULTS = {
+    "BEHIND_TLS_PROXY": "false",
+    "DATABASE_PATH": str(APP_DIR / "db.sqlite3"),
+    "LOG_LEVEL": "INFO",
+}
+OPTIONAL = {
+    "CLIENT_SECRET",
+    "CLIENT_CERTIFICATE",
+    "DJANGO_SECRET_KEY_FALLBACKS",
+    "LOGOUT_URL",
+    "PRODUCTION_HOST",
+    "CA_BUNDLE",
+    "REDIS_URL",
+    *DEFAULTS,
+}
+SECRETS = ("CLIENT_SECRET", "DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FALLBACKS")

@@ -1,0 +1,150 @@
+"""Read this API's settings: the only module that looks at the environment and at .env files."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import click
+from dotenv import dotenv_values
+
+APP_DIR = Path(__file__).resolve().parent.parent
+
+# Flask gave up the name FLASK_ENV in version 2.3; here it chooses the file to read.
+MODE = "FLASK_ENV"
+PLACEHOLDER = re.compile(r"ReplaceWith|Flask_API_Client_ID")
+GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class ConfigurationError(click.ClickException):
+    """The settings can't start this app; ``flask run`` prints the reason without a traceback."""
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return every setting as text: real environment variables win over ``<FLASK_ENV>.env``.
+
+    ``ENV_FILE`` names another file; ``ENV_FILE=`` (empty) reads none.
+
+    :raises ConfigurationError: naming the file and, for each wrong key, what is wrong with it.
+    """
+    mode = environ.get(MODE, "").lower()
+    if mode not in ("development", "production"):
+        raise ConfigurationError(f"{MODE} is {mode!r}. Set it to 'development' or 'production'.")
+    name = environ.get("ENV_FILE", f"{mode}.env")
+    env_file = APP_DIR / name if name else None
+    in_file = _read(env_file) if env_file else {}
+    in_environ = {key: environ[key].strip() for key in CHECKS if key in environ}
+
+    settings = dict.fromkeys(CHECKS, "") | DEFAULTS | in_file | in_environ | {MODE: mode}
+    problems = [*_problems(settings), *_problems_of_file(in_file, mode)]
+    if problems:
+        where = f"{env_file} or the environment" if env_file else "the environment"
+        raise ConfigurationError("\n  ".join([f"Mend the settings in {where}:", *problems]))
+    return settings
+
+
+def _read(env_file: Path) -> dict[str, str]:
+    if not env_file.is_file():
+        return {}
+    # No interpolation, since a secret may hold a dollar sign; a Windows editor may add a BOM.
+    values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
+    return {key: (value or "").strip() for key, value in values.items()}
+
+
+def _problems(settings: Mapping[str, str]) -> Iterator[str]:
+    for key, check in CHECKS.items():
+        value = settings[key]
+        if not value:
+            if key not in OPTIONAL:
+                yield f"{key} is missing."
+        elif PLACEHOLDER.search(value):
+            yield f"{key} still holds the placeholder of the template."
+        elif reason := check(value):
+            yield f"{key} {reason}"
+    if bool(settings["CLIENT_SECRET"]) == bool(settings["CLIENT_CERTIFICATE"]):
+        yield "CLIENT_SECRET or CLIENT_CERTIFICATE is needed, and only one of them."
+    if settings["ISSUER"] and settings["ISSUER"] != f"{settings['AUTHORITY']}/v2.0":
+        yield "ISSUER must be the AUTHORITY followed by /v2.0: this API takes version 2 tokens."
+
+
+def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
+    for key in in_file:
+        if key not in CHECKS:
+            yield f"{key} is not a setting of this app. Is it misspelt?"
+    if mode == "production":
+        for key in SECRETS:
+            if in_file.get(key) and not PLACEHOLDER.search(in_file[key]):
+                yield (
+                    f"{key} stands in a file that version control keeps. Take it out, make a new "
+                    "one, and pass that as an environment variable."
+                )
+
+
+# Each check returns None, or the rest of a sentence that begins with the key.
+def _anything(value: str) -> None:
+    return None
+
+
+def _guid(value: str) -> str | None:
+    return (
+        None if GUID.fullmatch(value) else "must be a GUID in lower case, as the portal shows it."
+    )
+
+
+def _guids(value: str) -> str | None:
+    if all(GUID.fullmatch(item) for item in value.split()):
+        return None
+    return "must be application (client) IDs with spaces between them."
+
+
+def _https(value: str) -> str | None:
+    return (
+        None if re.match(r"https://[\w.-]+(:\d+)?(/|$)", value) else "must be an https:// address."
+    )
+
+
+def _authority(value: str) -> str | None:
+    host, _, tenant = value.rpartition("/")
+    if re.fullmatch(r"https://[\w.-]+(:\d+)?", host) and GUID.fullmatch(tenant):
+        return None
+    return (
+        "must be https://<sign-in host>/<tenant ID>, the tenant ID being a GUID (not a domain "
+        "name, common, organizations or consumers), with nothing after it."
+    )
+
+
+def _scope(value: str) -> str | None:
+    if _https(value) is None and " " not in value:
+        return None
+    return "must be one scope such as https://management.azure.com/user_impersonation."
+
+
+def _word(value: str) -> str | None:
+    return "must be one word." if " " in value else None
+
+
+def _file(value: str) -> str | None:
+    return None if Path(value).is_file() else f"names a file that is not there: {value}"
+
+
+def _log_level(value: str) -> str | None:
+    return None if value in LOG_LEVELS else f"must be one of {', '.join(LOG_LEVELS)}."
+
+
+CHECKS: dict[str, Callable[[str], str | None]] = {
+    "CLIENT_ID": _guid,
+    "CLIENT_SECRET": _anything,
+    "CLIENT_CERTIFICATE": _file,
+    "AUTHORITY": _authority,
+    "ISSUER": _https,
+    "SCOPE": _scope,
+    "AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": _https,
+    "REQUIRED_SCOPE": _word,
+    "ALLOWED_CLIENT_IDS": _guids,
+    "CA_BUNDLE": _file,
+    "LOG_LEVEL": _log_level,
+}
+DEFAULTS = {"REQUIRED_SCOPE": "access_as_user", "LOG_LEVEL": "INFO"}
+OPTIONAL = {"CLIENT_SECRET", "CLIENT_CERTIFICATE", "ALLOWED_CLIENT_IDS", "CA_BUNDLE", *DEFAULTS}
+SECRETS = ("CLIENT_SECRET",)

@@ -1,0 +1,91 @@
+"""``python -m tests.mock_azure``: the mock as a process of its own."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from .azure import MockAzure
+from .server import LOOPBACK
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mock_azure", description=__doc__)
+    parser.add_argument("--front-port", type=int, default=8400, help="browser side (http)")
+    parser.add_argument("--back-port", type=int, default=8443, help="server side (https)")
+    parser.add_argument("--front-host", default="localhost", help="name in the browser's URLs")
+    parser.add_argument("--back-host", default="localhost", help="name in the servers' URLs")
+    parser.add_argument("--host", help="address to listen on instead of loopback")
+    parser.add_argument("--ui-url", default="http://localhost:8000")
+    parser.add_argument("--api-url", default="http://localhost:5000")
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="write the apps' settings here as JSON"
+    )
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    stopping = threading.Event()
+    for name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), lambda *_: stopping.set())
+    azure = MockAzure(
+        options.front_host,
+        options.front_port,
+        options.back_port,
+        back_host=options.back_host,
+        listen=(options.host,) if options.host else LOOPBACK,
+    )
+    try:
+        azure.__enter__()
+    except OSError as error:
+        print(
+            f"Mock Azure cannot listen on port {options.front_port} or {options.back_port}: "
+            f"{error.strerror}. Choose others with --front-port and --back-port.",
+            file=sys.stderr,
+        )
+        return 1
+    written: list[Path] = []
+    try:
+        if options.settings:
+            written = write_settings(azure, options.settings, options.ui_url, options.api_url)
+        print("Mock Azure: not Microsoft. Everything here is invented, and so is who signs in.")
+        print(f"  browsers  {azure.front_url}")
+        print(f"  servers   {azure.back_url}  (CA: {written[-1] if written else azure.ca_file})")
+        print("  Ctrl-C stops it.", flush=True)
+        while not stopping.wait(0.5):  # a wait without end would not see Ctrl-C on Windows
+            pass
+    finally:
+        for path in written:
+            path.unlink(missing_ok=True)
+        azure.close()
+    print("Mock Azure has stopped.")
+    return 0
+
+
+def write_settings(azure: MockAzure, file: Path, ui_url: str, api_url: str) -> list[Path]:
+    """Write both apps' settings to ``file`` and the CA beside it; return the files written."""
+    ca_file = file.resolve().with_name("mock-azure-ca.pem")
+    settings = {
+        "FlaskAPI": azure.flask_api_settings(),
+        "DjangoUI": azure.django_ui_settings(ui_url, api_url),
+    }
+    for app in settings.values():
+        app["CA_BUNDLE"] = str(ca_file)
+    _write(ca_file, azure.ca_file.read_text())
+    _write(file, json.dumps(settings, indent=2))
+    return [file, ca_file]
+
+
+def _write(file: Path, text: str) -> None:
+    """Let ``file`` appear all at once, readable by its owner only: it may hold secrets."""
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}")  # mode 0600
+    with os.fdopen(handle, "w") as stream:
+        stream.write(text)
+    os.replace(name, file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""The Flask application: the routes of both channels, their error bodies and headers."""
+
+import uuid
+from base64 import b64encode
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flask import Flask, abort, g, jsonify, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from . import arm, authorize, discovery, faults, record, token_endpoint
+from .errors import ArmError, EntraError
+
+if TYPE_CHECKING:
+    from .azure import MockAzure
+
+FRONT = {"front", "static"}
+
+
+def create_app(azure: "MockAzure") -> Flask:
+    """Return the application that serves ``azure``.
+
+    A request that came in through a listener reaches only the routes of its channel; one that a
+    test makes without a socket reaches all of them.
+    """
+    app = Flask(__name__)
+    app.extensions["mock_azure"] = azure
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    for module in (authorize, discovery, token_endpoint, arm):
+        app.register_blueprint(module.blueprint)
+
+    @app.before_request
+    def keep_channels_apart() -> None:
+        hosts = {"localhost", "127.0.0.1", "::1", *azure.host_names}
+        if urlsplit(f"//{request.host}").hostname not in hosts:  # DNS rebinding
+            abort(400)
+        if channel := request.environ.get("mock_azure.channel"):
+            is_front = (request.blueprint or request.endpoint) in FRONT
+            if request.endpoint and is_front != (channel == "front"):
+                abort(404)
+
+    @app.before_request
+    def let_it_go_wrong() -> Response | None:
+        g.user = record.claimed_user(azure)
+        if fault := azure.faults.take(record.hop(), g.user):
+            g.fault = fault
+            return fault.before()
+        return None
+
+    @app.errorhandler(EntraError)
+    def entra_error(error: EntraError) -> ResponseReturnValue:
+        g.answer = f"AADSTS{error.code}"
+        body = {
+            "error": error.error,
+            "error_description": "",
+            "error_codes": [error.code],
+            "timestamp": azure.clock.stamp(),
+            "trace_id": str(uuid.uuid4()),
+            "correlation_id": correlation_id("client-request-id"),
+            **({"suberror": error.suberror} if error.suberror else {}),
+            **({"claims": error.claims} if error.claims else {}),
+        }
+        body["error_description"] = (
+            f"{error.text} Trace ID: {body['trace_id']} Correlation ID: {body['correlation_id']} "
+            f"Timestamp: {body['timestamp']}"
+        )
+        return jsonify(body), error.status
+
+    @app.errorhandler(ArmError)
+    def arm_error(error: ArmError) -> ResponseReturnValue:
+        g.answer = error.code
+        response = jsonify({"error": {"code": error.code, "message": error.text}})
+        if error.claims:
+            response.headers["WWW-Authenticate"] = (
+                f'Bearer realm="", authorization_uri="{azure.front_url}/common/oauth2/authorize", '
+                f'error="{error.challenge}", claims="{b64encode(error.claims.encode()).decode()}"'
+            )
+        elif error.challenge:
+            response.headers["WWW-Authenticate"] = (
+                f'Bearer authorization_uri="https://login.windows.net/{azure.tenant_id}", '
+                f'error="{error.challenge}", error_description="{error.text}"'
+            )
+        return response, error.status
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> ResponseReturnValue:
+        return f"Mock Azure: {error.code} {error.name}.\n", error.code or 500, {
+            "Content-Type": "text/plain; charset=utf-8"
+        }  # fmt: skip
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        headers = response.headers
+        headers["X-Content-Type-Options"] = "nosniff"
+        request_id = str(uuid.uuid4())
+        headers["x-ms-request-id"] = request_id
+        if request.blueprint == "arm":
+            headers.update({"Cache-Control": "no-cache", "Pragma": "no-cache", "Expires": "-1"})
+            headers["Vary"] = "Accept-Encoding"
+            correlation = correlation_id("x-ms-correlation-request-id", request_id)
+            headers["x-ms-correlation-request-id"] = correlation
+            headers["x-ms-routing-request-id"] = f"MOCK:{azure.clock.stamp()}:{request_id}"
+            echo, ask = "x-ms-client-request-id", "x-ms-return-client-request-id"
+        else:
+            headers["x-ms-ests-server"] = "2.1.0 - MOCK"
+            echo, ask = "client-request-id", "return-client-request-id"
+        if request.headers.get(ask) == "true" and request.headers.get(echo):
+            headers[echo] = correlation_id(echo)
+        if request.blueprint == "front":
+            headers["Cache-Control"] = "no-store"
+            headers["Referrer-Policy"] = "no-referrer"
+            form_action = g.get("form_action", "'none'")
+            headers["Content-Security-Policy"] = (
+                "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; "
+                f"base-uri 'none'; frame-ancestors 'none'; form-action {form_action}"
+            )
+        azure.recorder.add(azure.clock.now(), response)
+        if fault := faults.current():
+            fault.after(response)
+        return response
+
+    return app
+
+
+def correlation_id(header: str, fallback: str = "") -> str:
+    """The GUID that the client sent in ``header``, else ``fallback``, else a new one."""
+    try:
+        return str(uuid.UUID(request.headers.get(header, "")))
+    except ValueError:
+        return fallback or str(uuid.uuid4())

@@ -1,0 +1,90 @@
+"""Azure Resource Manager's list of subscriptions (back channel).
+
+https://learn.microsoft.com/rest/api/resources/subscriptions/list
+"""
+
+import re
+from urllib.parse import quote
+
+from flask import Blueprint, g, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from . import tokens
+from .context import azure
+from .directory import Json
+from .errors import ArmError
+from .policies import SignIn
+
+AUDIENCES = {
+    f"https://management.{host}{slash}"
+    for host in ("azure.com", "core.windows.net")
+    for slash in ("", "/")
+}
+
+blueprint = Blueprint("arm", __name__)
+
+
+@blueprint.get("/subscriptions", endpoint="subscriptions")
+def subscriptions() -> ResponseReturnValue:
+    """One page of the caller's subscriptions; the token is checked before the query string."""
+    sign_in = _caller()
+    version = request.args.get("api-version")
+    if not version:
+        raise ArmError("MissingApiVersionParameter")
+    if not re.fullmatch(r"20\d\d-\d\d-\d\d(-preview)?", version, re.ASCII):
+        raise ArmError("InvalidApiVersionParameter", version=version[:40])
+    start = 0
+    if skip_token := request.args.get("$skiptoken"):
+        sealed = azure.seals.unseal("skiptoken", skip_token)
+        if sealed is None or sealed["user"] != sign_in.user:
+            raise ArmError("InvalidSkipToken")
+        start = sealed["start"]
+    everything = azure.users[sign_in.user].subscriptions
+    end = start + azure.arm_page_size
+    body: Json = {
+        "value": [found.as_arm(azure.tenant_id) for found in everything[start:end]],
+        "count": {"type": "Total", "value": len(everything)},
+    }
+    if end < len(everything):
+        following = azure.seals.seal("skiptoken", user=sign_in.user, start=end)
+        body["nextLink"] = (
+            f"{azure.arm_url}/subscriptions?api-version={version}"
+            f"&%24skiptoken={quote(following, safe='')}"
+        )
+    response = jsonify(body)
+    response.headers["x-ms-ratelimit-remaining-tenant-reads"] = "11999"
+    return response
+
+
+def _caller() -> SignIn:
+    """Who calls, by a version 1 token for ARM.
+
+    :raises ArmError: see https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting;
+        with a claims challenge when the session was revoked and the client can answer one.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise ArmError("AuthenticationFailed")
+    try:
+        claims = tokens.verified(azure, token)
+    except tokens.BadSignature:
+        raise ArmError("InvalidAuthenticationToken") from None
+    now = azure.clock.now()
+    if not isinstance(claims.get("exp"), int) or claims["exp"] < now:
+        raise ArmError("ExpiredAuthenticationToken")
+    if claims.get("aud") not in AUDIENCES:
+        raise ArmError("InvalidAuthenticationTokenAudience", audience=claims.get("aud"))
+    if claims.get("iss") != azure.issuer_v1:
+        raise ArmError("InvalidAuthenticationTokenTenant", issuer=claims.get("iss"))
+    sign_in = tokens.sign_in_of(azure, claims)
+    if sign_in is None:
+        raise ArmError("InvalidAuthenticationToken")
+    g.user, g.presented = sign_in.user, claims
+    if "user_impersonation" not in str(claims.get("scp", "")).split(" "):
+        raise ArmError("AuthorizationFailed")
+    valid_from = azure.policies.valid_from(sign_in.user)
+    # Continuous access evaluation reaches only clients that said they understand it.
+    if sign_in.at < valid_from and "CP1" in claims.get("xms_cc", []):
+        wanted = f'{{"access_token":{{"nbf":{{"essential":true,"value":"{int(valid_from)}"}}}}}}'
+        raise ArmError("InvalidAuthenticationToken", claims=wanted)
+    return sign_in

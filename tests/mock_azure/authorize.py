@@ -1,0 +1,379 @@
+"""Sign-in, second factor, consent and sign-out: the pages a browser opens (front channel).
+
+Nothing is kept between two pages: each form carries the request, sealed, and the seal names the
+page it is for, so that no page can be skipped and no other site can compose a form.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from flask import Blueprint, g, make_response, redirect, render_template, request
+from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response
+
+from . import consents, faults, policies, tokens
+from .context import azure
+from .directory import Application, Json
+from .errors import EntraError
+from .policies import SignIn
+from .scopes import Scopes
+from .scopes import parse as parse_scopes
+
+COOKIE = "mockazure_sid"
+PAGE_LIFETIME_SECONDS = 3600
+PROMPTS = {"", "login", "none", "consent", "select_account"}
+
+blueprint = Blueprint("front", __name__)
+
+
+@dataclass(frozen=True)
+class AuthorizeRequest:
+    """One authorization request; a parameter that is absent reads as an empty string."""
+
+    query: dict[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.query.get(name, "")
+
+    @property
+    def client(self) -> Application:
+        return azure.applications[self["client_id"]]
+
+    @property
+    def scopes(self) -> Scopes:
+        return parse_scopes(self["scope"], self.client, azure.applications)
+
+    @property
+    def claims(self) -> Json:
+        return policies.parse_claims(self["claims"])
+
+    @property
+    def asked(self) -> list[consents.Consent]:
+        return consents.wanted(self.client, self.scopes, azure.applications)
+
+    def check_client(self) -> None:
+        """:raises EntraError: what can only be told on a page, as the client is not known."""
+        if not (client_id := self["client_id"]):
+            raise EntraError(900144, name="client_id")
+        if client_id not in azure.applications:
+            raise EntraError(700016, client=client_id, tenant=azure.tenant_id)
+        if not is_registered(self["redirect_uri"], self.client):
+            raise EntraError(50011, redirect_uri=self["redirect_uri"], client=self.client.name)
+
+    def check(self) -> None:
+        """:raises EntraError: what the client is to learn (RFC 6749 section 4.1.1, RFC 7636)."""
+        if self["response_mode"] not in ("", "query", "form_post"):
+            raise EntraError(70007, response_mode=self["response_mode"])
+        for name in ("response_type", "scope", "code_challenge"):
+            if not self[name]:
+                raise EntraError(900144, name=name)
+        if self["response_type"] != "code":
+            raise EntraError(700054, response_type=self["response_type"])
+        if self["code_challenge_method"] != "S256" or len(self["code_challenge"]) != 43:
+            raise EntraError(90023, name="code_challenge_method", value="not a S256 challenge")
+        if self["prompt"] not in PROMPTS:
+            raise EntraError(90023, name="prompt", value=self["prompt"])
+        if self["max_age"] and not re.fullmatch("[0-9]{1,9}", self["max_age"]):
+            raise EntraError(90023, name="max_age", value=self["max_age"])
+        assert self.scopes.asks  # reading them is the check
+        assert self.claims is not None  # likewise
+
+
+class ErrorForClient(Exception):
+    """An error that the client learns at its redirect URI."""
+
+    def __init__(self, wanted: AuthorizeRequest, error: EntraError) -> None:
+        self.wanted = wanted
+        self.error = error
+        super().__init__(error.text)
+
+
+def is_registered(uri: str, client: Application) -> bool:
+    """Whether ``uri`` is one of the client's, character by character.
+
+    The port is ignored for http://localhost
+    (https://learn.microsoft.com/entra/identity-platform/reply-url#localhost-exceptions).
+    """
+    return any(_without_port(uri) == _without_port(known) for known in client.redirect_uris)
+
+
+def _without_port(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+        if parts.port and parts.scheme == "http" and parts.hostname == "localhost":
+            return uri.replace(f"//localhost:{parts.port}", "//localhost", 1)
+    except ValueError:
+        pass
+    return uri
+
+
+# --- the routes -----------------------------------------------------------------------------------
+
+
+@blueprint.get("/")
+def index() -> str:
+    """What this is, for somebody who opened the address out of curiosity."""
+    return render_template("index.html", azure=azure)
+
+
+@blueprint.get("/<tenant>/oauth2/v2.0/authorize")
+def authorize(tenant: str) -> ResponseReturnValue:
+    """Begin: sign in silently when the browser has a session, else show the sign-in page."""
+    _check_tenant(tenant)
+    wanted = AuthorizeRequest(request.args.to_dict())
+    if any(len(values) > 1 for values in request.args.listvalues()):  # RFC 6749 section 3.1
+        raise EntraError(9002313)
+    wanted.check_client()
+    try:
+        wanted.check()
+    except EntraError as error:
+        raise ErrorForClient(wanted, error) from None
+    if (fault := faults.current()) and isinstance(fault.answer, EntraError):
+        raise ErrorForClient(wanted, fault.answer)
+    sign_in = _session()
+    if wanted["prompt"] == "none":
+        return _answer_silently(wanted, sign_in)
+    if (
+        sign_in is None
+        or wanted["prompt"] in ("login", "select_account")
+        or _too_old(wanted, sign_in)
+    ):
+        return _page("sign_in.html", wanted, "sign-in", users=azure.users.values())
+    return _continue(wanted, sign_in)
+
+
+@blueprint.post("/<tenant>/login")
+def login(tenant: str) -> ResponseReturnValue:
+    """A user was chosen on the sign-in page, or nobody."""
+    wanted, _ = _from_form(tenant, "sign-in")
+    if (user := request.form.get("user", "")) not in azure.users:
+        return _redirect(wanted, error="access_denied", error_subcode="cancel")
+    return _continue(wanted, SignIn(user, str(uuid.uuid4()), azure.clock.now()))
+
+
+@blueprint.post("/<tenant>/mfa")
+def second_factor(tenant: str) -> ResponseReturnValue:
+    """The second factor was approved on its page, or not."""
+    wanted, sign_in = _from_form(tenant, "mfa")
+    assert sign_in is not None
+    if request.form.get("decision") != "accept":
+        return _redirect(wanted, error="access_denied", error_subcode="cancel")
+    return _continue(wanted, replace(sign_in, mfa=True))
+
+
+@blueprint.post("/<tenant>/consent")
+def consent(tenant: str) -> ResponseReturnValue:
+    """The permissions were accepted on the consent page, or not."""
+    wanted, sign_in = _from_form(tenant, "consent")
+    assert sign_in is not None
+    if request.form.get("decision") != "accept":
+        return _redirect_error(wanted, EntraError(65004))
+    azure.consents.grant(sign_in.user, wanted.asked)
+    return _finish(wanted, sign_in)
+
+
+@blueprint.route("/<tenant>/oauth2/v2.0/logout", methods=["GET", "POST"])
+def logout(tenant: str) -> ResponseReturnValue:
+    """End the browser's session; go back only to an address that a registration lists.
+
+    OpenID Connect RP-Initiated Logout 1.0 section 3.
+    """
+    _check_tenant(tenant)
+    target = request.values.get("post_logout_redirect_uri", "")
+    known = any(is_registered(target, client) for client in azure.applications.values())
+    if known:
+        state = request.values.get("state")
+        response = redirect(_with_query(target, {"state": state} if state else {}), 303)
+    else:
+        response = make_response(render_template("signed_out.html"))
+    response.delete_cookie(COOKIE)
+    return response
+
+
+@blueprint.errorhandler(EntraError)
+def show_error(error: EntraError) -> ResponseReturnValue:
+    g.answer = f"AADSTS{error.code}"
+    return render_template("error.html", error=error, back=None), error.status
+
+
+@blueprint.errorhandler(ErrorForClient)
+def tell_client(failure: ErrorForClient) -> ResponseReturnValue:
+    return _redirect_error(failure.wanted, failure.error)
+
+
+# --- the steps ------------------------------------------------------------------------------------
+
+
+def _continue(wanted: AuthorizeRequest, sign_in: SignIn) -> Response:
+    """Go on with a signed-in user: second factor, consent, code, whichever is due."""
+    g.user = sign_in.user
+    try:
+        _check_policies(wanted, sign_in)
+    except EntraError as error:
+        if error.code == 50076:
+            response = _page("mfa.html", wanted, "mfa", sign_in, user=azure.users[sign_in.user])
+        elif error.code == 53003:
+            response = _blocked(wanted, error)
+        else:
+            raise
+        return _remember(response, sign_in)
+    if wanted["prompt"] == "consent" or azure.consents.missing(sign_in.user, wanted.asked):
+        if not azure.consents.may_decide(sign_in.user):
+            response = _blocked(wanted, EntraError(90094, client=wanted.client.name))
+        else:
+            user = azure.users[sign_in.user]
+            response = _page("consent.html", wanted, "consent", sign_in, user=user)
+        return _remember(response, sign_in)
+    return _finish(wanted, sign_in)
+
+
+def _answer_silently(wanted: AuthorizeRequest, sign_in: SignIn | None) -> Response:
+    """``prompt=none``: a code or an error, never a page."""
+    if sign_in is None or _too_old(wanted, sign_in):
+        return _redirect_error(wanted, EntraError(50058))
+    try:
+        _check_policies(wanted, sign_in)
+    except EntraError as error:
+        return _redirect_error(wanted, error)
+    if azure.consents.missing(sign_in.user, wanted.asked):
+        missing = EntraError(65001, "interaction_required", client=wanted.client.name)
+        return _redirect_error(wanted, missing)
+    return _finish(wanted, sign_in)
+
+
+def _check_policies(wanted: AuthorizeRequest, sign_in: SignIn) -> None:
+    for resource_id in {ask.resource.client_id for ask in wanted.scopes.asks}:
+        azure.policies.check(sign_in, resource_id, wanted.claims)
+
+
+def _too_old(wanted: AuthorizeRequest, sign_in: SignIn) -> bool:
+    """Whether the session does not do: another user is hinted at, or it began too long ago."""
+    user = azure.users[sign_in.user]
+    if wanted["login_hint"] and not user.is_called(wanted["login_hint"]):
+        return True
+    now = azure.clock.now()
+    if wanted["max_age"] and now - sign_in.at > int(wanted["max_age"]):
+        return True
+    return sign_in.at < policies.not_before(wanted.claims)
+
+
+def _finish(wanted: AuthorizeRequest, sign_in: SignIn) -> Response:
+    """Issue the code."""
+    g.user = sign_in.user
+    code = azure.seals.seal(
+        "code",
+        jti=str(uuid.uuid4()),
+        at=azure.clock.now(),
+        query=wanted.query,
+        sign_in=sign_in.as_json(),
+    )
+    answer = {"code": code, "session_state": sign_in.sid}
+    if wanted["client_info"] == "1":
+        answer["client_info"] = tokens.client_info(azure.users[sign_in.user])
+    return _remember(_redirect(wanted, **answer), sign_in)
+
+
+# --- pages and redirects --------------------------------------------------------------------------
+
+
+def _check_tenant(tenant: str) -> None:
+    if tenant != azure.tenant_id:
+        raise EntraError(90002, tenant=tenant)
+
+
+def _from_form(tenant: str, page: str) -> tuple[AuthorizeRequest, SignIn | None]:
+    """The request that a form of ``page`` carries.
+
+    :raises EntraError: 9002313 when it was not ours, was for another page or is too old.
+    """
+    _check_tenant(tenant)
+    sealed = azure.seals.unseal(page, request.form.get("request"))
+    if sealed is None or azure.clock.now() > sealed["at"] + PAGE_LIFETIME_SECONDS:
+        raise EntraError(9002313)
+    sign_in = SignIn(**sealed["sign_in"]) if sealed["sign_in"] else None
+    return AuthorizeRequest(sealed["query"]), sign_in
+
+
+def _page(
+    template: str,
+    wanted: AuthorizeRequest,
+    page: str,
+    sign_in: SignIn | None = None,
+    **context: Any,
+) -> Response:
+    """A page with a form; its policy lets the answer redirect to the client, and only there.
+
+    Browsers apply ``form-action`` to redirects after a POST too (Chromium does), hence the origin.
+    """
+    known = sign_in.as_json() if sign_in else None
+    sealed = azure.seals.seal(page, query=wanted.query, sign_in=known, at=azure.clock.now())
+    html = render_template(
+        template, wanted=wanted, sealed=sealed, tenant=azure.tenant_id, **context
+    )
+    g.form_action = f"'self' {_origin(wanted['redirect_uri'])}"
+    return make_response(html)
+
+
+def _blocked(wanted: AuthorizeRequest, error: EntraError) -> Response:
+    """A page that explains why there is no way on, with a link that tells the client so."""
+    back = _answer_address(wanted, _error_parameters(error))
+    html = render_template("error.html", error=error, back=back, client=wanted.client)
+    return make_response(html, 200)
+
+
+def _redirect_error(wanted: AuthorizeRequest, error: EntraError) -> Response:
+    return _redirect(wanted, **_error_parameters(error))
+
+
+def _error_parameters(error: EntraError) -> dict[str, str]:
+    g.answer = f"AADSTS{error.code}"
+    found = {"error": error.error, "error_description": error.text, "claims": error.claims}
+    return {name: value for name, value in found.items() if value}
+
+
+def _redirect(wanted: AuthorizeRequest, **answer: str) -> Response:
+    """Send the browser back to the client, by 303 or by a form that submits itself."""
+    if wanted["response_mode"] != "form_post":
+        return redirect(_answer_address(wanted, answer), 303)
+    answer |= _state(wanted)
+    g.form_action = _origin(wanted["redirect_uri"])
+    html = render_template("form_post.html", wanted=wanted, answer=answer)
+    return make_response(html)
+
+
+def _answer_address(wanted: AuthorizeRequest, answer: dict[str, str]) -> str:
+    return _with_query(wanted["redirect_uri"], answer | _state(wanted))
+
+
+def _state(wanted: AuthorizeRequest) -> dict[str, str]:
+    return {"state": wanted["state"]} if wanted["state"] else {}
+
+
+def _with_query(uri: str, parameters: dict[str, str]) -> str:
+    if not parameters:
+        return uri
+    return f"{uri}{'&' if urlsplit(uri).query else '?'}{urlencode(parameters)}"
+
+
+def _origin(uri: str) -> str:
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _session() -> SignIn | None:
+    """Who this browser has signed in as, unless that was revoked meanwhile."""
+    known = azure.seals.unseal("session", request.cookies.get(COOKIE))
+    if known is None:
+        return None
+    sign_in = SignIn(**known)
+    return sign_in if sign_in.at >= azure.policies.valid_from(sign_in.user) else None
+
+
+def _remember(response: Response, sign_in: SignIn) -> Response:
+    """Single sign-on; named of its own, as cookies of localhost are shared by all ports."""
+    session = azure.seals.seal("session", **sign_in.as_json())
+    response.set_cookie(COOKIE, session, httponly=True, samesite="Lax")
+    return response

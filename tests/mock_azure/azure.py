@@ -1,0 +1,259 @@
+"""``MockAzure``: one tenant of Entra ID, its Resource Manager, and the controls for tests."""
+
+import secrets
+import ssl
+import tempfile
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from . import consents, directory, scopes, server, tls, tokens
+from .app import create_app
+from .clock import Clock
+from .consents import Consents
+from .faults import Faults
+from .keys import SigningKey, SigningKeys
+from .policies import Policies, SignIn
+from .record import Recorded, Recorder
+from .seals import Seals
+
+
+class MockAzure:
+    """A pretended Azure. Use it as a context manager to have it listen::
+
+        with MockAzure(front_port=0, back_port=0) as azure:
+            requests.get(f"{azure.authority}/discovery/v2.0/keys", verify=azure.ca_file)
+
+    Without ``with`` no socket is opened; ``azure.app`` then serves Flask's test client.
+    Port 0 means any free one. ``listen`` holds the addresses to bind to; the host names are those
+    in URLs. ``login_url`` and ``arm_url`` replace the back channel's own address in what is
+    issued, for tests that play Microsoft's host names without a socket.
+    """
+
+    def __init__(
+        self,
+        front_host: str = "localhost",
+        front_port: int = 0,
+        back_port: int = 0,
+        *,
+        back_host: str = "localhost",
+        listen: tuple[str, ...] = server.LOOPBACK,
+        login_url: str | None = None,
+        arm_url: str | None = None,
+    ) -> None:
+        self._listen = listen
+        self._ports = (front_port, back_port)
+        self._listeners: list[server.Listener] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.Lock()
+        self._back_host = back_host
+        self._login_url, self._arm_url = login_url, arm_url
+        self.tenant_id = directory.TENANT_ID
+        self.clock = Clock()
+        self.keys = SigningKeys()
+        self.token_lifetime_seconds = (3600, 5400)
+        self.arm_page_size = 25
+        self._set_addresses(front_host, front_port, back_port)
+        self._applications = directory.applications()
+        self.ui, self.api, *_ = self._applications.values()
+        self.reset()
+        self.app = create_app(self)
+
+    def reset(self) -> None:
+        """Forget everything that happened and every control; keys, ports and secrets stay."""
+        self.clock.offset = 0.0
+        self.keys.reset()
+        self.token_lifetime_seconds = (3600, 5400)
+        self.arm_page_size = 25
+        self.applications = dict(self._applications)
+        self.users = directory.users()
+        self.seals = Seals()
+        self.consents = Consents(self.users)
+        self.policies = Policies(self.users)
+        self.faults = Faults()
+        self.recorder = Recorder()
+        self._used: dict[str, float] = {}
+
+    # --- addresses --------------------------------------------------------------------------------
+
+    def _set_addresses(self, front_host: str, front_port: int, back_port: int) -> None:
+        self.front_host = front_host
+        self.front_url = f"http://{front_host}:{front_port}"
+        self.back_url = f"https://{self._back_host}:{back_port}"
+        self.login_url = self._login_url or self.back_url
+        self.arm_url = self._arm_url or self.back_url
+        urls = (self.front_url, self.back_url, self.login_url, self.arm_url)
+        self.host_names = {urlsplit(url).hostname for url in urls}
+
+    @property
+    def authority(self) -> str:
+        return f"{self.login_url}/{self.tenant_id}"
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.authority}/v2.0"
+
+    @property
+    def issuer_v1(self) -> str:
+        return f"https://sts.windows.net/{self.tenant_id}/"
+
+    @property
+    def ca_file(self) -> Path:
+        """The CA certificate that clients of the back channel have to trust (PEM)."""
+        if self._folder is None:
+            raise RuntimeError("MockAzure is not listening: use it in a with statement")
+        return Path(self._folder.name, "ca.pem")
+
+    # --- listening --------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        names = dict.fromkeys([self._back_host, "localhost", "127.0.0.1", "::1"])
+        context, ca_pem = tls.server_context(list(names))
+        front = self._start("front", self._ports[0], None)
+        back = self._start("back", self._ports[1], context)
+        self._set_addresses(self.front_host, front, back)
+        self._folder = tempfile.TemporaryDirectory(prefix="mock-azure-")
+        self.ca_file.write_bytes(ca_pem)
+        return self
+
+    def _start(self, channel: str, port: int, context: ssl.SSLContext | None) -> int:
+        try:
+            found = server.listen(self.app, channel, self._listen, port, context)
+        except OSError:
+            self.close()
+            raise
+        self._listeners += found
+        return found[0].port
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening, cut every connection and remove the temporary folder."""
+        stopping = [threading.Thread(target=listener.stop) for listener in self._listeners]
+        for thread in stopping:
+            thread.start()
+        for thread in stopping:
+            thread.join()
+        self._listeners = []
+        if self._folder:
+            self._folder.cleanup()
+            self._folder = None
+
+    # --- what the applications need ---------------------------------------------------------------
+
+    def flask_api_settings(self) -> dict[str, str]:
+        """Everything FlaskAPI reads from its environment."""
+        return {
+            "FLASK_ENV": "development",
+            "ENV_FILE": "",
+            **self._credentials(self.api),
+            "ISSUER": self.issuer,
+            "SCOPE": "https://management.azure.com/user_impersonation",
+            "AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": (
+                f"{self.arm_url}/subscriptions?api-version=2020-01-01"
+            ),
+        }
+
+    def django_ui_settings(
+        self, ui_url: str = "http://localhost:8000", api_url: str = "http://localhost:5000"
+    ) -> dict[str, str]:
+        """Everything DjangoUI reads from its environment."""
+        return {
+            "ENVIRONMENT": "development",
+            "ENV_FILE": "",
+            **self._credentials(self.ui),
+            "DJANGO_SECRET_KEY": secrets.token_urlsafe(50),
+            "FLASK_BACKEND_URL": f"{api_url}/subscriptions",
+            "REDIRECT_URI": f"{ui_url}/account/callback",
+            "POST_LOGOUT_REDIRECT_URI": f"{ui_url}/account/signed-out",
+            "LOGIN_URL": "/account/login",
+            "SCOPE": f"{self.api.uris[0]}/.default",
+            "API_SCOPE": f"{self.api.uris[0]}/access_as_user",
+            "PRODUCTION_HOST": urlsplit(ui_url).hostname or "",
+        }
+
+    def _credentials(self, app: directory.Application) -> dict[str, str]:
+        return {
+            "CLIENT_ID": app.client_id,
+            "CLIENT_SECRET": app.secret or "",
+            "AUTHORITY": self.authority,
+            **({"CA_BUNDLE": str(self.ca_file)} if self._folder else {}),
+        }
+
+    # --- controls for tests -----------------------------------------------------------------------
+
+    def access_token(self, user: str = "alice", **claims: Any) -> str:
+        """An access token for the API, as if ``user`` had signed in to the UI just now.
+
+        ``claims`` replace the token's own; None leaves one out.
+        """
+        return self.forge(user, **claims)
+
+    def forge(
+        self,
+        user: str = "alice",
+        *,
+        header: directory.Json | str | None = None,
+        payload: str | None = None,
+        key: Any = None,
+        algorithm: str = "RS256",
+        **claims: Any,
+    ) -> str:
+        """An access token with something wrong with it.
+
+        ``header`` is merged into the usual one (None leaves a member out); it and ``payload`` may
+        also be the exact JSON text. ``key`` is a ``SigningKey``, a private key or an HMAC's bytes,
+        e.g. ``azure.keys.rogue`` or, with ``HS256``, ``azure.keys.current.public_pem``.
+        ``algorithm`` is what really signs (``none``: nothing does); the header's ``alg`` follows it
+        unless given.
+        """
+        sign_in = SignIn(user, directory.stable_guid(f"session/{user}"), self.clock.now())
+        usual = tokens.access_token_claims(self, self.ui, self.api, sign_in, {"access_as_user"})
+        if not isinstance(header, str):
+            own = tokens.header_for(self.keys.current, "2.0") | {"alg": algorithm}
+            header = _without_none(own | (header or {}))
+        key = key or self.keys.current
+        if isinstance(key, SigningKey):
+            key = key.private
+        return tokens.sign(header, payload or _without_none(usual | claims), key, algorithm)
+
+    def requests(self, hop: str | None = None, user: str | None = None) -> list[Recorded]:
+        """The requests so far, oldest first (the last 5000); hop ``token`` means every grant."""
+        return self.recorder.find(hop, user)
+
+    def revoke_sessions(self, user: str = "alice") -> None:
+        """Make every sign-in of ``user`` up to now void, as a new password does.
+
+        Refresh tokens and assertions from before answer 50173. ARM tokens from before are answered
+        with a claims challenge if their client announced ``cp1``, else work until they expire.
+        """
+        self.policies.revoke_sessions(user, self.clock.now())
+
+    def register_certificate(self, app: directory.Application, der: bytes) -> None:
+        """Let ``app`` (``azure.api`` or ``azure.ui``) authenticate with a certificate as well."""
+        self.applications[app.client_id] = app.with_certificate(der)
+
+    def consent_all(self, user: str = "alice") -> None:
+        """Grant what ``user`` grants by accepting the combined consent page."""
+        asked = f"{self.api.uris[0]}/.default openid profile offline_access"
+        parsed = scopes.parse(asked, self.ui, self.applications)
+        self.consents.grant(user, consents.wanted(self.ui, parsed, self.applications))
+
+    def use_once(self, code_id: str) -> bool:
+        """Mark an authorization code as redeemed; False when it was already."""
+        now = self.clock.now()
+        with self._lock:
+            self._used = {known: at for known, at in self._used.items() if at > now - 3600}
+            return self._used.setdefault(code_id, now) is now
+
+
+def _without_none(members: directory.Json) -> directory.Json:
+    return {name: value for name, value in members.items() if value is not None}

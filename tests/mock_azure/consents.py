@@ -1,0 +1,88 @@
+"""Who allowed which application what, like Microsoft Graph's ``oauth2PermissionGrants``."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from .directory import GRAPH_ID, Application, User
+from .scopes import DEFAULT, Scopes
+
+
+class Consent(NamedTuple):
+    """One permission: ``client`` may call ``resource`` with ``scope`` as the user who agrees."""
+
+    client: Application
+    resource: Application
+    scope: str
+    by_default: bool = False
+
+
+class Consents:
+    def __init__(self, users: Mapping[str, User]) -> None:
+        self._granted: set[tuple[str, str, str, str]] = set()
+        self._may_not = {user.key for user in users.values() if not user.may_consent}
+
+    def granted(self, user: str, client: str, resource: str) -> set[str]:
+        """The scopes of ``resource`` that ``user`` lets ``client`` use; both are client ids."""
+        return {g[3] for g in self._granted if g[:3] == (user, client, resource)}
+
+    def grant(self, user: str, consents: Iterable[Consent]) -> None:
+        for consent in consents:
+            client, resource = consent.client.client_id, consent.resource.client_id
+            self._granted.add((user, client, resource, consent.scope))
+
+    def revoke(self, user: str, client: str = "", resource: str = "") -> None:
+        """Take back what ``user`` granted, all of it or only one client's or one resource's."""
+        self._granted = {
+            g
+            for g in self._granted
+            if g[0] != user or g[1] != (client or g[1]) or g[2] != (resource or g[2])
+        }
+
+    def forbid(self, user: str) -> None:
+        """From now on only an administrator may consent for ``user``."""
+        self._may_not.add(user)
+
+    def allow(self, user: str) -> None:
+        self._may_not.discard(user)
+
+    def may_decide(self, user: str) -> bool:
+        return user not in self._may_not
+
+    def missing(self, user: str, wanted: Iterable[Consent]) -> bool:
+        """Whether the consent page has to be shown.
+
+        ``.default`` asks for nothing while the client holds any grant for the resource
+        (https://learn.microsoft.com/entra/identity-platform/scopes-oidc#the-default-scope).
+        """
+        for consent in wanted:
+            held = self.granted(user, consent.client.client_id, consent.resource.client_id)
+            if consent.scope not in held and not (consent.by_default and held):
+                return True
+        return False
+
+
+def wanted(
+    client: Application, scopes: Scopes, applications: Mapping[str, Application]
+) -> list[Consent]:
+    """Everything a user agrees to when ``client`` asks for ``scopes``.
+
+    When the resource lists the client in ``knownClientApplications`` and ``.default`` is asked,
+    what the resource itself requires further down comes along: one page for both applications
+    (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow).
+    """
+    found: list[Consent] = []
+    for ask in scopes.asks:
+        if ask.name != DEFAULT:
+            found.append(Consent(client, ask.resource, ask.name))
+            continue
+        for resource_id, scope in client.required:
+            if resource_id == ask.resource.client_id:
+                found.append(Consent(client, ask.resource, scope, by_default=True))
+        if client.client_id in ask.resource.known_clients:
+            for resource_id, scope in ask.resource.required:
+                below = applications[resource_id]
+                found.append(Consent(ask.resource, below, scope, by_default=True))
+    graph = applications[GRAPH_ID]
+    listed = {consent.scope for consent in found if consent.resource is graph}
+    found += [Consent(client, graph, name) for name in sorted(scopes.oidc - listed)]
+    return found

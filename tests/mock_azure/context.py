@@ -1,0 +1,17 @@
+"""The mock that the running request belongs to, for the views."""
+
+from typing import TYPE_CHECKING
+
+from flask import current_app
+from werkzeug.local import LocalProxy
+
+if TYPE_CHECKING:
+    from .azure import MockAzure
+
+
+def _current() -> "MockAzure":
+    azure: MockAzure = current_app.extensions["mock_azure"]
+    return azure
+
+
+azure: "MockAzure" = LocalProxy(_current)  # type: ignore[assignment]

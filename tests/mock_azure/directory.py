@@ -1,0 +1,202 @@
+"""What the mock's tenant holds: users, their subscriptions, and registered applications."""
+
+import secrets
+import uuid
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+Json = dict[str, Any]
+
+GRAPH_ID = "00000003-0000-0000-c000-000000000000"
+ARM_ID = "797f4846-ba00-4fd7-ba43-dac1f8f63013"
+OIDC_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})
+
+
+def stable_guid(name: str) -> str:
+    """A GUID that is the same in every run, so that a bookmark or a screenshot stays true."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://contoso.example/{name}"))
+
+
+TENANT_ID = stable_guid("tenant")
+PARTNER_ID = stable_guid("partner tenant")
+
+
+@dataclass(frozen=True)
+class Subscription:
+    name: str
+    state: str = "Enabled"
+    quota_id: str = "EnterpriseAgreement_2014-09-01"
+    spending_limit: str = "Off"
+    tags: Json = field(default_factory=dict)
+
+    def as_arm(self, tenant_id: str) -> Json:
+        """The subscription in ARM's own words and order (Subscriptions - List, 2020-01-01)."""
+        subscription_id = stable_guid(f"subscription/{self.name}")
+        return {
+            "id": f"/subscriptions/{subscription_id}",
+            "authorizationSource": "RoleBased",
+            "managedByTenants": [],
+            **({"tags": self.tags} if self.tags else {}),
+            "subscriptionId": subscription_id,
+            "tenantId": tenant_id,
+            "displayName": self.name,
+            "state": self.state,
+            "subscriptionPolicies": {
+                "locationPlacementId": "Public_2014-09-01",
+                "quotaId": self.quota_id,
+                "spendingLimit": self.spending_limit,
+            },
+        }
+
+
+@dataclass(frozen=True)
+class User:
+    """``key`` is the name tests use; ``meaning`` says on the sign-in page what is special."""
+
+    given_name: str
+    family_name: str
+    meaning: str
+    subscriptions: tuple[Subscription, ...] = ()
+    needs_mfa: bool = False
+    may_consent: bool = True
+    home_tenant_id: str = TENANT_ID
+
+    @property
+    def key(self) -> str:
+        return self.given_name.lower()
+
+    @property
+    def name(self) -> str:
+        return f"{self.given_name} {self.family_name}"
+
+    @property
+    def oid(self) -> str:
+        return stable_guid(f"user/{self.key}")
+
+    @property
+    def is_guest(self) -> bool:
+        return self.home_tenant_id != TENANT_ID
+
+    @property
+    def home_oid(self) -> str:
+        """The object id in the user's own tenant, which differs from ``oid`` for a guest."""
+        return stable_guid(f"home/{self.key}") if self.is_guest else self.oid
+
+    @property
+    def email(self) -> str:
+        return f"{self.key}@{'fabrikam' if self.is_guest else 'contoso'}.example"
+
+    @property
+    def upn(self) -> str:
+        if self.is_guest:
+            return f"{self.email.replace('@', '_')}#EXT#@contoso.example"
+        return self.email
+
+    def is_called(self, hint: str) -> bool:
+        return hint.lower() in (self.email, self.upn.lower())
+
+
+@dataclass(frozen=True)
+class Permission:
+    """A delegated permission, with the sentence the consent page shows for it."""
+
+    title: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Application:
+    """An app registration; ``required`` lists (resource's client id, scope) it was set up with."""
+
+    client_id: str
+    name: str
+    uris: tuple[str, ...] = ()
+    redirect_uris: tuple[str, ...] = ()
+    permissions: dict[str, Permission] = field(default_factory=dict)
+    required: tuple[tuple[str, str], ...] = ()
+    known_clients: tuple[str, ...] = ()
+    token_version: int = 1
+    xms_cc: bool = False
+    secret: str | None = None
+    certificates: tuple[bytes, ...] = ()  # DER
+
+    def with_certificate(self, der: bytes) -> "Application":
+        return replace(self, certificates=(*self.certificates, der))
+
+
+def users() -> dict[str, User]:
+    alice = (
+        Subscription("Contoso Production", tags={"env": "prod"}),
+        Subscription("Contoso Development", quota_id="MSDN_2014-09-01", spending_limit="On"),
+        Subscription("Contoso Sandbox", "Warned", "PayAsYouGo_2014-09-01"),
+        Subscription("Contoso Archive", "Disabled", "Sponsored_2016-01-01"),
+    )
+    gina = tuple(Subscription(f"Fleet {number:03}") for number in range(1, 301))
+    everyone = (
+        User("Alice", "Adams", "has four subscriptions", alice),
+        User("Bob", "Brown", "has no subscriptions"),
+        User("Gina", "Green", "has 300 subscriptions, which come in many pages", gina),
+        User("Carol", "Clark", "needs a second factor for Azure", alice[:2], needs_mfa=True),
+        User("Dave", "Dunn", "must ask an administrator for consent", alice[:1], may_consent=False),
+        User("Frank", "Fox", "is a guest from Fabrikam", alice[1:2], home_tenant_id=PARTNER_ID),
+    )
+    return {user.key: user for user in everyone}
+
+
+def applications() -> dict[str, Application]:
+    """Both registrations of the sample, as its README sets them up, and two of Microsoft's."""
+    ui_id, api_id = stable_guid("app/ui"), stable_guid("app/api")
+    ui = Application(
+        ui_id,
+        "Python Django Web App",
+        redirect_uris=(
+            "http://localhost:8000/account/callback",
+            "http://localhost:8000/account/signed-out",
+        ),
+        required=((api_id, "access_as_user"), (GRAPH_ID, "openid")),
+        token_version=2,
+        secret=secrets.token_urlsafe(30),
+    )
+    api = Application(
+        api_id,
+        "Python Flask Web API",
+        uris=(f"api://{api_id}",),
+        permissions={
+            "access_as_user": Permission(
+                "Access Python Flask Web API",
+                "Allow the application to access Python Flask Web API on your behalf.",
+            )
+        },
+        required=((ARM_ID, "user_impersonation"),),
+        known_clients=(ui_id,),
+        token_version=2,
+        secret=secrets.token_urlsafe(30),
+    )
+    arm = Application(
+        ARM_ID,
+        "Windows Azure Service Management API",
+        uris=("https://management.azure.com", "https://management.core.windows.net"),
+        permissions={
+            "user_impersonation": Permission(
+                "Access Azure Resource Manager as you",
+                "Allow the application to manage your Azure resources as you would.",
+            )
+        },
+        xms_cc=True,
+    )
+    graph = Application(
+        GRAPH_ID,
+        "Microsoft Graph",
+        uris=("https://graph.microsoft.com",),
+        permissions={
+            "openid": Permission("Sign you in", "Allow the application to sign you in."),
+            "profile": Permission("View your basic profile", "Allow it to see your name."),
+            "email": Permission("View your email address", "Allow it to see your address."),
+            "offline_access": Permission(
+                "Maintain access to data you have given it access to",
+                "Allow it to use these permissions while you are not using it.",
+            ),
+            "User.Read": Permission("Sign you in and read your profile", "Also your job title."),
+        },
+    )
+    return {app.client_id: app for app in (ui, api, arm, graph)}

@@ -1,0 +1,117 @@
+"""What can go wrong on the way, on demand: by hop, user and number of times."""
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import g, request
+from werkzeug.wrappers import Response
+
+from .errors import ArmError, EntraError
+from .server import cut_connection
+
+
+@dataclass
+class Fault:
+    """``times`` None means until removed; ``used`` counts how often it has struck."""
+
+    hop: str
+    answer: EntraError | ArmError | None = None
+    user: str | None = None
+    times: int | None = 1
+    status: int | None = None
+    body: str | bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    latency_seconds: float = 0.0
+    drop: bool = False
+    truncate: bool = False
+    drip_seconds: float = 0.0
+    used: int = 0
+
+    def before(self) -> Response | None:
+        """Wait, hang up, or answer in place of the view; None lets the view answer.
+
+        :raises EntraError, ArmError: the preset's.
+        """
+        time.sleep(self.latency_seconds)
+        if self.drop:
+            cut_connection(request.environ)
+            return Response()
+        # At /authorize the view raises it, which knows where the client wants to hear of it.
+        if self.answer and request.blueprint != "front":
+            raise self.answer
+        if self.status is None and self.body is None:
+            return None
+        return Response(self.body or "", self.status or 200, content_type="text/html")
+
+    def after(self, response: Response) -> None:
+        """Change the head and the pace of an answer, the view's or our own."""
+        response.headers.update(self.headers)
+        if self.truncate or self.drip_seconds:
+            body = response.get_data()
+            response.headers["Content-Length"] = str(len(body))  # what was promised
+            response.response = self._pace(body, dict(request.environ))
+
+    def _pace(self, body: bytes, environ: dict[str, Any]) -> Iterator[bytes]:
+        end = len(body) // 2 if self.truncate else len(body)
+        step = 1 if self.drip_seconds else max(end, 1)
+        for start in range(0, end, step):
+            yield body[start : start + step]
+            time.sleep(self.drip_seconds)
+        if self.truncate:
+            cut_connection(environ)
+
+
+class Faults:
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(
+        self, hop: str, preset: int | str | None = None, *, details: Any = None, **how: Any
+    ) -> Fault:
+        """Let something go wrong at ``hop``, the next time or ``times`` times (None: always).
+
+        Hops: ``discovery``, ``jwks``, ``authorize``, ``token:authorization_code``,
+        ``token:refresh_token``, ``token:on_behalf_of``, ``arm:subscriptions``.
+        ``preset`` is an AADSTS number or a code of ARM, whose sentence and challenge ``details``
+        shape (``{"error": "invalid_grant", "claims": "{...}", "status": 503}``). ``how`` holds the
+        fields of ``Fault``; without preset, status and body the true answer is given, only with
+        its ``headers``, late (``latency_seconds``), one byte at a time (``drip_seconds``), half
+        (``truncate``) or not at all (``drop``)::
+
+            azure.faults.add("token:on_behalf_of", 50076, user="alice")
+            azure.faults.add("arm:subscriptions", "TooManyRequests", headers={"Retry-After": "7"})
+            azure.faults.add("jwks", status=500, body="<html>Oops", times=None)
+        """
+        answer: EntraError | ArmError | None = None
+        if isinstance(preset, int):
+            answer = EntraError(preset, **(details or {}))
+        elif preset is not None:
+            answer = ArmError(preset, **(details or {}))
+        fault = Fault(hop, answer, **how)
+        with self._lock:
+            self._faults.append(fault)
+        return fault
+
+    def remove(self, fault: Fault) -> None:
+        with self._lock:
+            self._faults.remove(fault)
+
+    def take(self, hop: str, user: str | None) -> Fault | None:
+        """The oldest fault that strikes this request, counted as used."""
+        with self._lock:
+            for fault in self._faults:
+                spent = fault.times is not None and fault.used >= fault.times
+                if not spent and fault.hop == hop and fault.user in (None, user):
+                    fault.used += 1
+                    return fault
+        return None
+
+
+def current() -> Fault | None:
+    """The fault that strikes the running request."""
+    fault: Fault | None = g.get("fault")
+    return fault

@@ -1,0 +1,114 @@
+"""Conditional Access policies and revoked sessions: reasons to send a user back to sign in."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from .directory import ARM_ID, Json, User
+from .errors import EntraError
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """One interactive sign-in; every token that follows from it carries it, sealed."""
+
+    user: str
+    sid: str
+    at: float  # seconds since 1970
+    mfa: bool = False
+
+    def as_json(self) -> Json:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """``users`` None means everybody; ``resource`` is the client id it guards."""
+
+    demand: Literal["mfa", "block"]
+    users: frozenset[str] | None
+    resource: str
+    policy_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def applies(self, user: str, resource: str) -> bool:
+        return resource == self.resource and (self.users is None or user in self.users)
+
+
+class Policies:
+    def __init__(self, users: Mapping[str, User]) -> None:
+        self._policies: list[Policy] = []
+        self._valid_from: dict[str, float] = {}
+        for user in users.values():
+            if user.needs_mfa:
+                self.add("mfa", user.key)
+
+    def add(self, demand: Literal["mfa", "block"], *users: str, resource: str = ARM_ID) -> Policy:
+        """Guard ``resource`` for ``users`` (none named: everybody)."""
+        policy = Policy(demand, frozenset(users) or None, resource)
+        self._policies.append(policy)
+        return policy
+
+    def remove(self, policy: Policy) -> None:
+        self._policies.remove(policy)
+
+    def revoke_sessions(self, user: str, now: float) -> None:
+        """Every sign-in of ``user`` before ``now`` is void (``TokensValidFrom``)."""
+        self._valid_from[user] = now
+
+    def valid_from(self, user: str) -> float:
+        return self._valid_from.get(user, 0.0)
+
+    def check(self, sign_in: SignIn, resource: str, claims: Json) -> None:
+        """Refuse a token for ``resource``.
+
+        :raises EntraError: 50173 revoked or older than a claims challenge allows, 50076 a
+            second factor is missing, 53003 blocked.
+        """
+        valid_from = max(self.valid_from(sign_in.user), not_before(claims))
+        if sign_in.at < valid_from:
+            raise EntraError(50173, issued=int(sign_in.at), valid_from=int(valid_from))
+        for policy in self._policies:
+            if not policy.applies(sign_in.user, resource) and policy.policy_id not in named(claims):
+                continue
+            if policy.demand == "block":
+                raise EntraError(53003, policy=policy.policy_id, resource=resource)
+            if not sign_in.mfa:
+                raise EntraError(50076, policy=policy.policy_id, resource=resource)
+        if named(claims) and not sign_in.mfa:  # asked for by a challenge we do not remember
+            raise EntraError(50076, policy=named(claims)[0], resource=resource)
+
+
+def parse_claims(text: str) -> Json:
+    """The ``access_token`` part of a ``claims`` parameter (OpenID Connect Core section 5.5).
+
+    :raises EntraError: 9002313 for anything but a JSON object of objects.
+    """
+    if not text:
+        return {}
+    try:
+        members = json.loads(text).get("access_token") or {}
+        return {str(name): dict(value or {}) for name, value in members.items()}
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        raise EntraError(9002313) from None
+
+
+def named(claims: Json) -> list[str]:
+    """The policy ids a claims challenge speaks of."""
+    found: list[Any] = []
+    for claim in ("capolids", "polids"):
+        found += claims.get(claim, {}).get("values") or []
+    return [str(policy_id) for policy_id in found]
+
+
+def not_before(claims: Json) -> float:
+    """The time that a continuous access evaluation challenge wants the sign-in to follow."""
+    value = str(claims.get("nbf", {}).get("value", ""))
+    return float(value) if value.isascii() and value.isdigit() else 0.0
+
+
+def has_cp1(claims: Json) -> bool:
+    """Whether the client says that it can answer claims challenges."""
+    values = claims.get("xms_cc", {}).get("values") or []
+    return any(str(value).lower() == "cp1" for value in values)

@@ -1,0 +1,168 @@
+"""Listening sockets: one channel (front or back) on every address it is to be reached at."""
+
+import contextlib
+import errno
+import io
+import logging
+import os
+import socket
+import ssl
+import threading
+from typing import Any, ClassVar
+
+from flask import Flask
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from werkzeug.wrappers import Response
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = ("127.0.0.1", "::1")
+MAX_BODY_BYTES = 1_000_000
+
+
+class RequestHandler(WSGIRequestHandler):
+    """Werkzeug's handler with connections kept alive, which Werkzeug itself always closes."""
+
+    server: "Listener"
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm: ClassVar[bool] = True
+    # Head and body leave in one write: two small ones would wait 40 ms for a delayed ACK.
+    wbufsize: ClassVar[int] = 64 * 1024
+
+    def run_wsgi(self) -> None:
+        self.environ = environ = self.make_environ()
+        environ["mock_azure.channel"] = self.server.channel
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers or not length.isdigit():
+            return self.send_error(411)
+        if int(length) > MAX_BODY_BYTES:
+            return self.send_error(413)
+        # Read now: what a view leaves unread would be taken for the next request's first line.
+        environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(length)))
+        response = Response.from_app(self.server.app, environ)
+        try:
+            self.send_response(response.status_code)
+            if "Content-Length" not in response.headers:
+                response.headers["Connection"] = "close"
+            for name, value in response.headers:
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                for chunk in response.iter_encoded():
+                    self.wfile.write(chunk)
+                    self.wfile.flush()
+        finally:
+            response.close()
+
+    def version_string(self) -> str:
+        return "MockAzure"
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        # The query string stays out: at /authorize and on nextLink it is none of a log's business.
+        path = self.path.partition("?")[0]
+        path = path.encode("ascii", "backslashreplace").decode()
+        logger.info("%s %s %s %s", self.server.channel, self.command, path, int(code))
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        logger.debug(message, *args)
+
+
+class Listener(ThreadedWSGIServer):
+    """One listening socket; TLS handshakes happen in the connection's thread, not in accept()."""
+
+    app: Flask
+
+    def __init__(
+        self, app: Flask, channel: str, listening: socket.socket, tls: ssl.SSLContext | None
+    ) -> None:
+        host, port = listening.getsockname()[:2]
+        super().__init__(host, port, app, RequestHandler, fd=listening.fileno())
+        listening.close()
+        self.channel = channel
+        self.ssl_context = tls
+        self._connections: set[socket.socket] = set()
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        if self.ssl_context:
+            try:
+                request = self.ssl_context.wrap_socket(request, server_side=True)
+            except OSError as error:  # a client that does not trust our CA, or speaks no TLS
+                logger.info("%s TLS handshake failed: %s", self.channel, error)
+                return
+        self._connections.add(request)
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            self._connections.discard(request)
+            request.close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        logger.exception("%s request failed", self.channel)
+
+    def stop(self) -> None:
+        """Stop listening and cut connections that are being kept alive."""
+        self.shutdown()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def cut_connection(environ: dict[str, Any]) -> None:
+    """Hang up on the client of this request, whatever was promised to it."""
+    if connection := environ.get("werkzeug.socket"):
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+def listen(
+    app: Flask, channel: str, hosts: tuple[str, ...], port: int, tls: ssl.SSLContext | None = None
+) -> list[Listener]:
+    """Serve ``app`` on ``port`` (0: any free one, the same on every host) of each of ``hosts``.
+
+    ``::1`` is left out on a machine without IPv6.
+
+    :raises OSError: the port is taken or the address is not this machine's.
+    """
+    for attempt in range(20):
+        sockets: list[socket.socket] = []
+        try:
+            for host in hosts:
+                chosen = sockets[0].getsockname()[1] if sockets else port
+                with contextlib.suppress(_NoIPv6):
+                    sockets.append(_bind(host, chosen))
+        except OSError:
+            for bound in sockets:
+                bound.close()
+            if port or not sockets or attempt == 19:
+                raise
+            continue  # the free port of one address was taken on the other
+        return [Listener(app, channel, bound, tls) for bound in sockets]
+    raise AssertionError("unreachable")
+
+
+class _NoIPv6(Exception):
+    pass
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        bound = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        if family == socket.AF_INET6:
+            raise _NoIPv6 from None
+        raise
+    try:
+        if os.name == "posix":  # on Windows the option would share a taken port
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((host, port))
+        bound.listen(128)
+    except OSError as error:
+        bound.close()
+        if family == socket.AF_INET6 and error.errno == errno.EADDRNOTAVAIL:
+            raise _NoIPv6 from None
+        raise
+    return bound

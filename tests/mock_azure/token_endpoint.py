@@ -1,0 +1,238 @@
+"""The token endpoint: authorization code, refresh token and on-behalf-of (back channel).
+
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from urllib.parse import unquote_plus
+
+import jwt
+from cryptography import x509
+from flask import Blueprint, g, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from . import scopes, tokens
+from .context import azure
+from .directory import GRAPH_ID, Application, Json
+from .errors import EntraError
+from .keys import base64url
+from .policies import SignIn, has_cp1, parse_claims
+
+CODE_LIFETIME_SECONDS = 600
+REFRESH_LIFETIME_SECONDS = 90 * 24 * 3600
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+blueprint = Blueprint("token", __name__)
+
+
+@blueprint.post("/<tenant>/oauth2/v2.0/token", endpoint="token")
+def token(tenant: str) -> ResponseReturnValue:
+    """Answer with tokens; only the body counts, a parameter in the query string is not read."""
+    if tenant != azure.tenant_id:
+        raise EntraError(90002, tenant=tenant)
+    grant_type = _required("grant_type")
+    if grant_type not in GRANTS:
+        raise EntraError(70003, grant_type=grant_type)
+    response = jsonify(GRANTS[grant_type](_authenticate_client()))
+    response.headers.update({"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
+    response.headers["Expires"] = "-1"
+    return response
+
+
+def _required(name: str) -> str:
+    values = request.form.getlist(name)
+    if len(values) > 1:  # RFC 6749 section 3.2
+        raise EntraError(9002313)
+    if not values or not values[0]:
+        raise EntraError(900144, name=name)
+    return values[0]
+
+
+# --- who calls ------------------------------------------------------------------------------------
+
+
+def _authenticate_client() -> Application:
+    """The client, by secret in the body or in Basic, or by an assertion its certificate signed."""
+    basic = request.authorization if request.authorization else None
+    client_id, secret = request.form.get("client_id"), request.form.get("client_secret")
+    if basic and basic.type == "basic":  # form-encoded before base64: RFC 6749 section 2.3.1
+        client_id, secret = (unquote_plus(basic[part] or "") for part in ("username", "password"))
+    if not client_id:
+        raise EntraError(900144, name="client_id")
+    app = azure.applications.get(client_id)
+    if app is None:
+        raise EntraError(700016, client=client_id, tenant=azure.tenant_id)
+    if request.form.get("client_assertion_type") == ASSERTION_TYPE:
+        _check_client_assertion(app, _required("client_assertion"))
+        g.by_certificate = True
+        return app
+    if not secret:
+        raise EntraError(7000218)
+    if not hmac.compare_digest(secret.encode(), (app.secret or "").encode()):
+        raise EntraError(7000215, client=app.client_id)
+    return app
+
+
+def _check_client_assertion(app: Application, assertion: str) -> None:
+    """https://learn.microsoft.com/entra/identity-platform/certificate-credentials"""
+    header = tokens.unverified(assertion, 0)
+    for der in app.certificates:
+        names = {
+            "x5t": base64url(hashlib.sha1(der, usedforsecurity=False).digest()),
+            "x5t#S256": base64url(hashlib.sha256(der).digest()),
+        }
+        if any(header.get(name) == value for name, value in names.items()):
+            break
+    else:
+        raise EntraError(700027, reason="its certificate is not registered")
+    try:
+        claims = jwt.decode(
+            assertion,
+            x509.load_der_x509_certificate(der).public_key(),  # type: ignore[arg-type]
+            algorithms=["RS256", "PS256"],
+            audience=[f"{azure.authority}/oauth2/v2.0/token", azure.issuer],
+            issuer=app.client_id,
+            leeway=300,
+            options={"require": ["exp", "iss", "sub", "aud"]},
+        )
+    except jwt.PyJWTError as error:
+        raise EntraError(700027, reason=type(error).__name__) from None
+    if claims["sub"] != app.client_id:
+        raise EntraError(700027, reason="sub is another client")
+
+
+# --- the three grants -----------------------------------------------------------------------------
+
+
+def _authorization_code(client: Application) -> Json:
+    code = azure.seals.unseal("code", _required("code"))
+    if code is None:
+        raise EntraError(9002313, error="invalid_grant")
+    query = code["query"]
+    if query["client_id"] != client.client_id:
+        raise EntraError(70000)
+    if azure.clock.now() > code["at"] + CODE_LIFETIME_SECONDS:
+        raise EntraError(70008)
+    if _required("redirect_uri") != query["redirect_uri"]:
+        raise EntraError(50011, client=client.client_id, redirect_uri=request.form["redirect_uri"])
+    verifier = _required("code_verifier")
+    digest = hashlib.sha256(verifier.encode()).digest()
+    if not hmac.compare_digest(base64url(digest), query["code_challenge"]):
+        raise EntraError(501481)
+    if not azure.use_once(code["jti"]):
+        raise EntraError(54005)
+    scope = request.form.get("scope") or query["scope"]
+    return _issue(client, SignIn(**code["sign_in"]), scope, nonce=query.get("nonce", ""))
+
+
+def _refresh_token(client: Application) -> Json:
+    """Using a refresh token leaves it valid, and it is good for every resource the user allowed.
+
+    https://learn.microsoft.com/entra/identity-platform/refresh-tokens
+    """
+    known = azure.seals.unseal("refresh", _required("refresh_token"))
+    if known is None:
+        raise EntraError(9002313, error="invalid_grant")
+    if known["client_id"] != client.client_id:
+        raise EntraError(70000)
+    if azure.clock.now() > known["at"] + REFRESH_LIFETIME_SECONDS:
+        raise EntraError(700082)
+    scope = request.form.get("scope") or known["scope"]
+    return _issue(client, SignIn(**known["sign_in"]), scope)
+
+
+def _on_behalf_of(client: Application) -> Json:
+    assertion = _required("assertion")
+    if _required("requested_token_use") != "on_behalf_of":
+        raise EntraError(9002313)
+    scope = _required("scope")
+    claims = _check_assertion(client, assertion)
+    sign_in = tokens.sign_in_of(azure, claims)
+    if sign_in is None:
+        raise EntraError(50034, user=str(claims.get("oid")), tenant=azure.tenant_id)
+    g.presented = claims
+    return _issue(client, sign_in, scope)
+
+
+def _check_assertion(app: Application, assertion: str) -> Json:
+    """Signature, lifetime, issuer, kind and audience of the token that a client hands in."""
+    try:
+        claims = tokens.verified(azure, assertion)
+    except tokens.BadSignature as error:
+        raise EntraError(50013, reason=str(error)) from None
+    now = azure.clock.now()
+    for name, late in (("exp", True), ("nbf", False)):
+        moment = claims.get(name)
+        if not isinstance(moment, int | float) or (moment < now) is late:
+            raise EntraError(500133, now=azure.clock.stamp(), reason=f"{name} is {moment}")
+    if claims.get("iss") not in (azure.issuer, azure.issuer_v1):
+        raise EntraError(50013, reason="it is from another issuer")
+    if not (claims.get("azp") or claims.get("appid")):
+        raise EntraError(240002)
+    if claims.get("aud") not in (app.client_id, *app.uris):
+        raise EntraError(500131, audience=claims.get("aud"), client=app.client_id)
+    if not claims.get("scp") or claims.get("idtyp") == "app":
+        raise EntraError(7000114, client=app.client_id)
+    return claims
+
+
+GRANTS: dict[str, Callable[[Application], Json]] = {
+    "authorization_code": _authorization_code,
+    "refresh_token": _refresh_token,
+    ON_BEHALF_OF: _on_behalf_of,
+}
+
+
+# --- the answer -----------------------------------------------------------------------------------
+
+
+def _issue(client: Application, sign_in: SignIn, scope: str, nonce: str = "") -> Json:
+    """Check policies and consent, then mint what ``scope`` asks for."""
+    g.user = sign_in.user
+    wanted = scopes.parse(scope, client, azure.applications)
+    resource, audience, names = wanted.of_one_resource()
+    claims = parse_claims(request.form.get("claims", ""))
+    azure.policies.check(sign_in, resource.client_id, claims)
+    granted = azure.consents.granted(sign_in.user, client.client_id, resource.client_id)
+    if not granted or not set(names) - {scopes.DEFAULT} <= granted:
+        raise EntraError(65001, client=client.name, resource=resource.name)
+    g.issued = tokens.access_token_claims(
+        azure,
+        client,
+        resource,
+        sign_in,
+        granted,
+        audience=audience,
+        cp1=has_cp1(claims),
+        by_certificate=g.get("by_certificate", False),
+    )
+    expires_in = g.issued["exp"] - int(azure.clock.now())
+    # A .default request echoes the names it stood for, and .default: MSAL's cache finds both.
+    echo = sorted(granted) + [name for name in names if name == scopes.DEFAULT]
+    prefix = "" if resource.client_id == GRAPH_ID else f"{audience}/"
+    answer: Json = {
+        "token_type": "Bearer",
+        "scope": " ".join(prefix + name for name in echo),
+        "expires_in": expires_in,
+        "ext_expires_in": expires_in,
+        "access_token": tokens.issued(azure, g.issued),
+    }
+    if "offline_access" in wanted.oidc:
+        answer["refresh_token"] = azure.seals.seal(
+            "refresh",
+            client_id=client.client_id,
+            sign_in=sign_in.as_json(),
+            scope=scope,
+            at=azure.clock.now(),
+        )
+    if "openid" in wanted.oidc:
+        answer["id_token"] = tokens.issued(
+            azure, tokens.id_token_claims(azure, client, sign_in, nonce)
+        )
+    if request.form.get("client_info") == "1":
+        answer["client_info"] = tokens.client_info(azure.users[sign_in.user])
+    return answer

@@ -1,0 +1,217 @@
+"""The tokens themselves: minted as Entra shapes them, checked, and forged for tests.
+
+Shapes: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference and
+https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference.
+"""
+
+import hashlib
+import json
+import random
+import secrets
+import uuid
+from base64 import urlsafe_b64decode
+from typing import TYPE_CHECKING, Any
+
+import jwt
+from jwt.types import Options
+
+from .directory import Application, Json, User
+from .keys import SigningKey, base64url
+from .policies import SignIn
+
+if TYPE_CHECKING:
+    from .azure import MockAzure
+
+BACKDATED_SECONDS = 300  # iat and nbf lie in the past, as Entra's do
+SIGNATURE_ONLY: Options = {
+    "verify_aud": False,
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "verify_sub": False,
+}
+ALGORITHMS = jwt.algorithms.get_default_algorithms()
+
+
+def sign(header: Json | str, payload: Json | str, key: Any, algorithm: str = "RS256") -> str:
+    """A compact JWS (RFC 7515); a string is taken as the exact JSON text to sign.
+
+    ``algorithm`` is any that PyJWT knows, or ``none`` for an empty signature. With an HMAC, ``key``
+    may be any bytes, a public key too.
+    """
+    parts = [part if isinstance(part, str) else _minified(part) for part in (header, payload)]
+    signing_input = ".".join(base64url(part.encode("utf-8", "surrogatepass")) for part in parts)
+    if algorithm == "none":
+        return f"{signing_input}."
+    signature = ALGORITHMS[algorithm].sign(signing_input.encode(), key)
+    return f"{signing_input}.{base64url(signature)}"
+
+
+def unverified(token: object, part: int = 1) -> Json:
+    """The payload (or header, ``part=0``) of a JWT without any check; {} when there is none."""
+    try:
+        segment = str(token).split(".")[part]
+        found = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    except (ValueError, IndexError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class BadSignature(Exception):
+    """The token was not signed by a published key; the message says why."""
+
+
+def verified(azure: "MockAzure", token: str) -> Json:
+    """The claims of a token that a published key signed; their values are not looked at.
+
+    :raises BadSignature: and nothing else, whatever the text is.
+    """
+    key = azure.keys.find(unverified(token, 0).get("kid"))
+    if key is None:
+        raise BadSignature("the key was not found")
+    try:
+        claims: Json = jwt.decode(
+            token,
+            key.private.public_key(),
+            algorithms=["RS256"],  # the only algorithm Entra signs with
+            options=SIGNATURE_ONLY,
+        )
+    except jwt.PyJWTError:
+        raise BadSignature("the key was found, but the signature is wrong") from None
+    return claims
+
+
+def issued(azure: "MockAzure", claims: Json) -> str:
+    """``claims`` as a token, signed with the current key."""
+    return sign(header_for(azure.keys.current, claims["ver"]), claims, azure.keys.current.private)
+
+
+def header_for(key: SigningKey, version: str) -> Json:
+    header = {"typ": "JWT", "alg": "RS256", "kid": key.kid}
+    return header if version == "2.0" else {**header, "x5t": key.kid}
+
+
+def access_token_claims(
+    azure: "MockAzure",
+    client: Application,
+    resource: Application,
+    sign_in: SignIn,
+    scopes: set[str],
+    *,
+    audience: str = "",
+    cp1: bool = False,
+    by_certificate: bool = False,
+) -> Json:
+    """Version 2 claims for our own API, version 1 for ARM and Graph: the resource decides.
+
+    ``audience`` is the resource as the client wrote it, which version 1 repeats.
+    """
+    user = azure.users[sign_in.user]
+    strength = "2" if by_certificate else "1"
+    lifetime = random.randint(*azure.token_lifetime_seconds)
+    common = {
+        **_common(azure, sign_in, user, resource.client_id, lifetime),
+        "scp": " ".join(sorted(scopes)),
+        **({"idp": _home_issuer(user)} if user.is_guest else {}),
+        **({"xms_cc": ["CP1"]} if cp1 and resource.xms_cc else {}),
+    }
+    if resource.token_version == 2:
+        return {
+            "aud": resource.client_id,
+            "iss": azure.issuer,
+            **common,
+            "azp": client.client_id,
+            "azpacr": strength,
+            "preferred_username": user.email,
+            "ver": "2.0",
+            "xms_ftd": secrets.token_urlsafe(40),
+        }
+    return {
+        "aud": audience,
+        "iss": azure.issuer_v1,
+        **common,
+        "acr": "1",
+        "amr": ["pwd", "mfa"] if sign_in.mfa else ["pwd"],
+        "appid": client.client_id,
+        "appidacr": strength,
+        "family_name": user.family_name,
+        "given_name": user.given_name,
+        "idtyp": "user",
+        "ipaddr": "203.0.113.7",
+        "puid": "1003" + hashlib.sha256(user.oid.encode()).hexdigest()[:12].upper(),
+        "unique_name": user.upn,
+        "upn": user.upn,
+        "ver": "1.0",
+        "wids": ["b79fbf4d-3ef9-4689-8143-76b194e85509"],
+        "xms_tcdt": 1600000000,
+    }
+
+
+def id_token_claims(
+    azure: "MockAzure", client: Application, sign_in: SignIn, nonce: str = ""
+) -> Json:
+    """An id_token is always version 2 and good for an hour."""
+    user = azure.users[sign_in.user]
+    return {
+        "aud": client.client_id,
+        "iss": azure.issuer,
+        **_common(azure, sign_in, user, client.client_id, 3600),
+        **({"idp": _home_issuer(user)} if user.is_guest else {}),
+        **({"nonce": nonce} if nonce else {}),
+        "preferred_username": user.email,
+        "ver": "2.0",
+    }
+
+
+def client_info(user: User) -> str:
+    """Which account this is in its home tenant: the key of MSAL's token cache."""
+    return base64url(_minified({"uid": user.home_oid, "utid": user.home_tenant_id}).encode())
+
+
+def sign_in_of(azure: "MockAzure", claims: Json) -> SignIn | None:
+    """The sign-in that a token of ours comes from, or None when its user is not in the directory.
+
+    A token without a readable ``aio`` (forged, or from before a reset) counts as one from a
+    sign-in with a password at the time it was issued.
+    """
+    if known := azure.seals.unseal("aio", claims.get("aio")):
+        return SignIn(**known)
+    for user in azure.users.values():
+        if user.oid == claims.get("oid"):
+            issued = claims.get("iat")
+            at = issued + BACKDATED_SECONDS if isinstance(issued, int) else azure.clock.now()
+            return SignIn(user.key, str(uuid.uuid4()), at)
+    return None
+
+
+def _common(
+    azure: "MockAzure", sign_in: SignIn, user: User, audience_id: str, lifetime: int
+) -> Json:
+    now = int(azure.clock.now())
+    return {
+        "iat": now - BACKDATED_SECONDS,
+        "nbf": now - BACKDATED_SECONDS,
+        "exp": now + lifetime,
+        # Opaque with Entra too; here it remembers the sign-in.
+        "aio": azure.seals.seal("aio", **sign_in.as_json()),
+        "name": user.name,
+        "oid": user.oid,
+        "rh": f"1.{secrets.token_urlsafe(24)}",
+        "sid": sign_in.sid,
+        "sub": _pairwise(user, audience_id),
+        "tid": azure.tenant_id,
+        "uti": base64url(secrets.token_bytes(16)),
+    }
+
+
+def _pairwise(user: User, audience_id: str) -> str:
+    """``sub``: another value for each application, so that two cannot compare their users."""
+    return base64url(hashlib.sha256(f"{user.oid} {audience_id}".encode()).digest())
+
+
+def _home_issuer(user: User) -> str:
+    return f"https://sts.windows.net/{user.home_tenant_id}/"
+
+
+def _minified(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"))

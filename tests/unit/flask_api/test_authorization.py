@@ -1,0 +1,365 @@
+"""Each rule of the validation has a token that breaks it, and the nearest token that passes."""
+
+import json
+import time
+
+import pytest
+
+from helpers.authorization import MAX_TOKEN_BYTES
+from tests.mock_azure.tokens import sign
+from tests.unit.flask_api.conftest import (
+    API_ID,
+    ISSUER,
+    OTHER_TENANT_ID,
+    SETTINGS,
+    TENANT_ID,
+    UI_ID,
+)
+
+NOW = int(time.time())
+REALM = (
+    f'Bearer realm="{TENANT_ID}", authorization_uri="{SETTINGS["AUTHORITY"]}/oauth2/v2.0/authorize"'
+)
+
+
+def get(api, token=None, **headers):
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    return api.get("/subscriptions", headers=headers)
+
+
+@pytest.fixture
+def azure_answers(tenant):
+    """Azure would answer: whatever stops a request was this API's validation."""
+    tenant.grants()
+    tenant.lists("first")
+    return tenant
+
+
+def refused_by_validation(tenant):
+    """The token was not exchanged: nothing went to the token endpoint or to ARM."""
+    return not tenant.calls("POST", tenant.token_endpoint) and not tenant.calls(
+        "GET", "https://management.azure.com"
+    )
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        pytest.param({}, id="nothing-special"),
+        pytest.param({"scp": "other access_as_user more"}, id="several-scopes"),
+        pytest.param({"exp": NOW - 50}, id="expired-within-the-leeway"),
+        pytest.param({"nbf": NOW + 50, "iat": NOW + 50}, id="not-valid-yet-within-the-leeway"),
+        pytest.param({"roles": ["Reader"]}, id="roles-beside-a-scope"),
+        pytest.param({"idtyp": "user"}, id="idtyp-user"),
+        pytest.param({"azp": OTHER_TENANT_ID}, id="any-client-when-there-is-no-list"),
+        pytest.param({"unknown": {"nested": [1]}}, id="claims-nobody-knows"),
+    ],
+)
+def test_accepts_claims_with(api, azure_answers, claims):
+    assert get(api, azure_answers.issue_access_token(**claims)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("claims", "status", "code"),
+    [
+        pytest.param({"exp": NOW - 70}, 401, "token_expired", id="exp-past-the-leeway"),
+        pytest.param({"exp": 0}, 401, "token_expired", id="exp-in-1970"),
+        pytest.param({"exp": -1}, 401, "token_expired", id="exp-negative"),
+        pytest.param({"nbf": NOW + 70}, 401, "token_expired", id="nbf-past-the-leeway"),
+        pytest.param({"iat": NOW + 70}, 401, "token_expired", id="iat-past-the-leeway"),
+        pytest.param({"exp": None}, 401, "invalid_token", id="exp-missing"),
+        pytest.param({"nbf": None}, 401, "invalid_token", id="nbf-missing"),
+        pytest.param({"iat": None}, 401, "invalid_token", id="iat-missing"),
+        pytest.param({"exp": str(NOW + 3600)}, 401, "invalid_token", id="exp-as-text"),
+        pytest.param({"exp": NOW + 3600.5}, 401, "invalid_token", id="exp-a-fraction"),
+        pytest.param({"exp": 1e308}, 401, "invalid_token", id="exp-huge-fraction"),
+        pytest.param({"exp": True}, 401, "invalid_token", id="exp-true"),
+        pytest.param({"exp": [NOW + 3600]}, 401, "invalid_token", id="exp-a-list"),
+        pytest.param({"exp": float("nan")}, 401, "invalid_token", id="exp-nan"),
+        pytest.param({"exp": float("inf")}, 401, "invalid_token", id="exp-infinity"),
+        pytest.param({"nbf": str(NOW)}, 401, "invalid_token", id="nbf-as-text"),
+        pytest.param({"iat": str(NOW)}, 401, "invalid_token", id="iat-as-text"),
+        pytest.param({"aud": UI_ID}, 401, "invalid_claims", id="aud-of-the-ui"),
+        pytest.param({"aud": f"api://{API_ID}"}, 401, "invalid_claims", id="aud-in-v1-form"),
+        pytest.param({"aud": API_ID.upper()}, 401, "invalid_claims", id="aud-upper-case"),
+        pytest.param({"aud": API_ID[:-1]}, 401, "invalid_claims", id="aud-a-prefix"),
+        pytest.param({"aud": [API_ID]}, 401, "invalid_claims", id="aud-a-list"),
+        pytest.param({"aud": [API_ID, UI_ID]}, 401, "invalid_claims", id="aud-a-longer-list"),
+        pytest.param({"aud": ""}, 401, "invalid_token", id="aud-empty"),
+        pytest.param({"aud": 1}, 401, "invalid_claims", id="aud-a-number"),
+        pytest.param({"aud": {"x": API_ID}}, 401, "invalid_claims", id="aud-an-object"),
+        pytest.param({"aud": None}, 401, "invalid_token", id="aud-missing"),
+        pytest.param(
+            {"aud": "00000003-0000-0000-c000-000000000000"}, 401, "invalid_claims", id="aud-graph"
+        ),
+        pytest.param(
+            {"iss": ISSUER.replace(TENANT_ID, OTHER_TENANT_ID)},
+            401,
+            "invalid_claims",
+            id="iss-of-another-tenant",
+        ),
+        pytest.param(
+            {"iss": f"https://sts.windows.net/{TENANT_ID}/"}, 401, "invalid_claims", id="iss-v1"
+        ),
+        pytest.param({"iss": f"{ISSUER}/"}, 401, "invalid_claims", id="iss-with-a-slash"),
+        pytest.param(
+            {"iss": ISSUER.replace("https", "http")}, 401, "invalid_claims", id="iss-http"
+        ),
+        pytest.param({"iss": [ISSUER]}, 401, "invalid_claims", id="iss-a-list"),
+        pytest.param({"iss": None}, 401, "invalid_token", id="iss-missing"),
+        pytest.param({"tid": OTHER_TENANT_ID}, 401, "invalid_claims", id="tid-of-another-tenant"),
+        pytest.param(
+            {"tid": "9188040d-6c67-4c5b-b112-36a304b66dad"},
+            401,
+            "invalid_claims",
+            id="tid-personal",
+        ),
+        pytest.param({"tid": None}, 401, "invalid_token", id="tid-missing"),
+        pytest.param({"ver": "1.0"}, 401, "invalid_claims", id="ver-1"),
+        pytest.param({"ver": 2}, 401, "invalid_claims", id="ver-a-number"),
+        pytest.param({"ver": None}, 401, "invalid_token", id="ver-missing"),
+        pytest.param({"oid": None}, 401, "invalid_token", id="oid-missing"),
+        pytest.param({"oid": 5}, 401, "invalid_token", id="oid-a-number"),
+        pytest.param({"sub": None}, 401, "invalid_token", id="sub-missing"),
+        pytest.param({"sub": ["x"]}, 401, "invalid_token", id="sub-a-list"),
+        pytest.param({"scp": None}, 403, "insufficient_scope", id="scp-missing"),
+        pytest.param({"scp": ""}, 403, "insufficient_scope", id="scp-empty"),
+        pytest.param({"scp": ["access_as_user"]}, 403, "insufficient_scope", id="scp-a-list"),
+        pytest.param({"scp": "access_as_user2"}, 403, "insufficient_scope", id="scp-longer"),
+        pytest.param({"scp": "ACCESS_AS_USER"}, 403, "insufficient_scope", id="scp-upper-case"),
+        pytest.param({"scp": "x\taccess_as_user"}, 403, "insufficient_scope", id="scp-after-a-tab"),
+        pytest.param(
+            {"scp": "x\naccess_as_user"}, 403, "insufficient_scope", id="scp-after-a-line"
+        ),
+        pytest.param(
+            {"scp": "x\u00a0access_as_user"}, 403, "insufficient_scope", id="scp-after-a-nbsp"
+        ),
+        pytest.param({"scp": None, "roles": ["all"]}, 403, "app_only_token", id="roles-only"),
+        pytest.param({"idtyp": "app"}, 403, "app_only_token", id="idtyp-app-with-a-scope"),
+    ],
+)
+def test_refuses_claims_with(api, azure_answers, claims, status, code):
+    response = get(api, azure_answers.issue_access_token(**claims))
+    assert (response.status_code, response.json["code"]) == (status, code)
+    error = {401: "invalid_token", 403: "insufficient_scope"}[status]
+    assert response.headers["WWW-Authenticate"].startswith(f'{REALM}, error="{error}"')
+    assert refused_by_validation(azure_answers)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param({"typ": "at+jwt"}, id="typ-at-jwt"),
+        pytest.param({"typ": None}, id="typ-absent"),
+        pytest.param({"jwk": {"kty": "RSA"}}, id="jwk-ignored"),
+        pytest.param({"jku": "https://evil.example/keys"}, id="jku-ignored"),
+        pytest.param({"x5u": "https://evil.example/cert"}, id="x5u-ignored"),
+        pytest.param({"x5c": ["AAAA"]}, id="x5c-ignored"),
+        pytest.param({"x5t": "thumbprint"}, id="x5t-ignored"),
+    ],
+)
+def test_accepts_header_with(api, azure_answers, header):
+    token = sign(azure_answers.header(**header), azure_answers.claims(), azure_answers.key.private)
+    assert get(api, token).status_code == 200
+    assert not any("evil" in call.request.url for call in azure_answers.net.calls)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param({"alg": "none"}, id="alg-none"),
+        pytest.param({"alg": "nOnE"}, id="alg-none-in-mixed-case"),
+        pytest.param({"alg": None}, id="alg-missing"),
+        pytest.param({"alg": ["RS256"]}, id="alg-a-list"),
+        pytest.param({"alg": "RS384"}, id="alg-RS384"),
+        pytest.param({"alg": "PS256"}, id="alg-PS256"),
+        pytest.param({"alg": "ES256"}, id="alg-ES256"),
+        pytest.param({"alg": "HS256"}, id="alg-HS256"),
+        pytest.param({"kid": None}, id="kid-missing"),
+        pytest.param({"kid": 7}, id="kid-a-number"),
+        pytest.param({"kid": ""}, id="kid-empty"),
+        pytest.param({"kid": "k" * 10_000}, id="kid-of-10-kB"),
+        pytest.param({"kid": "../../dev/null"}, id="kid-a-path"),
+        pytest.param({"kid": "' OR 1=1 --"}, id="kid-sql"),
+        pytest.param({"crit": ["exp"]}, id="crit"),
+        pytest.param({"crit": []}, id="crit-empty"),
+        pytest.param({"crit": ["b64"], "b64": True}, id="crit-b64"),
+        pytest.param({"b64": False}, id="b64"),
+        pytest.param({"zip": "DEF"}, id="zip"),
+        pytest.param({"cty": "JWT"}, id="nested"),
+        pytest.param({"typ": "secevent+jwt"}, id="typ-security-event"),
+        pytest.param({"typ": "logout+jwt"}, id="typ-logout"),
+        pytest.param({"typ": "dpop+jwt"}, id="typ-dpop"),
+        pytest.param({"typ": 1}, id="typ-a-number"),
+        pytest.param({"typ": ["JWT"]}, id="typ-a-list"),
+    ],
+)
+def test_refuses_header_with(api, azure_answers, header):
+    token = sign(azure_answers.header(**header), azure_answers.claims(), azure_answers.key.private)
+    response = get(api, token)
+    assert (response.status_code, response.json["code"]) == (401, "invalid_token")
+    assert refused_by_validation(azure_answers)
+
+
+def test_refuses_signature_of_another_key_under_a_known_kid(api, azure_answers):
+    token = sign(azure_answers.header(), azure_answers.claims(), azure_answers.stranger.private)
+    assert get(api, token).json["code"] == "invalid_token"
+
+
+def test_refuses_signature_of_the_key_that_the_token_brings(api, azure_answers):
+    stranger = azure_answers.stranger
+    header = azure_answers.header(jwk=stranger.as_jwk(ISSUER), kid=stranger.kid)
+    token = sign(header, azure_answers.claims(), stranger.private)
+    assert get(api, token).json["code"] == "invalid_token"
+
+
+def test_refuses_hmac_keyed_with_the_public_key(api, azure_answers):
+    """RFC 8725 section 2.1: the public key must never serve as a shared secret."""
+    header = azure_answers.header(alg="HS256")
+    token = sign(header, azure_answers.claims(), azure_answers.key.public_pem, "HS256")
+    assert get(api, token).json["code"] == "invalid_token"
+
+
+def replaced(token, segment, by):
+    segments = token.split(".")
+    segments[segment] = by(segments[segment])
+    return ".".join(segments)
+
+
+@pytest.mark.parametrize(
+    "mangle",
+    [
+        pytest.param(
+            lambda t: replaced(t, 2, lambda s: ("B" if s[0] != "B" else "C") + s[1:]),
+            id="changed-signature",
+        ),
+        pytest.param(lambda t: replaced(t, 2, lambda s: s[:-8]), id="truncated-signature"),
+        pytest.param(lambda t: replaced(t, 2, lambda s: "A" * len(s)), id="zero-signature"),
+        pytest.param(lambda t: replaced(t, 2, lambda s: ""), id="no-signature"),
+        pytest.param(lambda t: replaced(t, 2, lambda s: s + "=="), id="padded-signature"),
+        pytest.param(lambda t: replaced(t, 1, lambda s: ""), id="no-payload"),
+        pytest.param(lambda t: replaced(t, 0, lambda s: ""), id="no-header"),
+        pytest.param(lambda t: replaced(t, 0, lambda s: "+/" + s), id="other-base64-alphabet"),
+        pytest.param(lambda t: t.rpartition(".")[0], id="two-segments"),
+        pytest.param(lambda t: t + ".AAAA", id="four-segments"),
+        pytest.param(lambda t: t + ".AAAA.AAAA", id="five-segments-as-encrypted"),
+        pytest.param(lambda t: "garbage", id="garbage"),
+        pytest.param(lambda t: "...", id="dots"),
+    ],
+)
+def test_refuses_token_with(api, azure_answers, mangle):
+    response = get(api, mangle(azure_answers.issue_access_token()))
+    assert (response.status_code, response.json["code"]) == (401, "invalid_token")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param('{"alg":"RS256","kid":"K","alg":"RS256"}', id="doubled-alg"),
+        pytest.param("[" * 5000 + "]" * 5000, id="deeply-nested"),
+        pytest.param('{"alg":"RS256","kid":"K","x":' + "9" * 5000 + "}", id="5000-digits"),
+        pytest.param("[]", id="a-list"),
+        pytest.param("null", id="null"),
+        pytest.param('{"alg":"RS256"', id="cut-off"),
+        pytest.param("\ud800", id="not-utf-8"),
+    ],
+)
+def test_refuses_header_text(api, azure_answers, header):
+    header = header.replace("K", azure_answers.key.kid)
+    token = sign(header, azure_answers.claims(), azure_answers.key.private)
+    response = get(api, token)
+    assert (response.status_code, response.json["code"]) == (401, "invalid_token")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda text: text[:-1] + f',"aud":"{API_ID}"}}', id="doubled-aud"),
+        pytest.param(lambda text: text[:-1] + ',"x":' + "[" * 2000 + "]" * 2000 + "}", id="nested"),
+        pytest.param(lambda text: text[:-1] + ',"x":' + "9" * 5000 + "}", id="5000-digits"),
+        pytest.param(lambda text: text[:-1] + ',"x":NaN}', id="nan"),
+        pytest.param(lambda text: f"[{text}]", id="a-list"),
+        pytest.param(lambda text: "", id="empty"),
+        pytest.param(lambda text: "\ufeff" + text, id="byte-order-mark"),
+    ],
+)
+def test_refuses_signed_payload_text(api, azure_answers, change):
+    payload = change(json.dumps(azure_answers.claims()))
+    token = sign(azure_answers.header(), payload, azure_answers.key.private)
+    response = get(api, token)
+    assert (response.status_code, response.json["code"]) == (401, "invalid_token")
+
+
+def test_the_list_of_clients_admits_only_its_own(tenant, settings_of_api):
+    from main import create_app
+
+    tenant.grants()
+    tenant.lists("first")
+    api = create_app(settings_of_api | {"ALLOWED_CLIENT_IDS": UI_ID}).test_client()
+    assert get(api, tenant.issue_access_token(azp=UI_ID)).status_code == 200
+    for azp in (API_ID, None, [UI_ID]):
+        response = get(api, tenant.issue_access_token(azp=azp))
+        assert (response.status_code, response.json["code"]) == (403, "client_not_allowed")
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_scheme_is_case_insensitive(api, azure_answers, scheme):
+    token = azure_answers.issue_access_token()
+    assert get(api, Authorization=f"{scheme} {token}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({}, id="no-header"),
+        pytest.param({"Authorization": ""}, id="empty-header"),
+        pytest.param({"Authorization": "Basic dXNlcjpwYXNz"}, id="basic"),
+        pytest.param({"X-Original-Authorization": "Bearer x"}, id="another-header"),
+    ],
+)
+def test_a_request_without_a_token_gets_a_bare_challenge(api, headers):
+    response = get(api, **headers)
+    assert (response.status_code, response.json["code"]) == (401, "authorization_header_missing")
+    assert response.headers["WWW-Authenticate"] == REALM  # RFC 6750 section 3.1: no error code
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("Bearer", id="no-token"),
+        pytest.param("Bearer ", id="blank-token"),
+        pytest.param("Bearer a b", id="two-words"),
+        pytest.param("Bearer a,Bearer b", id="two-headers-joined"),
+        pytest.param("Bearer a,b", id="comma"),
+        pytest.param("Bearer tök.en.s", id="not-ascii"),
+        pytest.param('Bearer "a.b.c"', id="quoted"),
+        pytest.param(f"Bearer {'a' * (MAX_TOKEN_BYTES + 1)}", id="more-than-16-KiB"),
+    ],
+)
+def test_refuses_authorization_header(api, value):
+    response = get(api, Authorization=value)
+    assert (response.status_code, response.json["code"]) == (400, "invalid_header")
+    assert 'error="invalid_request"' in response.headers["WWW-Authenticate"]
+
+
+def test_a_token_of_16_kib_is_still_looked_at(api, azure_answers):
+    padding = MAX_TOKEN_BYTES * 3 // 4 - 1200
+    token = azure_answers.issue_access_token(groups="g" * padding)
+    assert MAX_TOKEN_BYTES - 600 < len(token) <= MAX_TOKEN_BYTES
+    assert get(api, token).status_code == 200
+
+
+def test_a_token_outside_the_header_counts_for_nothing(api, azure_answers):
+    token = azure_answers.issue_access_token()
+    response = api.get(f"/subscriptions?access_token={token}", data={"access_token": token})
+    assert response.json["code"] == "authorization_header_missing"
+
+
+def test_the_token_is_never_repeated_in_an_answer_or_a_log(api, azure_answers, caplog):
+    caplog.set_level("DEBUG")
+    for token in (azure_answers.issue_access_token(aud="x"), "c2VjcmV0.bG9va2luZw.dG9rZW4"):
+        response = get(api, token)
+        written = response.get_data(as_text=True) + str(response.headers) + caplog.text
+        for segment in token.split("."):
+            assert segment not in written

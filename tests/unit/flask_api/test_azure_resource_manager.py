@@ -1,0 +1,216 @@
+"""The list of subscriptions: all pages or an error, and the token goes to ARM alone."""
+
+import base64
+import json
+
+import pytest
+import requests
+import responses
+
+from helpers import azure_resource_manager
+from tests.unit.flask_api.conftest import ARM, SUBSCRIPTIONS
+
+NEXT = f"{SUBSCRIPTIONS}&%24skiptoken=2"
+CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1726258122"}}}'
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(azure_resource_manager.time, "sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def listing(api, tenant, bearer):
+    """Ask the API for the list, as a user whose token can be exchanged."""
+    tenant.grants()
+    return lambda: api.get("/subscriptions", headers=bearer)
+
+
+def page(tenant, url=SUBSCRIPTIONS, next_link=None, *names, **answer):
+    body = {"value": [{"displayName": name} for name in names]}
+    if next_link is not None:
+        body["nextLink"] = next_link
+    tenant.net.get(url, json=body, **answer)
+
+
+def test_all_pages_come_as_one_list(tenant, listing):
+    tenant.net.get(
+        SUBSCRIPTIONS,
+        match=[responses.matchers.query_param_matcher({"api-version": "2020-01-01"})],
+        json={"value": [{"displayName": "a"}, {"displayName": "b"}], "nextLink": NEXT},
+    )
+    page(tenant, NEXT, None, "c")
+    response = listing()
+    assert [row["displayName"] for row in response.json["value"]] == ["a", "b", "c"]
+    assert response.json["count"] == {"type": "Total", "value": 3}
+    assert "nextLink" not in response.json
+
+
+def test_nobody_elses_list_is_an_empty_list(tenant, listing):
+    page(tenant)
+    response = listing()
+    assert (response.status_code, response.json["value"]) == (200, [])
+
+
+def test_the_users_token_for_arm_is_sent_and_not_the_assertion(tenant, listing, bearer):
+    page(tenant)
+    listing()
+    (request,) = tenant.calls("GET", ARM)
+    assert request.headers["Authorization"] == "Bearer token-b"
+
+
+@pytest.mark.parametrize(
+    "next_link",
+    [
+        "https://evil.example/subscriptions",
+        "http://management.azure.com/subscriptions",
+        "https://management.azure.com:444/subscriptions",
+        "https://management.azure.com.evil.example/subscriptions",
+        "https://management.azure.com@evil.example/subscriptions",
+        "//evil.example/subscriptions",
+        "/subscriptions?$skiptoken=2",
+        "https://[broken",
+        "https://management.azure.com:x/subscriptions",
+        7,
+        ["https://management.azure.com/"],
+    ],
+)
+def test_the_token_never_leaves_arm_through_a_next_link_of(tenant, listing, next_link):
+    page(tenant, SUBSCRIPTIONS, next_link, "a")
+    response = listing()
+    assert (response.status_code, response.json["code"]) == (502, "downstream_error")
+    assert len(tenant.calls("GET", ARM)) == 1
+    assert not any("evil" in call.request.url for call in tenant.net.calls)
+
+
+def test_pages_without_end_are_an_error(tenant, listing):
+    page(tenant, SUBSCRIPTIONS, SUBSCRIPTIONS, "a")
+    assert listing().json["code"] == "downstream_error"
+    assert len(tenant.calls("GET", ARM)) == azure_resource_manager.MAX_PAGES
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "code"),
+    [
+        pytest.param({"status": 500, "json": {}}, 502, "downstream_error", id="500"),
+        pytest.param({"status": 404, "json": {}}, 502, "downstream_error", id="404"),
+        pytest.param({"status": 400, "json": {}}, 502, "downstream_error", id="400"),
+        pytest.param({"status": 204, "json": {}}, 502, "downstream_error", id="204"),
+        pytest.param({"body": "<html>"}, 502, "downstream_error", id="html"),
+        pytest.param({"body": '{"value": [{'}, 502, "downstream_error", id="cut-off"),
+        pytest.param({"body": b'{"value":["\xff"]}'}, 502, "downstream_error", id="not-utf-8"),
+        pytest.param({"body": "[" * 100_000}, 502, "downstream_error", id="deeply-nested"),
+        pytest.param({"json": {"value": {}}}, 502, "downstream_error", id="value-an-object"),
+        pytest.param({"json": {"value": ["x"]}}, 502, "downstream_error", id="value-of-texts"),
+        pytest.param({"json": {}}, 502, "downstream_error", id="no-value"),
+        pytest.param({"json": []}, 502, "downstream_error", id="a-list"),
+        pytest.param({"body": requests.ConnectionError()}, 502, "downstream_error", id="reset"),
+        pytest.param({"body": requests.ReadTimeout()}, 504, "downstream_timeout", id="timeout"),
+        pytest.param({"status": 429, "body": ""}, 429, "downstream_throttled", id="429"),
+        pytest.param({"status": 403, "json": {}}, 403, "downstream_forbidden", id="403"),
+        pytest.param({"status": 401, "json": {}}, 502, "downstream_unauthorized", id="401"),
+        pytest.param({"status": 503, "body": "x"}, 502, "downstream_error", id="503"),
+        pytest.param(
+            {"status": 302, "headers": {"Location": "https://evil.example/"}},
+            502,
+            "downstream_error",
+            id="redirect",
+        ),
+    ],
+)
+def test_maps_an_answer_of_arm(tenant, listing, answer, status, code):
+    tenant.net.get(SUBSCRIPTIONS, **answer)
+    response = listing()
+    assert (response.status_code, response.json["code"]) == (status, code)
+    assert ("WWW-Authenticate" in response.headers) == (status == 401)
+    assert not any("evil" in call.request.url for call in tenant.net.calls)
+
+
+def test_a_failure_on_the_second_page_is_no_short_list(tenant, listing):
+    match = [responses.matchers.query_param_matcher({"api-version": "2020-01-01"})]
+    tenant.net.get(SUBSCRIPTIONS, match=match, json={"value": [{}], "nextLink": NEXT})
+    tenant.net.get(NEXT, status=500, json={})
+    assert listing().status_code == 502
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 502}, {"status": 504}])
+def test_a_passing_fault_is_tried_again(tenant, listing, fault):
+    tenant.net.get(SUBSCRIPTIONS, **fault)
+    tenant.net.get(SUBSCRIPTIONS, body=requests.ConnectionError())
+    page(tenant, SUBSCRIPTIONS, None, "a")
+    assert listing().status_code == 200
+    assert len(tenant.calls("GET", ARM)) == azure_resource_manager.TRIES
+
+
+def test_a_lasting_fault_is_not_tried_for_ever(tenant, listing):
+    tenant.net.get(SUBSCRIPTIONS, status=503)
+    assert listing().status_code == 502
+    assert len(tenant.calls("GET", ARM)) == azure_resource_manager.TRIES
+
+
+@pytest.mark.parametrize(
+    ("header", "relayed"),
+    [("12", "12"), ("999999", "300"), ("-1", "5"), ("", "5"), ("0", "1"), ("nonsense", "5")],
+)
+def test_throttling_is_relayed_with_a_cap(tenant, listing, header, relayed):
+    tenant.net.get(SUBSCRIPTIONS, status=429, headers={"Retry-After": header})
+    assert listing().headers["Retry-After"] == relayed
+
+
+def test_throttling_until_a_date_is_relayed_in_seconds(tenant, listing):
+    date = "Wed, 21 Oct 2099 07:28:00 GMT"
+    tenant.net.get(SUBSCRIPTIONS, status=429, headers={"Retry-After": date})
+    assert listing().headers["Retry-After"] == "300"
+
+
+@pytest.mark.parametrize(
+    ("body", "relayed"),
+    [
+        ({"error": {"code": "AuthorizationFailed", "message": "alice"}}, "AuthorizationFailed"),
+        ({"error": {"code": "<script>"}}, ""),
+        ({"error": {"code": 5}}, ""),
+        ({"error": "x"}, ""),
+        ([], ""),
+    ],
+)
+def test_a_refusal_relays_the_code_but_not_the_message(tenant, listing, body, relayed):
+    tenant.net.get(SUBSCRIPTIONS, status=403, json=body)
+    response = listing()
+    assert response.json["azure_code"] == relayed
+    assert "alice" not in response.get_data(as_text=True)
+
+
+def challenge():
+    encoded = base64.b64encode(CLAIMS.encode()).decode()
+    return f'Bearer realm="", error="insufficient_claims", claims="{encoded}"'
+
+
+def test_a_claims_challenge_is_tried_once_with_a_token_that_satisfies_it(tenant, listing):
+    header = {"WWW-Authenticate": challenge()}
+    tenant.net.get(SUBSCRIPTIONS, status=401, headers=header)
+    tenant.grants("token-c")
+    page(tenant, SUBSCRIPTIONS, None, "a")
+    assert listing().status_code == 200
+    first, second = tenant.calls("POST", tenant.token_endpoint)
+    assert "1726258122" not in first.body
+    assert "1726258122" in second.body
+    sent = [call.headers["Authorization"] for call in tenant.calls("GET", ARM)]
+    assert sent == ["Bearer token-b", "Bearer token-c"]
+
+
+def test_a_claims_challenge_that_stays_is_relayed(tenant, listing):
+    tenant.net.get(SUBSCRIPTIONS, status=401, headers={"WWW-Authenticate": challenge()})
+    tenant.grants("token-c")
+    response = listing()
+    assert (response.status_code, response.json["code"]) == (401, "claims_challenge")
+    encoded = response.headers["WWW-Authenticate"].partition('claims="')[2].rstrip('"')
+    assert json.loads(base64.b64decode(encoded)) == json.loads(CLAIMS)
+    assert len(tenant.calls("GET", ARM)) == 2
+
+
+def test_a_refusal_without_claims_is_tried_once_with_a_new_token(tenant, listing):
+    tenant.net.get(SUBSCRIPTIONS, status=401)
+    page(tenant, SUBSCRIPTIONS, None, "a")
+    tenant.grants("token-c")
+    assert listing().status_code == 200
+    assert len(tenant.calls("POST", tenant.token_endpoint)) == 2

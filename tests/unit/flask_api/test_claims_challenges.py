@@ -1,0 +1,87 @@
+"""Reading a claims challenge: in linear time, and nothing but one JSON object comes out."""
+
+import base64
+import time
+
+import pytest
+
+from helpers.claims_challenges import checked_claims, claims_of_challenge, encode_claims
+
+CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}'
+ENCODED = base64.b64encode(CLAIMS.encode()).decode()
+URLSAFE = base64.urlsafe_b64encode('{"a":"\u00ff\u00fe>>>???"}'.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f'Bearer claims="{ENCODED}"',
+        f'Bearer realm="", error="insufficient_claims", claims="{ENCODED}"',
+        f'bearer Claims="{ENCODED}"',
+        f"Bearer claims={ENCODED.rstrip('=')}",
+        f'Bearer claims = "{ENCODED}" , error="x"',
+        f'PoP nonce="n", Bearer error="x", claims="{ENCODED}"',
+        f'Bearer claims="{ENCODED}", PoP nonce="n"',
+        f'Bearer realm="a, \\"Bearer claims=x", claims="{ENCODED}"',
+    ],
+)
+def test_finds_the_claims_of(header):
+    assert claims_of_challenge(header) == CLAIMS
+
+
+def test_knows_the_url_safe_alphabet():
+    assert "-" in URLSAFE or "_" in URLSAFE
+    assert claims_of_challenge(f'Bearer claims="{URLSAFE.rstrip("=")}"') is not None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Bearer",
+        'Bearer error="invalid_token"',
+        f'PoP claims="{ENCODED}"',
+        f'Bearer claims="{ENCODED}", claims="{ENCODED}"',
+        f'Bearer claims="{ENCODED}", Bearer error="x"',
+        f'Bearer claims="{ENCODED}", Bearer claims="{ENCODED}"',
+        f'claims="{ENCODED}"',
+        f'Bearer claims="{ENCODED}',
+        'Bearer claims="%%%"',
+        'Bearer claims=""',
+        f'Bearer claims="{base64.b64encode(b"[]").decode()}"',
+        f'Bearer claims="{base64.b64encode(b"no JSON").decode()}"',
+        f'Bearer claims="{base64.b64encode(bytes([255, 254])).decode()}"',
+        f'Bearer claims="{encode_claims(chr(123) + "[" * 3000)}"',
+        f'Bearer claims="{encode_claims("{" + chr(34) + "x" * 5000 + chr(34) + ":1}")}"',
+    ],
+)
+def test_finds_nothing_in(header):
+    assert claims_of_challenge(header) is None
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "a" * 16_000,
+        "a=" * 8_000,
+        'a="' * 5_000,
+        "Bearer " + "a, " * 5_000,
+        '\\"' * 8_000,
+        " " * 16_000,
+    ],
+)
+def test_takes_linear_time_over_hostile_headers(hostile):
+    def seconds(text):
+        begun = time.process_time()
+        for _ in range(20):
+            claims_of_challenge(text)
+        return time.process_time() - begun
+
+    seconds(hostile)
+    assert seconds(hostile * 4) < 30 * seconds(hostile) + 0.05  # quadratic would be far beyond
+
+
+def test_only_a_json_object_of_a_sane_size_is_checked_claims():
+    assert checked_claims(CLAIMS) == CLAIMS
+    for bad in (None, 5, "", "[]", "null", "{", '{"x":"' + "y" * 4096 + '"}', {"a": 1}):
+        assert checked_claims(bad) is None

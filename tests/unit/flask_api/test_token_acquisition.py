@@ -1,0 +1,354 @@
+"""The exchange on behalf of the user: what is sent, kept, shared between threads, and relayed."""
+
+import base64
+import json
+import threading
+import time
+from urllib.parse import parse_qs
+
+import pytest
+import requests
+import responses
+
+from helpers import token_acquisition
+from tests.unit.flask_api.conftest import API_ID, ARM, SUBSCRIPTIONS
+
+CLAIMS = '{"access_token":{"capolids":{"essential":true,"values":["p1"]}}}'
+
+
+def get(api, tenant, **claims):
+    token = tenant.issue_access_token(**claims)
+    return api.get("/subscriptions", headers={"Authorization": f"Bearer {token}"})
+
+
+def exchanges(tenant):
+    return [parse_qs(call.body) for call in tenant.calls("POST", tenant.token_endpoint)]
+
+
+def refuse(tenant, status=400, **body):
+    tenant.net.post(tenant.token_endpoint, json=body, status=status)
+
+
+def test_the_assertion_is_exchanged_as_the_protocol_says(tenant, api, bearer):
+    tenant.grants()
+    tenant.lists("first")
+    assert api.get("/subscriptions", headers=bearer).status_code == 200
+    (form,) = exchanges(tenant)
+    assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
+    assert form["requested_token_use"] == ["on_behalf_of"]
+    assert form["assertion"] == [bearer["Authorization"].split()[1]]
+    assert form["client_id"] == [API_ID]
+    scopes = form["scope"][0].split()
+    assert f"{ARM}/user_impersonation" in scopes
+    assert "offline_access" not in scopes  # no refresh token is kept here
+    assert "cp1" in form["claims"][0]
+
+
+def test_one_assertion_is_exchanged_once(tenant, api, bearer):
+    tenant.grants()
+    tenant.lists("first")
+    answers = [api.get("/subscriptions", headers=bearer) for _ in range(3)]
+    assert len(exchanges(tenant)) == 1
+    assert ["hit" in answer.headers["Server-Timing"] for answer in answers] == [False, True, True]
+
+
+def test_another_assertion_of_the_same_user_is_exchanged_anew(tenant, api):
+    tenant.grants()
+    tenant.lists("first")
+    get(api, tenant, uti="1")
+    get(api, tenant, uti="2")
+    assert len(exchanges(tenant)) == 2
+
+
+def test_a_token_goes_to_the_user_it_was_issued_for(tenant, api):
+    def by_assertion(request):
+        name = parse_qs(request.body)["assertion"][0].split(".")[2][:20]
+        answer = {"token_type": "Bearer", "expires_in": 3600, "access_token": f"for-{name}"}
+        return 200, {}, json.dumps(answer)
+
+    tenant.net.add_callback(responses.POST, tenant.token_endpoint, by_assertion)
+    tenant.lists("first")
+    for number in [1, 2, 3, 2, 1]:
+        token = tenant.issue_access_token(uti=str(number))
+        api.get("/subscriptions", headers={"Authorization": f"Bearer {token}"})
+        sent = tenant.calls("GET", ARM)[-1].headers["Authorization"]
+        assert sent == f"Bearer for-{token.split('.')[2][:20]}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"status": 429, "headers": {"Retry-After": "60"}}, id="429"),
+        pytest.param({"status": 503, "headers": {"Retry-After": "60"}}, id="503"),
+        pytest.param({"status": 500}, id="500"),
+        pytest.param({"status": 400}, id="400"),
+    ],
+)
+def test_the_refusal_of_one_user_does_not_reach_the_next(tenant, api, answer):
+    """MSAL's own memory of failures has no user in its key for this flow."""
+    tenant.net.post(tenant.token_endpoint, json={"error": "invalid_grant"}, **answer)
+    assert get(api, tenant, uti="alice").status_code != 200
+    tenant.net.remove(responses.POST, tenant.token_endpoint)
+    tenant.grants()
+    tenant.lists("first")
+    assert get(api, tenant, uti="bob").status_code == 200
+
+
+def test_the_token_of_one_user_does_not_reach_the_next_through_retry_after(tenant, api):
+    """A success with Retry-After would be replayed by MSAL's memory as well."""
+    for name in ("alice", "bob"):
+        answer = {"token_type": "Bearer", "expires_in": 3600, "access_token": f"token-of-{name}"}
+        tenant.net.post(tenant.token_endpoint, json=answer, headers={"Retry-After": "60"})
+    tenant.lists("first")
+    get(api, tenant, uti="alice")
+    get(api, tenant, uti="bob")
+    sent = [call.headers["Authorization"] for call in tenant.calls("GET", ARM)]
+    assert sent == ["Bearer token-of-alice", "Bearer token-of-bob"]
+
+
+def test_threads_that_bring_one_assertion_share_one_exchange(tenant, api, bearer):
+    def slow(request):
+        time.sleep(0.1)
+        answer = {"token_type": "Bearer", "expires_in": 3600, "access_token": "b"}
+        return 200, {}, json.dumps(answer)
+
+    tenant.net.add_callback(responses.POST, tenant.token_endpoint, slow)
+    tenant.lists("first")
+    statuses = []
+
+    def load():
+        answer = api.application.test_client().get("/subscriptions", headers=bearer)
+        statuses.append(answer.status_code)
+
+    threads = [threading.Thread(target=load) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 30
+    assert len(exchanges(tenant)) == 1
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 1000.0
+
+    monkeypatch.setattr(token_acquisition, "monotonic", lambda: Clock.now)
+    return Clock
+
+
+@pytest.fixture
+def on_behalf_of(tenant, api, clock):
+    """The exchange alone, within one request; times are those of ``clock``."""
+    from helpers.http_session import http_session
+
+    with api.application.test_request_context():
+        api.application.preprocess_request()
+        yield token_acquisition.OnBehalfOf(dict(api.application.config), http_session())
+
+
+def test_a_token_is_renewed_before_it_ends(tenant, on_behalf_of, clock):
+    tenant.grants("first")
+    tenant.grants("second")
+    ends = int(time.time()) + 100_000
+    assert on_behalf_of.acquire("a", ends) == "first"
+    clock.now += 3600 - token_acquisition.REFRESH_EARLY_SECONDS - 1
+    assert on_behalf_of.acquire("a", ends) == "first"
+    clock.now += 2
+    assert on_behalf_of.acquire("a", ends) == "second"
+
+
+def test_a_token_that_could_not_be_renewed_serves_until_it_ends(tenant, on_behalf_of, clock):
+    tenant.grants("first")
+    refuse(tenant, status=500, error="server_error")
+    ends = int(time.time()) + 100_000
+    on_behalf_of.acquire("a", ends)
+    clock.now += 3600 - 100
+    assert [on_behalf_of.acquire("a", ends) for _ in range(5)] == ["first"] * 5
+    assert len(exchanges(tenant)) == 2  # the failed try is not repeated at once
+    clock.now += 101
+    with pytest.raises(token_acquisition.DownstreamError):
+        on_behalf_of.acquire("a", ends)
+
+
+def test_no_token_outlives_the_assertion_it_came_from(tenant, on_behalf_of, clock):
+    tenant.grants("first")
+    tenant.grants("second")
+    ends = int(time.time()) + 120
+    assert on_behalf_of.acquire("a", ends) == "first"
+    clock.now += 121
+    assert on_behalf_of.acquire("a", ends) == "second"
+
+
+def test_the_cache_is_bounded(tenant, on_behalf_of, monkeypatch):
+    tenant.grants()
+    on_behalf_of._tokens = type(on_behalf_of._tokens)(
+        3, ttu=lambda _, token, now: token.ends_at, timer=token_acquisition.monotonic
+    )
+    for name in "abcde":
+        on_behalf_of.acquire(name, int(time.time()) + 1000)
+    assert len(on_behalf_of._tokens) == 3
+
+
+def test_a_rejected_token_is_not_handed_out_again(tenant, on_behalf_of):
+    tenant.grants("first")
+    tenant.grants("second")
+    ends = int(time.time()) + 1000
+    assert on_behalf_of.acquire("a", ends) == "first"
+    assert on_behalf_of.acquire("a", ends, rejected_token="first") == "second"
+    assert on_behalf_of.acquire("a", ends) == "second"
+
+
+MULTILINE = 'AADSTS50076: use "MFA"\r\nSet-Cookie: x=y alice@contoso.example'
+
+
+HUGE = '{"x":"%s"}' % ("y" * 5000)
+TOKEN = {"access_token": "b", "token_type": "Bearer"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected", "code"),
+    [
+        (400, {"error": "invalid_grant", "suberror": "consent_required"}, 401, "consent_required"),
+        (400, {"error": "consent_required"}, 401, "consent_required"),
+        (400, {"error": "interaction_required", "claims": CLAIMS}, 401, "claims_challenge"),
+        (400, {"error": "invalid_grant", "claims": CLAIMS}, 401, "claims_challenge"),
+        (400, {"error": "invalid_grant", "claims": "no JSON"}, 401, "assertion_rejected"),
+        (400, {"error": "invalid_grant", "claims": "[]"}, 401, "assertion_rejected"),
+        (400, {"error": "invalid_grant", "claims": HUGE}, 401, "assertion_rejected"),
+        (400, {"error": "invalid_grant", "claims": {"x": 1}}, 401, "assertion_rejected"),
+        (400, {"error": "invalid_grant"}, 401, "assertion_rejected"),
+        (400, {"error": "interaction_required"}, 401, "assertion_rejected"),
+        (401, {"error": "invalid_client"}, 500, "api_misconfigured"),
+        (400, {"error": "unauthorized_client"}, 500, "api_misconfigured"),
+        (400, {"error": "invalid_scope"}, 500, "api_misconfigured"),
+        (400, {"error": "invalid_resource"}, 500, "api_misconfigured"),
+        (400, {"error": "something_new"}, 500, "api_misconfigured"),
+        (429, {"error": "temporarily_unavailable"}, 503, "idp_throttled"),
+        (400, {"error": "temporarily_unavailable"}, 503, "idp_throttled"),
+        (500, {"error": "server_error"}, 502, "idp_unavailable"),
+        (503, {"error": "x"}, 502, "idp_unavailable"),
+        (200, {}, 502, "idp_unavailable"),
+        (200, {"access_token": "b"}, 502, "idp_unavailable"),
+        (200, {"access_token": "b", "token_type": "pop", "expires_in": 9}, 502, "idp_unavailable"),
+        (200, {**TOKEN, "expires_in": 0}, 502, "idp_unavailable"),
+        (200, {**TOKEN, "expires_in": -1}, 502, "idp_unavailable"),
+        (200, {**TOKEN, "expires_in": "x"}, 502, "idp_unavailable"),
+        (200, {**TOKEN, "expires_in": 9, "id_token": "junk"}, 502, "idp_unavailable"),
+        (200, {**TOKEN, "expires_in": 9, "client_info": "junk"}, 200, None),
+        (200, {**TOKEN, "expires_in": "3599"}, 200, None),
+        (400, {"error": ["a", "list"]}, 500, "api_misconfigured"),
+    ],
+)  # fmt: skip
+def test_relays_an_answer_of_entra(tenant, api, bearer, caplog, status, body, expected, code):
+    refuse(tenant, status, **body | {"error_description": MULTILINE})
+    tenant.lists("first")
+    response = api.get("/subscriptions", headers=bearer)
+    assert (response.status_code, response.json.get("code")) == (expected, code)
+    written = response.get_data(as_text=True) + str(response.headers) + caplog.text
+    assert "AADSTS" not in written
+    assert "contoso.example" not in written
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "code"),
+    [
+        pytest.param({"body": requests.ConnectTimeout()}, 504, "idp_timeout", id="connect-timeout"),
+        pytest.param({"body": requests.ReadTimeout()}, 504, "idp_timeout", id="read-timeout"),
+        pytest.param({"body": requests.ConnectionError()}, 502, "idp_unavailable", id="reset"),
+        pytest.param({"body": "<html>", "status": 200}, 502, "idp_unavailable", id="html-200"),
+        pytest.param({"body": "<html>", "status": 400}, 502, "idp_unavailable", id="html-400"),
+        pytest.param({"body": "busy", "status": 429}, 502, "idp_unavailable", id="text-429"),
+        pytest.param({"body": "[]", "status": 200}, 502, "idp_unavailable", id="a-list"),
+        pytest.param({"body": "", "status": 200}, 502, "idp_unavailable", id="nothing"),
+        pytest.param(
+            {"status": 302, "headers": {"Location": "https://evil.example/"}},
+            502,
+            "idp_unavailable",
+            id="a-redirect",
+        ),
+    ],
+)
+def test_maps_a_failure_of_the_exchange(tenant, api, bearer, answer, status, code):
+    tenant.net.post(tenant.token_endpoint, **answer)
+    response = api.get("/subscriptions", headers=bearer)
+    assert (response.status_code, response.json["code"]) == (status, code)
+    assert not tenant.calls("GET", "https://evil.example")
+
+
+def test_a_consent_challenge_names_the_scope_to_ask_for(tenant, api, bearer):
+    refuse(tenant, error="invalid_grant", suberror="consent_required")
+    response = api.get("/subscriptions", headers=bearer)
+    assert response.json["scopes"] == [f"api://{API_ID}/.default"]
+    assert f'scope="api://{API_ID}/.default"' in response.headers["WWW-Authenticate"]
+    assert 'error="interaction_required"' in response.headers["WWW-Authenticate"]
+
+
+def test_a_claims_challenge_carries_the_claims_in_base64(tenant, api, bearer):
+    refuse(tenant, error="interaction_required", claims=CLAIMS)
+    challenge = api.get("/subscriptions", headers=bearer).headers["WWW-Authenticate"]
+    assert 'error="insufficient_claims"' in challenge
+    encoded = challenge.partition('claims="')[2].partition('"')[0]
+    assert base64.b64decode(encoded).decode() == CLAIMS
+
+
+def test_throttling_says_how_long_to_wait(tenant, api, bearer):
+    for header, relayed in (("7", "7"), ("99999", "120"), ("-3", "5"), ("soon", "5")):
+        tenant.net.post(
+            tenant.token_endpoint, status=429, json={"error": "x"}, headers={"Retry-After": header}
+        )
+        response = api.get("/subscriptions", headers=bearer)
+        assert response.headers["Retry-After"] == relayed
+        tenant.net.remove(responses.POST, tenant.token_endpoint)
+
+
+def test_an_authority_that_entra_does_not_know_is_a_fault_of_the_settings(tenant, api, bearer):
+    tenant.grants()
+    api.get("/subscriptions", headers=bearer)  # loads the signing keys
+    api.application.extensions["on_behalf_of"]._client = None
+    api.application.extensions["on_behalf_of"]._tokens.clear()
+    tenant.net.replace(responses.GET, tenant.discovery, status=400, json={"error": "x"})
+    response = api.get("/subscriptions", headers=bearer)
+    assert (response.status_code, response.json["code"]) == (500, "api_misconfigured")
+
+
+def test_the_correlation_id_goes_to_entra_and_arm_and_back(tenant, api, bearer):
+    tenant.grants()
+    tenant.lists("first")
+    guid = "12345678-1234-4234-8234-123456789abc"
+    headers = bearer | {"x-ms-client-request-id": guid}
+    assert api.get("/subscriptions", headers=headers).headers["x-ms-client-request-id"] == guid
+    (exchange,) = tenant.calls("POST", tenant.token_endpoint)
+    (listing,) = tenant.calls("GET", SUBSCRIPTIONS)
+    assert exchange.headers["client-request-id"] == guid
+    assert listing.headers["x-ms-client-request-id"] == guid
+    assert listing.headers["x-ms-correlation-request-id"] == guid
+
+
+def test_a_certificate_takes_the_place_of_the_secret(tenant, settings_of_api, bearer, tmp_path):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.x509 import load_der_x509_certificate
+
+    from main import create_app
+
+    key = tenant.key
+    pem = tmp_path / "client.pem"
+    pem.write_bytes(
+        key.private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + load_der_x509_certificate(key.der).public_bytes(serialization.Encoding.PEM)
+    )
+    settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(pem)}
+    tenant.grants()
+    tenant.lists("first")
+    api = create_app(settings).test_client()
+    assert api.get("/subscriptions", headers=bearer).status_code == 200
+    (form,) = exchanges(tenant)
+    assert "client_secret" not in form
+    assert form["client_assertion_type"] == [
+        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    ]

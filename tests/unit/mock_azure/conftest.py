@@ -1,0 +1,159 @@
+"""The mock without a socket: Flask's test client, once for each channel."""
+
+import hashlib
+import re
+from html import unescape
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from tests.mock_azure import MockAzure
+from tests.mock_azure.keys import base64url
+
+REDIRECT_URI = "http://localhost:8000/account/callback"
+VERIFIER = "v" * 43
+CHALLENGE = base64url(hashlib.sha256(VERIFIER.encode()).digest())
+ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
+@pytest.fixture(scope="session")
+def one_azure() -> MockAzure:
+    return MockAzure()
+
+
+@pytest.fixture
+def azure(one_azure: MockAzure) -> MockAzure:
+    one_azure.reset()
+    return one_azure
+
+
+@pytest.fixture
+def back(azure):
+    client = azure.app.test_client()
+    client.environ_base["mock_azure.channel"] = "back"
+    return client
+
+
+class Browser:
+    """Opens the front channel's pages and presses their buttons; keeps cookies."""
+
+    def __init__(self, azure):
+        self.azure = azure
+        self.client = azure.app.test_client()
+        self.client.environ_base["mock_azure.channel"] = "front"
+
+    def authorize(self, **parameters):
+        """GET /authorize with a request that is in order but for ``parameters``; None drops one."""
+        request = {
+            "client_id": self.azure.ui.client_id,
+            "response_type": "code",
+            "redirect_uri": REDIRECT_URI,
+            "scope": f"api://{self.azure.api.client_id}/.default openid profile offline_access",
+            "state": "the state",
+            "nonce": "the nonce",
+            "code_challenge": CHALLENGE,
+            "code_challenge_method": "S256",
+            "client_info": "1",
+        } | parameters
+        request = {name: value for name, value in request.items() if value is not None}
+        path = f"/{self.azure.tenant_id}/oauth2/v2.0/authorize"
+        return self.client.get(path, query_string=request)
+
+    def press(self, page, name, value):
+        """Submit the page's form by the button ``name=value``."""
+        action = unescape(re.search(r'<form method="post" action="([^"]+)"', page.text)[1])
+        sealed = re.search(r'name="request" value="([^"]+)"', page.text)[1]
+        return self.client.post(action, data={"request": sealed, name: value})
+
+    def sign_in(self, user="alice", **parameters):
+        """Walk through sign-in and consent; return the parameters that reach the client."""
+        page = self.press(self.authorize(**parameters), "user", user)
+        if "Permissions requested" in page.text:
+            page = self.press(page, "decision", "accept")
+        return answer(page)
+
+
+def answer(response):
+    """The parameters of a redirect to the client."""
+    assert response.status_code == 303, response.text
+    assert response.headers["Location"].startswith(f"{REDIRECT_URI}?"), response.headers
+    return dict(parse_qsl(urlsplit(response.headers["Location"]).query))
+
+
+@pytest.fixture
+def browser(azure):
+    return Browser(azure)
+
+
+@pytest.fixture
+def redirected():
+    return answer
+
+
+@pytest.fixture
+def post_token(azure, back):
+    """POST to the token endpoint as ``app``; None drops a parameter."""
+
+    def post(app, headers=None, **form):
+        form = {"client_id": app.client_id, "client_secret": app.secret, **form}
+        form = {name: value for name, value in form.items() if value is not None}
+        path = f"/{azure.tenant_id}/oauth2/v2.0/token"
+        return back.post(path, data=form, headers=headers or {})
+
+    return post
+
+
+@pytest.fixture
+def redeem(azure, post_token):
+    """Redeem an authorization code as the UI."""
+
+    def redeem(code, app=None, **form):
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": REDIRECT_URI,
+            "code_verifier": VERIFIER,
+            "client_info": "1",
+            **form,
+        }
+        return post_token(app or azure.ui, **form)
+
+    return redeem
+
+
+@pytest.fixture
+def exchange(azure, post_token):
+    """Exchange a token on behalf of its user, as the API."""
+
+    def exchange(assertion, app=None, **form):
+        form = {
+            "grant_type": ON_BEHALF_OF,
+            "requested_token_use": "on_behalf_of",
+            "assertion": assertion,
+            "scope": "https://management.azure.com/user_impersonation",
+            **form,
+        }
+        return post_token(app or azure.api, **form)
+
+    return exchange
+
+
+@pytest.fixture
+def arm_token(azure, exchange):
+    """A token for ARM, by the way the API gets it."""
+
+    def arm_token(user="alice", **form):
+        azure.consent_all(user)
+        response = exchange(azure.access_token(user), **form)
+        assert response.status_code == 200, response.text
+        return response.json["access_token"]
+
+    return arm_token
+
+
+@pytest.fixture
+def list_subscriptions(back):
+    def list_subscriptions(token, address="/subscriptions?api-version=2020-01-01"):
+        return back.get(address, headers={"Authorization": f"Bearer {token}"})
+
+    return list_subscriptions

@@ -1,0 +1,45 @@
+"""Discovery and JWKS."""
+
+import hashlib
+from base64 import b64decode
+
+import pytest
+
+from tests.mock_azure.keys import base64url
+
+
+def test_browser_endpoints_are_on_the_front_and_server_endpoints_on_the_back(azure, back):
+    document = back.get(f"/{azure.tenant_id}/v2.0/.well-known/openid-configuration").json
+    front = {"authorization_endpoint", "end_session_endpoint"}
+    for name in ("authorization_endpoint", "end_session_endpoint", "token_endpoint", "jwks_uri"):
+        expected = azure.front_url if name in front else azure.back_url
+        assert document[name].startswith(f"{expected}/{azure.tenant_id}/")
+
+
+def test_issuer_does_not_follow_the_host_that_was_asked(azure, back):
+    path = f"/{azure.tenant_id}/v2.0/.well-known/openid-configuration"
+    document = back.get(path, headers={"Host": "127.0.0.1:9"}).json
+    assert document["issuer"] == azure.issuer == f"{azure.back_url}/{azure.tenant_id}/v2.0"
+
+
+@pytest.mark.parametrize("page", ["v2.0/.well-known/openid-configuration", "discovery/v2.0/keys"])
+def test_unknown_tenant_is_refused(back, page):
+    response = back.get(f"/common/{page}")
+    assert response.status_code == 400
+    assert (response.json["error"], response.json["error_codes"]) == ("invalid_tenant", [90002])
+
+
+def test_keys_name_their_certificate_and_no_algorithm(azure, back):
+    keys = back.get(f"/{azure.tenant_id}/discovery/v2.0/keys").json["keys"]
+    assert len(keys) >= 2
+    for key in keys:
+        certificate = b64decode(key["x5c"][0])
+        thumbprint = base64url(hashlib.sha1(certificate, usedforsecurity=False).digest())
+        assert key["kid"] == key["x5t"] == thumbprint
+        assert (key["kty"], key["use"], key["issuer"]) == ("RSA", "sig", azure.issuer)
+        assert not {"alg", "d", "p", "q"} & set(key)
+
+
+def test_foreign_host_name_is_refused(azure, back):
+    path = f"/{azure.tenant_id}/discovery/v2.0/keys"
+    assert back.get(path, headers={"Host": "evil.example"}).status_code == 400
