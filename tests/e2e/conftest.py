@@ -1,0 +1,125 @@
+"""The README's own command, as a process, and a real browser in front of it."""
+
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 180  # a first start installs packages
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-pings",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a browser these tests are skipped with the mend, but never in CI."""
+    if not CHROMIUM and os.environ.get("CI") != "true":
+        reason = "no Chromium on this machine: sudo apt install chromium fonts-liberation"
+        for item in items:
+            if "e2e" in item.path.parts:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dict[str, object]:
+    assert CHROMIUM, "no Chromium on this machine: sudo apt install chromium fonts-liberation"
+    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": ARGUMENTS}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass
+class Demo:
+    """A running ``run.py``: where its parts listen, and all that they have written."""
+
+    process: subprocess.Popen[str]
+    ui: str
+    api: str
+    front: str
+    lines: list[str] = field(default_factory=list)
+
+    def written(self) -> str:
+        return "\n".join(self.lines)
+
+
+def start_demo(front_host: str = "localhost") -> Demo:
+    ui, api, front, back = (free_port() for _ in range(4))
+    options = ["--ui-port", ui, "--api-port", api, "--front-port", front, "--back-port", back]
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "DJANGO_"))}
+    process = subprocess.Popen(
+        [sys.executable, "run.py", "--no-browser", "--front-host", front_host, *map(str, options)],
+        cwd=ROOT,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    host = "http://localhost"
+    demo = Demo(process, f"{host}:{ui}", f"{host}:{api}", f"http://{front_host}:{front}")
+    ready: queue.Queue[bool] = queue.Queue()
+
+    def read() -> None:
+        assert process.stdout
+        for line in process.stdout:
+            demo.lines.append(line.rstrip())
+            if "The sample runs at" in line:
+                ready.put(True)
+        ready.put(False)
+
+    threading.Thread(target=read, daemon=True).start()
+    if not ready.get(timeout=START_SECONDS):
+        pytest.fail(f"run.py ended before it was ready:\n{demo.written()}")
+    return demo
+
+
+def stop_demo(demo: Demo) -> None:
+    """Stop as Ctrl-C does, and insist that nothing of it is left."""
+    os.killpg(demo.process.pid, signal.SIGINT)
+    assert demo.process.wait(20) == 0
+    time.sleep(0.2)
+    for url in (demo.ui, demo.api, demo.front):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0, url
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Demo]:
+    """The demo as a newcomer starts it, but on free ports."""
+    demo = start_demo()
+    yield demo
+    stop_demo(demo)
+
+
+@pytest.fixture(scope="session")
+def demo_on_another_site() -> Iterator[Demo]:
+    """Likewise, with the sign-in pages on ``127.0.0.1``: to a browser another site, as Entra is."""
+    demo = start_demo(front_host="127.0.0.1")
+    yield demo
+    stop_demo(demo)

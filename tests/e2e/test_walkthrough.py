@@ -1,0 +1,58 @@
+"""What the README's first screen promises, seen with a real browser."""
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+
+def sign_in(page: Page, url: str, name: str) -> None:
+    page.goto(url)
+    page.get_by_role("button", name=re.compile(name)).click()
+
+
+def accept(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Permissions requested")).to_be_visible()
+    page.get_by_role("button", name="Accept").click()
+
+
+@pytest.fixture(params=["demo", "demo_on_another_site"])
+def anywhere(request):
+    """The demo, and the same with the sign-in pages on another site."""
+    return request.getfixturevalue(request.param)
+
+
+def test_a_user_signs_in_sees_the_list_and_signs_out(anywhere, page: Page):
+    page.goto(anywhere.ui)
+    expect(page).to_have_url(re.compile(rf"^{anywhere.front}/.*/oauth2/v2.0/authorize\?"))
+    page.get_by_role("button", name=re.compile("Alice Adams")).click()
+
+    expect(page.get_by_text("Python Django Web App")).to_be_visible()
+    expect(page.get_by_text("Access Azure Resource Manager as you")).to_be_visible()
+    accept(page)
+
+    expect(page).to_have_url(f"{anywhere.ui}/")
+    rows = page.get_by_role("table").get_by_role("row")
+    expect(rows).to_have_count(5)
+    expect(rows.nth(1)).to_contain_text("Contoso Production")
+    page.locator("summary", has_text="JSON").click()
+    shown = json.loads(page.locator("details pre").inner_text())
+    assert [subscription["displayName"] for subscription in shown] == [
+        "Contoso Production",
+        "Contoso Development",
+        "Contoso Sandbox",
+        "Contoso Archive",
+    ]
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url(f"{anywhere.ui}/account/signed-out")
+    page.go_back()
+    expect(page.get_by_text("Contoso Production")).to_have_count(0)
+
+    sign_in(page, anywhere.ui, "Bob Brown")
+    accept(page)
+    expect(page.get_by_role("heading", name=re.compile("subscriptions"))).to_be_visible()
+    expect(page.get_by_role("table")).to_have_count(0)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url(f"{anywhere.ui}/account/signed-out")

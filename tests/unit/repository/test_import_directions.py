@@ -1,0 +1,101 @@
+"""Imports go one way: a module may use those before it in its app's list, and no others."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+FLASK_API = [
+    "helpers.environment",
+    "helpers.http_session",
+    "helpers.errors",
+    "helpers.claims_challenges",
+    "helpers.request_context",
+    "helpers.signing_keys",
+    "helpers.authorization",
+    "helpers.token_acquisition",
+    "helpers.azure_resource_manager",
+    "views.subscriptions_view",
+    "blueprints.subscriptions_bp",
+    "main",
+]
+
+
+def modules(folder: str) -> dict[str, Path]:
+    """The modules of an app by name, without packages, virtual environments and settings."""
+    found = {}
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        parts = file.relative_to(ROOT / folder).with_suffix("").parts
+        if "venv" not in parts and parts[-1] not in ("__init__", "gunicorn.conf"):
+            found[".".join(parts)] = file
+    return found
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Every module that ``file`` imports; of ``from a import b`` both ``a`` and ``a.b``."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 or "mock_azure" in file.parts, f"relative import in {file}"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own(folder: str) -> dict[str, set[str]]:
+    """For each module of the app, the modules of the same app that it imports."""
+    files = modules(folder)
+    return {name: set(imports(file)) & files.keys() for name, file in files.items()}
+
+
+def test_the_list_of_the_api_is_complete():
+    assert sorted(modules("FlaskAPI")) == sorted(FLASK_API)
+
+
+@pytest.mark.parametrize("name", FLASK_API)
+def test_the_api_imports_only_what_comes_before(name):
+    assert own("FlaskAPI")[name] <= set(FLASK_API[: FLASK_API.index(name)])
+
+
+def test_only_the_factory_reads_the_environment():
+    users = {name for name, used in own("FlaskAPI").items() if "helpers.environment" in used}
+    assert users == {"main"}
+
+
+@pytest.mark.parametrize("folder", ["FlaskAPI", "DjangoUI"])
+def test_only_one_module_of_an_app_looks_at_os_environ(folder):
+    look = re.compile(r"os\.environ|getenv")
+    readers = {n for n, f in modules(folder).items() if look.search(f.read_text(encoding="utf-8"))}
+    assert readers - {"manage", "UI.wsgi", "UI.asgi"} == {
+        {"FlaskAPI": "helpers.environment", "DjangoUI": "Helpers.environment"}[folder]
+    }
+
+
+@pytest.mark.parametrize("folder", ["FlaskAPI", "DjangoUI"])
+def test_an_app_imports_neither_the_other_nor_the_tests(folder):
+    other = {"FlaskAPI": "DjangoUI", "DjangoUI": "FlaskAPI"}[folder]
+    foreign = {name.partition(".")[0] for name in modules(other)} | {"tests", "run"}
+    foreign -= {name.partition(".")[0] for name in modules(folder)}
+    for name, file in modules(folder).items():
+        assert not {used.partition(".")[0] for used in imports(file)} & foreign, name
+
+
+def test_the_mock_imports_neither_app_and_nothing_beyond_the_apis_requirements():
+    installed = {"cryptography", "flask", "werkzeug", "jwt", "requests", "msal", "dotenv"}
+    for file in (ROOT / "tests/mock_azure").glob("*.py"):
+        for used in imports(file):
+            top = used.partition(".")[0]
+            relative = top in {f.stem for f in file.parent.glob("*.py")} | {"", "None", "tests"}
+            assert relative or top in installed | sys.stdlib_module_names, f"{used} in {file}"
+
+
+def test_the_apps_have_no_module_that_says_nothing():
+    for folder in ("FlaskAPI", "DjangoUI"):
+        for name, file in modules(folder).items():
+            assert file.stat().st_size, name
+            assert name.rpartition(".")[2] not in ("utils", "models", "admin", "tests", "common")
