@@ -3,6 +3,7 @@
 
 python3 run.py            both apps and a mock of Azure on this machine: no tenant, no settings
 python3 run.py --azure    both apps with their development.env, against your tenant
+python3 run.py --check    start everything, see that each part answers, and stop again
 python3 run.py test       the checks and tests; what follows goes to pytest
 """
 
@@ -158,25 +159,26 @@ def start(name: str, folder: Path, command: list[str], settings: dict[str, str])
 
 
 def stop(services: list[Service]) -> None:
-    """End every service and whatever it started; politely at first."""
+    """Ask every service to end, then end whatever it started and left behind."""
     for service in services:
-        signal_group(service, force=False)
+        if not WINDOWS:
+            service.process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
     for service in services:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            service.process.wait(max(0.1, deadline - time.monotonic()))
-        signal_group(service, force=True)
+        if not WINDOWS:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                service.process.wait(max(0.1, deadline - time.monotonic()))
+        kill_group(service.process)
         service.process.wait()
 
 
-def signal_group(service: Service, force: bool) -> None:
+def kill_group(process: subprocess.Popen[str]) -> None:
     if sys.platform == "win32":
-        if service.process.poll() is None:
-            tree = ["taskkill", "/T", "/F", "/PID", str(service.process.pid)]
-            subprocess.run(tree, check=False, capture_output=True)
+        tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
+        subprocess.run(tree, check=False, capture_output=True)
     else:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(service.process.pid, signal.SIGKILL if force else signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_until_healthy(service: Service, url: str) -> None:
@@ -311,6 +313,8 @@ def demo(options: argparse.Namespace) -> int:
         url = f"http://localhost:{options.ui_port}"
         azure = "Azure is your tenant." if options.azure else "Azure is a mock on this machine."
         print(f"\n  The sample runs at {url}\n  {azure} Ctrl-C stops everything.\n", flush=True)
+        if options.check:
+            return 0
         if options.browser and "CI" not in os.environ and has_display():
             webbrowser.open(url)
         while True:
@@ -358,6 +362,7 @@ def main(arguments: list[str]) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--azure", action="store_true", help="use your tenant, not the mock")
+    parser.add_argument("--check", action="store_true", help="stop once everything answers")
     parser.add_argument("--no-browser", dest="browser", action="store_false", help="open none")
     parser.add_argument("--ui-port", type=int, default=8000, help="of DjangoUI (%(default)s)")
     parser.add_argument("--api-port", type=int, default=5000, help="of FlaskAPI (%(default)s)")

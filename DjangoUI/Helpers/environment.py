@@ -133,13 +133,17 @@ def _authority(value: str) -> str | None:
     )
 
 
-def _secret_keys(value: str) -> str | None:
-    if all(len(key) >= SECRET_KEY_LENGTH for key in value.split()):
+def _secret_key(value: str) -> str | None:
+    if len(value) >= SECRET_KEY_LENGTH:
         return None
     return (
         f"must be at least {SECRET_KEY_LENGTH} characters long. This makes one: "
         'python -c "import secrets; print(secrets.token_urlsafe(50))"'
     )
+
+
+def _secret_keys(value: str) -> str | None:
+    return next(filter(None, map(_secret_key, value.split())), None)
 
 
 def _file(value: str) -> str | None:
@@ -151,7 +155,7 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
     "CLIENT_ID": _matches(GUID, "is not a GUID in lower case: copy it from the portal."),
     "CLIENT_SECRET": _anything,
     "CLIENT_CERTIFICATE": _file,
-    "DJANGO_SECRET_KEY": _secret_keys,
+    "DJANGO_SECRET_KEY": _secret_key,
     "DJANGO_SECRET_KEY_FALLBACKS": _secret_keys,
     "AUTHORITY": _authority,
     "REDIRECT_URI": _redirect_uri,

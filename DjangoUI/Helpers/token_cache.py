@@ -7,8 +7,7 @@ import msal
 from django.contrib.sessions.backends.base import SessionBase
 
 from Helpers.encryption import decrypt, encrypt
-
-TOKEN_CACHE = "token_cache"  # session key
+from Helpers.session import TOKEN_CACHE
 
 
 @contextmanager
@@ -23,4 +22,9 @@ def token_cache(session: SessionBase) -> Iterator[msal.SerializableTokenCache]:
     tokens.deserialize(decrypt(TOKEN_CACHE, session.get(TOKEN_CACHE, "")))
     yield tokens
     if tokens.has_state_changed:
-        session[TOKEN_CACHE] = encrypt(TOKEN_CACHE, tokens.serialize())
+        session[TOKEN_CACHE] = sealed(tokens)
+
+
+def sealed(tokens: msal.SerializableTokenCache) -> str:
+    """Return ``tokens`` as the session keeps them."""
+    return encrypt(TOKEN_CACHE, tokens.serialize())

@@ -95,6 +95,7 @@ def start_demo(front_host: str = "localhost") -> Demo:
 
     threading.Thread(target=read, daemon=True).start()
     if not ready.get(timeout=START_SECONDS):
+        process.wait()
         pytest.fail(f"run.py ended before it was ready:\n{demo.written()}")
     return demo
 
@@ -103,6 +104,8 @@ def stop_demo(demo: Demo) -> None:
     """Stop as Ctrl-C does, and insist that nothing of it is left."""
     os.killpg(demo.process.pid, signal.SIGINT)
     assert demo.process.wait(20) == 0
+    if demo.process.stdout:
+        demo.process.stdout.close()
     time.sleep(0.2)
     for url in (demo.ui, demo.api, demo.front):
         with socket.socket() as probe:

@@ -7,10 +7,12 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 import msal
 import pytest
 import requests
-from authlib.integrations.requests_client import OAuth2Session
+from authlib.integrations.requests_client import OAuth2Session  # type: ignore[import-untyped]
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import OnBehalfOfCredential
 from azure.mgmt.resource.subscriptions import SubscriptionClient
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from tests.mock_azure import MockAzure
 
@@ -38,14 +40,20 @@ def http(azure):
         yield session
 
 
+def found(pattern, text):
+    match = re.search(pattern, text)
+    assert match, text
+    return unescape(match[1])
+
+
 def walk(address, *choices):
     """Open ``address`` and press one button a page; return what arrives at the redirect URI."""
     with requests.Session() as browser:
         browser.trust_env = False
         response = browser.get(address, allow_redirects=False, timeout=5)
         for name, value in choices:
-            action = unescape(re.search(r'<form method="post" action="([^"]+)"', response.text)[1])
-            sealed = re.search(r'name="request" value="([^"]+)"', response.text)[1]
+            action = found(r'<form method="post" action="([^"]+)"', response.text)
+            sealed = found(r'name="request" value="([^"]+)"', response.text)
             response = browser.post(
                 urljoin(response.url, action),
                 data={"request": sealed, name: value},
@@ -61,10 +69,10 @@ def walk(address, *choices):
 ALICE_ACCEPTS = (("user", "alice"), ("decision", "accept"))
 
 
-def confidential_client(azure, http, app):
+def confidential_client(azure, http, app, credential=None):
     return msal.ConfidentialClientApplication(
         app.client_id,
-        client_credential=app.secret,
+        client_credential=credential or app.secret,
         authority=azure.authority,
         instance_discovery=False,
         http_client=http,
@@ -113,6 +121,22 @@ def test_msal_refreshes(azure, http):
     assert refreshed["access_token"] != signed_in["access_token"]
 
 
+def test_msal_authenticates_with_a_certificate(azure, http):
+    azure.consent_all()
+    key = azure.keys.rogue
+    azure.register_certificate(azure.api, key.der)
+    private = key.private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = x509.load_der_x509_certificate(key.der).public_bytes(serialization.Encoding.PEM)
+    credential = {"private_key": private.decode(), "public_certificate": public.decode()}
+    api = confidential_client(azure, http, azure.api, credential)
+    scopes = ["https://management.azure.com/user_impersonation"]
+    assert "access_token" in api.acquire_token_on_behalf_of(azure.access_token(), scopes)
+
+
 def test_msal_learns_that_consent_is_missing(azure, http):
     api = confidential_client(azure, http, azure.api)
     refused = api.acquire_token_on_behalf_of(
@@ -144,6 +168,26 @@ def test_azure_sdk_reads_every_page_of_subscriptions(azure):
     ) as client:
         names = [found.display_name for found in client.subscriptions.list()]
     assert names == [f"Fleet {number:03}" for number in range(1, 301)]
+
+
+def test_azure_sdk_answers_a_claims_challenge_by_itself(azure):
+    """ARM refuses the revoked token, the SDK asks for another with the claims it was given."""
+    azure.consent_all("alice")
+    credential = on_behalf_of_credential(azure, "alice", client_secret=azure.api.secret)
+    with SubscriptionClient(
+        credential,
+        base_url=azure.back_url,
+        credential_scopes=["https://management.azure.com/.default"],
+        connection_verify=str(azure.ca_file),
+    ) as client:
+        claims = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}'
+        details = {"claims": claims}
+        azure.faults.add("arm:subscriptions", "InvalidAuthenticationToken", details=details)
+        assert len(list(client.subscriptions.list())) == 4
+    statuses = [(asked.hop, asked.status) for asked in azure.requests()[-4:]]
+    assert statuses[-3] == ("arm:subscriptions", 401)
+    assert statuses[-2] == ("token:refresh_token", 200)
+    assert statuses[-1] == ("arm:subscriptions", 200)
 
 
 def test_azure_identity_is_refused_with_a_wrong_secret(azure):

@@ -1,5 +1,6 @@
 """The Flask application: the routes of both channels, their error bodies and headers."""
 
+import re
 import uuid
 from base64 import b64encode
 from typing import TYPE_CHECKING
@@ -80,7 +81,7 @@ def create_app(azure: "MockAzure") -> Flask:
         elif error.challenge:
             response.headers["WWW-Authenticate"] = (
                 f'Bearer authorization_uri="https://login.windows.net/{azure.tenant_id}", '
-                f'error="{error.challenge}", error_description="{error.text}"'
+                f'error="{error.challenge}", error_description="{quotable(error.text)}"'
             )
         return response, error.status
 
@@ -130,3 +131,8 @@ def correlation_id(header: str, fallback: str = "") -> str:
         return str(uuid.UUID(request.headers.get(header, "")))
     except ValueError:
         return fallback or str(uuid.uuid4())
+
+
+def quotable(text: str) -> str:
+    """``text`` without what may not stand in an ``error_description`` (RFC 6750 section 3)."""
+    return re.sub(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]", " ", text)

@@ -72,7 +72,7 @@ def _caller() -> SignIn:
     now = azure.clock.now()
     if not isinstance(claims.get("exp"), int) or claims["exp"] < now:
         raise ArmError("ExpiredAuthenticationToken")
-    if claims.get("aud") not in AUDIENCES:
+    if str(claims.get("aud")) not in AUDIENCES:
         raise ArmError("InvalidAuthenticationTokenAudience", audience=claims.get("aud"))
     if claims.get("iss") != azure.issuer_v1:
         raise ArmError("InvalidAuthenticationTokenTenant", issuer=claims.get("iss"))

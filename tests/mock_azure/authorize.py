@@ -4,9 +4,8 @@ Nothing is kept between two pages: each form carries the request, sealed, and th
 page it is for, so that no page can be skipped and no other site can compose a form.
 """
 
-import re
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -14,100 +13,16 @@ from flask import Blueprint, g, make_response, redirect, render_template, reques
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
-from . import consents, faults, policies, tokens
+from . import faults, policies, tokens
+from .authorization_request import AuthorizeRequest, ErrorForClient, is_registered
 from .context import azure
-from .directory import Application, Json
 from .errors import EntraError
 from .policies import SignIn
-from .scopes import Scopes
-from .scopes import parse as parse_scopes
 
 COOKIE = "mockazure_sid"
 PAGE_LIFETIME_SECONDS = 3600
-PROMPTS = {"", "login", "none", "consent", "select_account"}
 
 blueprint = Blueprint("front", __name__)
-
-
-@dataclass(frozen=True)
-class AuthorizeRequest:
-    """One authorization request; a parameter that is absent reads as an empty string."""
-
-    query: dict[str, str]
-
-    def __getitem__(self, name: str) -> str:
-        return self.query.get(name, "")
-
-    @property
-    def client(self) -> Application:
-        return azure.applications[self["client_id"]]
-
-    @property
-    def scopes(self) -> Scopes:
-        return parse_scopes(self["scope"], self.client, azure.applications)
-
-    @property
-    def claims(self) -> Json:
-        return policies.parse_claims(self["claims"])
-
-    @property
-    def asked(self) -> list[consents.Consent]:
-        return consents.wanted(self.client, self.scopes, azure.applications)
-
-    def check_client(self) -> None:
-        """:raises EntraError: what can only be told on a page, as the client is not known."""
-        if not (client_id := self["client_id"]):
-            raise EntraError(900144, name="client_id")
-        if client_id not in azure.applications:
-            raise EntraError(700016, client=client_id, tenant=azure.tenant_id)
-        if not is_registered(self["redirect_uri"], self.client):
-            raise EntraError(50011, redirect_uri=self["redirect_uri"], client=self.client.name)
-
-    def check(self) -> None:
-        """:raises EntraError: what the client is to learn (RFC 6749 section 4.1.1, RFC 7636)."""
-        if self["response_mode"] not in ("", "query", "form_post"):
-            raise EntraError(70007, response_mode=self["response_mode"])
-        for name in ("response_type", "scope", "code_challenge"):
-            if not self[name]:
-                raise EntraError(900144, name=name)
-        if self["response_type"] != "code":
-            raise EntraError(700054, response_type=self["response_type"])
-        if self["code_challenge_method"] != "S256" or len(self["code_challenge"]) != 43:
-            raise EntraError(90023, name="code_challenge_method", value="not a S256 challenge")
-        if self["prompt"] not in PROMPTS:
-            raise EntraError(90023, name="prompt", value=self["prompt"])
-        if self["max_age"] and not re.fullmatch("[0-9]{1,9}", self["max_age"]):
-            raise EntraError(90023, name="max_age", value=self["max_age"])
-        assert self.scopes.asks  # reading them is the check
-        assert self.claims is not None  # likewise
-
-
-class ErrorForClient(Exception):
-    """An error that the client learns at its redirect URI."""
-
-    def __init__(self, wanted: AuthorizeRequest, error: EntraError) -> None:
-        self.wanted = wanted
-        self.error = error
-        super().__init__(error.text)
-
-
-def is_registered(uri: str, client: Application) -> bool:
-    """Whether ``uri`` is one of the client's, character by character.
-
-    The port is ignored for http://localhost
-    (https://learn.microsoft.com/entra/identity-platform/reply-url#localhost-exceptions).
-    """
-    return any(_without_port(uri) == _without_port(known) for known in client.redirect_uris)
-
-
-def _without_port(uri: str) -> str:
-    try:
-        parts = urlsplit(uri)
-        if parts.port and parts.scheme == "http" and parts.hostname == "localhost":
-            return uri.replace(f"//localhost:{parts.port}", "//localhost", 1)
-    except ValueError:
-        pass
-    return uri
 
 
 # --- the routes -----------------------------------------------------------------------------------
@@ -134,14 +49,11 @@ def authorize(tenant: str) -> ResponseReturnValue:
     if (fault := faults.current()) and isinstance(fault.answer, EntraError):
         raise ErrorForClient(wanted, fault.answer)
     sign_in = _session()
-    if wanted["prompt"] == "none":
-        return _answer_silently(wanted, sign_in)
-    if (
-        sign_in is None
-        or wanted["prompt"] in ("login", "select_account")
-        or _too_old(wanted, sign_in)
-    ):
-        return _page("sign_in.html", wanted, "sign-in", users=azure.users.values())
+    asks_anew = wanted["prompt"] in ("login", "select_account")
+    if sign_in is None or asks_anew or _too_old(wanted, sign_in):
+        if wanted["prompt"] == "none":
+            raise ErrorForClient(wanted, EntraError(50058))
+        return _page("sign-in", wanted, users=azure.users.values())
     return _continue(wanted, sign_in)
 
 
@@ -211,42 +123,26 @@ def _continue(wanted: AuthorizeRequest, sign_in: SignIn) -> Response:
     """Go on with a signed-in user: second factor, consent, code, whichever is due."""
     g.user = sign_in.user
     try:
-        _check_policies(wanted, sign_in)
+        _check(wanted, sign_in)
     except EntraError as error:
-        if error.code == 50076:
-            response = _page("mfa.html", wanted, "mfa", sign_in, user=azure.users[sign_in.user])
-        elif error.code == 53003:
+        if wanted["prompt"] == "none":
+            raise ErrorForClient(wanted, error) from None
+        if page := {50076: "mfa", 65001: "consent"}.get(error.code):
+            response = _page(page, wanted, sign_in, user=azure.users[sign_in.user])
+        else:
             response = _blocked(wanted, error)
-        else:
-            raise
-        return _remember(response, sign_in)
-    if wanted["prompt"] == "consent" or azure.consents.missing(sign_in.user, wanted.asked):
-        if not azure.consents.may_decide(sign_in.user):
-            response = _blocked(wanted, EntraError(90094, client=wanted.client.name))
-        else:
-            user = azure.users[sign_in.user]
-            response = _page("consent.html", wanted, "consent", sign_in, user=user)
         return _remember(response, sign_in)
     return _finish(wanted, sign_in)
 
 
-def _answer_silently(wanted: AuthorizeRequest, sign_in: SignIn | None) -> Response:
-    """``prompt=none``: a code or an error, never a page."""
-    if sign_in is None or _too_old(wanted, sign_in):
-        return _redirect_error(wanted, EntraError(50058))
-    try:
-        _check_policies(wanted, sign_in)
-    except EntraError as error:
-        return _redirect_error(wanted, error)
-    if azure.consents.missing(sign_in.user, wanted.asked):
-        missing = EntraError(65001, "interaction_required", client=wanted.client.name)
-        return _redirect_error(wanted, missing)
-    return _finish(wanted, sign_in)
-
-
-def _check_policies(wanted: AuthorizeRequest, sign_in: SignIn) -> None:
+def _check(wanted: AuthorizeRequest, sign_in: SignIn) -> None:
+    """:raises EntraError: what stands between this user and the code."""
     for resource_id in {ask.resource.client_id for ask in wanted.scopes.asks}:
         azure.policies.check(sign_in, resource_id, wanted.claims)
+    if wanted["prompt"] == "consent" or azure.consents.missing(sign_in.user, wanted.asked):
+        if not azure.consents.may_decide(sign_in.user):
+            raise EntraError(90094, client=wanted.client.name)
+        raise EntraError(65001, "interaction_required", client=wanted.client.name)
 
 
 def _too_old(wanted: AuthorizeRequest, sign_in: SignIn) -> bool:
@@ -298,11 +194,7 @@ def _from_form(tenant: str, page: str) -> tuple[AuthorizeRequest, SignIn | None]
 
 
 def _page(
-    template: str,
-    wanted: AuthorizeRequest,
-    page: str,
-    sign_in: SignIn | None = None,
-    **context: Any,
+    page: str, wanted: AuthorizeRequest, sign_in: SignIn | None = None, **context: Any
 ) -> Response:
     """A page with a form; its policy lets the answer redirect to the client, and only there.
 
@@ -310,11 +202,9 @@ def _page(
     """
     known = sign_in.as_json() if sign_in else None
     sealed = azure.seals.seal(page, query=wanted.query, sign_in=known, at=azure.clock.now())
-    html = render_template(
-        template, wanted=wanted, sealed=sealed, tenant=azure.tenant_id, **context
-    )
+    context |= {"wanted": wanted, "sealed": sealed, "tenant": azure.tenant_id}
     g.form_action = f"'self' {_origin(wanted['redirect_uri'])}"
-    return make_response(html)
+    return make_response(render_template(f"{page}.html", **context))
 
 
 def _blocked(wanted: AuthorizeRequest, error: EntraError) -> Response:

@@ -26,10 +26,13 @@ class MockAzure:
         with MockAzure(front_port=0, back_port=0) as azure:
             requests.get(f"{azure.authority}/discovery/v2.0/keys", verify=azure.ca_file)
 
-    Without ``with`` no socket is opened; ``azure.app`` then serves Flask's test client.
     Port 0 means any free one. ``listen`` holds the addresses to bind to; the host names are those
-    in URLs. ``login_url`` and ``arm_url`` replace the back channel's own address in what is
-    issued, for tests that play Microsoft's host names without a socket.
+    in URLs. Without ``with`` no socket is opened: ``azure.app`` then serves Flask's test client,
+    and ``front_url``, ``login_url`` and ``arm_url`` may play Microsoft's own addresses.
+
+    Controls: ``faults``, ``policies`` (Conditional Access), ``consents``, ``keys`` (rollover),
+    ``clock``, ``token_lifetime_seconds``, ``arm_page_size`` and the methods below. ``reset`` undoes
+    them all.
     """
 
     def __init__(
@@ -40,8 +43,9 @@ class MockAzure:
         *,
         back_host: str = "localhost",
         listen: tuple[str, ...] = server.LOOPBACK,
-        login_url: str | None = None,
-        arm_url: str | None = None,
+        front_url: str = "",
+        login_url: str = "",
+        arm_url: str = "",
     ) -> None:
         self._listen = listen
         self._ports = (front_port, back_port)
@@ -49,12 +53,10 @@ class MockAzure:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
         self._back_host = back_host
-        self._login_url, self._arm_url = login_url, arm_url
+        self._fixed_urls = (front_url, login_url, arm_url)
         self.tenant_id = directory.TENANT_ID
         self.clock = Clock()
         self.keys = SigningKeys()
-        self.token_lifetime_seconds = (3600, 5400)
-        self.arm_page_size = 25
         self._set_addresses(front_host, front_port, back_port)
         self._applications = directory.applications()
         self.ui, self.api, *_ = self._applications.values()
@@ -80,10 +82,11 @@ class MockAzure:
 
     def _set_addresses(self, front_host: str, front_port: int, back_port: int) -> None:
         self.front_host = front_host
-        self.front_url = f"http://{front_host}:{front_port}"
+        front_url, login_url, arm_url = self._fixed_urls
+        self.front_url = front_url or f"http://{front_host}:{front_port}"
         self.back_url = f"https://{self._back_host}:{back_port}"
-        self.login_url = self._login_url or self.back_url
-        self.arm_url = self._arm_url or self.back_url
+        self.login_url = login_url or self.back_url
+        self.arm_url = arm_url or self.back_url
         urls = (self.front_url, self.back_url, self.login_url, self.arm_url)
         self.host_names = {urlsplit(url).hostname for url in urls}
 
@@ -223,7 +226,8 @@ class MockAzure:
         key = key or self.keys.current
         if isinstance(key, SigningKey):
             key = key.private
-        return tokens.sign(header, payload or _without_none(usual | claims), key, algorithm)
+        signed = _without_none(usual | claims) if payload is None else payload
+        return tokens.sign(header, signed, key, algorithm)
 
     def requests(self, hop: str | None = None, user: str | None = None) -> list[Recorded]:
         """The requests so far, oldest first (the last 5000); hop ``token`` means every grant."""
@@ -252,7 +256,10 @@ class MockAzure:
         now = self.clock.now()
         with self._lock:
             self._used = {known: at for known, at in self._used.items() if at > now - 3600}
-            return self._used.setdefault(code_id, now) is now
+            if code_id in self._used:
+                return False
+            self._used[code_id] = now
+            return True
 
 
 def _without_none(members: directory.Json) -> directory.Json:

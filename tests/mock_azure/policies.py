@@ -1,10 +1,11 @@
 """Conditional Access policies and revoked sessions: reasons to send a user back to sign in."""
 
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from .directory import ARM_ID, Json, User
 from .errors import EntraError
@@ -96,19 +97,20 @@ def parse_claims(text: str) -> Json:
 
 def named(claims: Json) -> list[str]:
     """The policy ids a claims challenge speaks of."""
-    found: list[Any] = []
-    for claim in ("capolids", "polids"):
-        found += claims.get(claim, {}).get("values") or []
-    return [str(policy_id) for policy_id in found]
-
-
-def not_before(claims: Json) -> float:
-    """The time that a continuous access evaluation challenge wants the sign-in to follow."""
-    value = str(claims.get("nbf", {}).get("value", ""))
-    return float(value) if value.isascii() and value.isdigit() else 0.0
+    return _values(claims, "capolids") + _values(claims, "polids")
 
 
 def has_cp1(claims: Json) -> bool:
     """Whether the client says that it can answer claims challenges."""
-    values = claims.get("xms_cc", {}).get("values") or []
-    return any(str(value).lower() == "cp1" for value in values)
+    return "cp1" in [value.lower() for value in _values(claims, "xms_cc")]
+
+
+def not_before(claims: Json) -> float:
+    """The time that a continuous access evaluation challenge wants the sign-in to follow."""
+    value = str(claims.get("nbf", {}).get("value"))
+    return float(value) if re.fullmatch("[0-9]{1,12}", value) else 0.0
+
+
+def _values(claims: Json, name: str) -> list[str]:
+    values = claims.get(name, {}).get("values")
+    return [str(value) for value in values] if isinstance(values, list) else []

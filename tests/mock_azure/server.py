@@ -4,7 +4,6 @@ import contextlib
 import errno
 import io
 import logging
-import os
 import socket
 import ssl
 import threading
@@ -25,9 +24,8 @@ class RequestHandler(WSGIRequestHandler):
 
     server: "Listener"
     protocol_version = "HTTP/1.1"
+    # Head and body are two small writes: the second would wait 40 ms for a delayed ACK.
     disable_nagle_algorithm: ClassVar[bool] = True
-    # Head and body leave in one write: two small ones would wait 40 ms for a delayed ACK.
-    wbufsize: ClassVar[int] = 64 * 1024
 
     def run_wsgi(self) -> None:
         self.environ = environ = self.make_environ()
@@ -50,7 +48,6 @@ class RequestHandler(WSGIRequestHandler):
             if self.command != "HEAD":
                 for chunk in response.iter_encoded():
                     self.wfile.write(chunk)
-                    self.wfile.flush()
         finally:
             response.close()
 
@@ -124,45 +121,28 @@ def listen(
 
     :raises OSError: the port is taken or the address is not this machine's.
     """
-    for attempt in range(20):
-        sockets: list[socket.socket] = []
+    sockets: list[socket.socket] = []
+    for _ in range(20):
         try:
             for host in hosts:
                 chosen = sockets[0].getsockname()[1] if sockets else port
-                with contextlib.suppress(_NoIPv6):
-                    sockets.append(_bind(host, chosen))
-        except OSError:
+                if bound := _bind(host, chosen):
+                    sockets.append(bound)
+            return [Listener(app, channel, bound, tls) for bound in sockets]
+        except OSError as error:
             for bound in sockets:
                 bound.close()
-            if port or not sockets or attempt == 19:
-                raise
-            continue  # the free port of one address was taken on the other
-        return [Listener(app, channel, bound, tls) for bound in sockets]
-    raise AssertionError("unreachable")
+            sockets = []
+            if port or error.errno != errno.EADDRINUSE:
+                raise  # else: the free port of one address was taken on the other, so try again
+    raise OSError(errno.EADDRINUSE, "no port is free on every address")
 
 
-class _NoIPv6(Exception):
-    pass
-
-
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket | None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        bound = socket.socket(family, socket.SOCK_STREAM)
-    except OSError:
-        if family == socket.AF_INET6:
-            raise _NoIPv6 from None
-        raise
-    try:
-        if os.name == "posix":  # on Windows the option would share a taken port
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((host, port))
-        bound.listen(128)
+        return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        bound.close()
-        if family == socket.AF_INET6 and error.errno == errno.EADDRNOTAVAIL:
-            raise _NoIPv6 from None
+        if host == "::1" and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return None
         raise
-    return bound

@@ -7,14 +7,12 @@ https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow
 import hashlib
 import hmac
 from collections.abc import Callable
-from urllib.parse import unquote_plus
 
-import jwt
-from cryptography import x509
 from flask import Blueprint, g, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from . import scopes, tokens
+from .client_authentication import authenticate_client, required
 from .context import azure
 from .directory import GRAPH_ID, Application, Json
 from .errors import EntraError
@@ -23,7 +21,6 @@ from .policies import SignIn, has_cp1, parse_claims
 
 CODE_LIFETIME_SECONDS = 600
 REFRESH_LIFETIME_SECONDS = 90 * 24 * 3600
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 blueprint = Blueprint("token", __name__)
@@ -34,82 +31,20 @@ def token(tenant: str) -> ResponseReturnValue:
     """Answer with tokens; only the body counts, a parameter in the query string is not read."""
     if tenant != azure.tenant_id:
         raise EntraError(90002, tenant=tenant)
-    grant_type = _required("grant_type")
+    grant_type = required("grant_type")
     if grant_type not in GRANTS:
         raise EntraError(70003, grant_type=grant_type)
-    response = jsonify(GRANTS[grant_type](_authenticate_client()))
+    response = jsonify(GRANTS[grant_type](authenticate_client()))
     response.headers.update({"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
     response.headers["Expires"] = "-1"
     return response
-
-
-def _required(name: str) -> str:
-    values = request.form.getlist(name)
-    if len(values) > 1:  # RFC 6749 section 3.2
-        raise EntraError(9002313)
-    if not values or not values[0]:
-        raise EntraError(900144, name=name)
-    return values[0]
-
-
-# --- who calls ------------------------------------------------------------------------------------
-
-
-def _authenticate_client() -> Application:
-    """The client, by secret in the body or in Basic, or by an assertion its certificate signed."""
-    basic = request.authorization if request.authorization else None
-    client_id, secret = request.form.get("client_id"), request.form.get("client_secret")
-    if basic and basic.type == "basic":  # form-encoded before base64: RFC 6749 section 2.3.1
-        client_id, secret = (unquote_plus(basic[part] or "") for part in ("username", "password"))
-    if not client_id:
-        raise EntraError(900144, name="client_id")
-    app = azure.applications.get(client_id)
-    if app is None:
-        raise EntraError(700016, client=client_id, tenant=azure.tenant_id)
-    if request.form.get("client_assertion_type") == ASSERTION_TYPE:
-        _check_client_assertion(app, _required("client_assertion"))
-        g.by_certificate = True
-        return app
-    if not secret:
-        raise EntraError(7000218)
-    if not hmac.compare_digest(secret.encode(), (app.secret or "").encode()):
-        raise EntraError(7000215, client=app.client_id)
-    return app
-
-
-def _check_client_assertion(app: Application, assertion: str) -> None:
-    """https://learn.microsoft.com/entra/identity-platform/certificate-credentials"""
-    header = tokens.unverified(assertion, 0)
-    for der in app.certificates:
-        names = {
-            "x5t": base64url(hashlib.sha1(der, usedforsecurity=False).digest()),
-            "x5t#S256": base64url(hashlib.sha256(der).digest()),
-        }
-        if any(header.get(name) == value for name, value in names.items()):
-            break
-    else:
-        raise EntraError(700027, reason="its certificate is not registered")
-    try:
-        claims = jwt.decode(
-            assertion,
-            x509.load_der_x509_certificate(der).public_key(),  # type: ignore[arg-type]
-            algorithms=["RS256", "PS256"],
-            audience=[f"{azure.authority}/oauth2/v2.0/token", azure.issuer],
-            issuer=app.client_id,
-            leeway=300,
-            options={"require": ["exp", "iss", "sub", "aud"]},
-        )
-    except jwt.PyJWTError as error:
-        raise EntraError(700027, reason=type(error).__name__) from None
-    if claims["sub"] != app.client_id:
-        raise EntraError(700027, reason="sub is another client")
 
 
 # --- the three grants -----------------------------------------------------------------------------
 
 
 def _authorization_code(client: Application) -> Json:
-    code = azure.seals.unseal("code", _required("code"))
+    code = azure.seals.unseal("code", required("code"))
     if code is None:
         raise EntraError(9002313, error="invalid_grant")
     query = code["query"]
@@ -117,9 +52,9 @@ def _authorization_code(client: Application) -> Json:
         raise EntraError(70000)
     if azure.clock.now() > code["at"] + CODE_LIFETIME_SECONDS:
         raise EntraError(70008)
-    if _required("redirect_uri") != query["redirect_uri"]:
+    if required("redirect_uri") != query["redirect_uri"]:
         raise EntraError(50011, client=client.client_id, redirect_uri=request.form["redirect_uri"])
-    verifier = _required("code_verifier")
+    verifier = required("code_verifier")
     digest = hashlib.sha256(verifier.encode()).digest()
     if not hmac.compare_digest(base64url(digest), query["code_challenge"]):
         raise EntraError(501481)
@@ -134,7 +69,7 @@ def _refresh_token(client: Application) -> Json:
 
     https://learn.microsoft.com/entra/identity-platform/refresh-tokens
     """
-    known = azure.seals.unseal("refresh", _required("refresh_token"))
+    known = azure.seals.unseal("refresh", required("refresh_token"))
     if known is None:
         raise EntraError(9002313, error="invalid_grant")
     if known["client_id"] != client.client_id:
@@ -146,10 +81,10 @@ def _refresh_token(client: Application) -> Json:
 
 
 def _on_behalf_of(client: Application) -> Json:
-    assertion = _required("assertion")
-    if _required("requested_token_use") != "on_behalf_of":
+    assertion = required("assertion")
+    if required("requested_token_use") != "on_behalf_of":
         raise EntraError(9002313)
-    scope = _required("scope")
+    scope = required("scope")
     claims = _check_assertion(client, assertion)
     sign_in = tokens.sign_in_of(azure, claims)
     if sign_in is None:

@@ -76,7 +76,7 @@ def verified(azure: "MockAzure", token: str) -> Json:
             algorithms=["RS256"],  # the only algorithm Entra signs with
             options=SIGNATURE_ONLY,
         )
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, RecursionError):
         raise BadSignature("the key was found, but the signature is wrong") from None
     return claims
 

@@ -34,7 +34,7 @@ def back(azure):
     return client
 
 
-class Browser:
+class Visitor:
     """Opens the front channel's pages and presses their buttons; keeps cookies."""
 
     def __init__(self, azure):
@@ -61,8 +61,8 @@ class Browser:
 
     def press(self, page, name, value):
         """Submit the page's form by the button ``name=value``."""
-        action = unescape(re.search(r'<form method="post" action="([^"]+)"', page.text)[1])
-        sealed = re.search(r'name="request" value="([^"]+)"', page.text)[1]
+        action = found(r'<form method="post" action="([^"]+)"', page.text)
+        sealed = found(r'name="request" value="([^"]+)"', page.text)
         return self.client.post(action, data={"request": sealed, name: value})
 
     def sign_in(self, user="alice", **parameters):
@@ -73,6 +73,12 @@ class Browser:
         return answer(page)
 
 
+def found(pattern, text):
+    match = re.search(pattern, text)
+    assert match, text
+    return unescape(match[1])
+
+
 def answer(response):
     """The parameters of a redirect to the client."""
     assert response.status_code == 303, response.text
@@ -81,8 +87,8 @@ def answer(response):
 
 
 @pytest.fixture
-def browser(azure):
-    return Browser(azure)
+def visitor(azure):
+    return Visitor(azure)
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """Discovery and JWKS."""
 
 import hashlib
+import json
 from base64 import b64decode
 
 import pytest
 
+from tests.mock_azure import MockAzure
 from tests.mock_azure.keys import base64url
 
 
@@ -43,3 +45,18 @@ def test_keys_name_their_certificate_and_no_algorithm(azure, back):
 def test_foreign_host_name_is_refused(azure, back):
     path = f"/{azure.tenant_id}/discovery/v2.0/keys"
     assert back.get(path, headers={"Host": "evil.example"}).status_code == 400
+
+
+def test_may_play_the_addresses_of_microsoft():
+    login, arm = "https://login.microsoftonline.com", "https://management.azure.com"
+    azure = MockAzure(front_url=login, login_url=login, arm_url=arm)
+    client = azure.app.test_client()
+    path = f"/{azure.tenant_id}/v2.0/.well-known/openid-configuration"
+    document = json.loads(client.get(path, base_url=login).text)
+    assert document["issuer"] == f"{login}/{azure.tenant_id}/v2.0"
+    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "end_session_endpoint"):
+        assert document[name].startswith(f"{login}/")
+    assert client.get("/subscriptions", base_url=arm).status_code == 401
+    settings = azure.flask_api_settings()
+    assert settings["AZURE_MANAGEMENT_SUBSCRIPTIONS_URI"].startswith(f"{arm}/subscriptions?")
+    assert "CA_BUNDLE" not in settings

@@ -1,0 +1,11 @@
+from django.urls import path
+
+from Account import views
+
+urlpatterns = [
+    path("login", views.LoginView.as_view(), name="login"),
+    path("callback", views.CallbackView.as_view(), name="callback"),
+    path("problem/<slug:code>", views.ProblemView.as_view(), name="sign_in_problem"),
+    path("logout", views.LogOutView.as_view(), name="logout"),
+    path("signed-out", views.SignedOutView.as_view(), name="signed_out"),
+]

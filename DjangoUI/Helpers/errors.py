@@ -1,0 +1,250 @@
+"""Every way in which a page can't be shown: one table of explanations, one exception family."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the user reads when something stands in the way."""
+
+    status: int
+    title: str
+    text: str  # what happened, and what to do next
+    action: str = "retry"  # the button: "retry", "sign_in", "sign_out", "home", or "" for none
+
+
+_WAIT = "Wait a moment, then try again."
+_TELL = "Trying again will not help: tell the people who run this app, with the reference below."
+_ADMIN = "or ask an administrator of your organization"
+
+# Keyed by the "code" of the API's answers.
+API_PAGES = {
+    # The access token. The app has tried to mend this by itself before it shows such a page.
+    "authorization_header_missing": Page(
+        502, "This app made a mistake", f"It called its API without an access token. {_TELL}", ""
+    ),
+    "invalid_header": Page(
+        502, "This app made a mistake", f"Its API cannot read the access token. {_TELL}", ""
+    ),
+    "invalid_token": Page(
+        502,
+        "The API does not accept your sign-in",
+        "It cannot verify the access token, not even a new one. Sign in again. If that leads back "
+        "here, tell the people who run this app.",
+        "sign_in",
+    ),
+    "token_expired": Page(
+        502,
+        "The API finds your sign-in too old",
+        "Even a new access token counts as expired there, so a clock may be wrong. Sign in again. "
+        "If that leads back here, tell the people who run this app.",
+        "sign_in",
+    ),
+    "invalid_claims": Page(
+        502,
+        "This app and its API do not match",
+        f"The access token is for another API or another tenant. {_TELL}",
+        "",
+    ),
+    "insufficient_scope": Page(
+        403,
+        "A permission is missing",
+        "The API asks for a permission that your sign-in does not give to this app. Sign in again "
+        f"and accept it, {_ADMIN} to approve the app.",
+        "sign_in",
+    ),
+    "app_only_token": Page(403, "This needs a person", f"The API serves users only. {_TELL}", ""),
+    "client_not_allowed": Page(
+        403, "This app may not call the API", f"The API has a list of apps that may. {_TELL}", ""
+    ),
+    # Entra does not let the API act for the user yet.
+    "consent_required": Page(
+        403,
+        "An approval is missing",
+        "The API may not call Azure for you yet. Sign in again and accept the permissions, "
+        f"{_ADMIN} to approve them for everyone.",
+        "sign_in",
+    ),
+    "claims_challenge": Page(
+        403,
+        "Your organization asks for more",
+        "A policy wants a further step, such as a second proof of who you are, a known device or "
+        "another network, and your sign-in did not fulfil it. Sign in again and take that step, "
+        f"{_ADMIN} about it.",
+        "sign_in",
+    ),
+    "assertion_rejected": Page(
+        403,
+        "Your sign-in has ended",
+        "Microsoft Entra ID no longer lets the API act for you. Sign in again, "
+        f"{_ADMIN} about your account.",
+        "sign_in",
+    ),
+    # Entra does not, whatever the user does.
+    "api_misconfigured": Page(
+        502,
+        "The API is not set up correctly",
+        f"Microsoft Entra ID refuses its registration or its secret. {_TELL}",
+        "",
+    ),
+    "idp_throttled": Page(503, "Microsoft Entra ID is busy", _WAIT),
+    "idp_unavailable": Page(
+        502, "Microsoft Entra ID had an error", f"The API got no access to Azure. {_WAIT}"
+    ),
+    "idp_timeout": Page(
+        504, "Microsoft Entra ID took too long", f"The API got no access to Azure. {_WAIT}"
+    ),
+    "keys_unavailable": Page(
+        503,
+        "Your access cannot be checked now",
+        f"The API cannot reach Microsoft Entra ID. {_WAIT}",
+    ),
+    # Azure Resource Manager.
+    "downstream_unauthorized": Page(
+        502, "Azure did not accept the API", f"Its access token was refused twice. {_WAIT}"
+    ),
+    "downstream_forbidden": Page(
+        403,
+        "Azure does not let you see this",
+        "Your account lacks a role for it. Ask an owner of the subscription for the Reader role.",
+    ),
+    "downstream_throttled": Page(
+        429, "Azure is busy", f"Too many requests were made for your account. {_WAIT}"
+    ),
+    "downstream_error": Page(502, "Azure had an error", _WAIT),
+    "downstream_timeout": Page(504, "Azure took too long", _WAIT),
+}
+
+PAGES = API_PAGES | {
+    "api_unreachable": Page(
+        502,
+        "The API cannot be reached",
+        f"This page comes from one app, the list from another, which does not answer. {_WAIT}",
+    ),
+    "api_timeout": Page(504, "The API took too long", _WAIT),
+    "api_error": Page(502, "The API had an error", _WAIT),
+    # Signing in.
+    "sign_in_expired": Page(
+        400,
+        "This sign-in cannot be finished",
+        "It was begun more than ten minutes ago, was used already, or your browser did not keep "
+        "its cookie. Sign in once more. If that leads back here, allow cookies for this site.",
+        "sign_in",
+    ),
+    "access_denied": Page(
+        403,
+        "The sign-in was not completed",
+        "It was cancelled, or a permission was declined. This app can only list your "
+        f"subscriptions if you let it act for you. Sign in again and accept, {_ADMIN} to approve "
+        "the app.",
+        "sign_in",
+    ),
+    "login_required": Page(
+        403,
+        "Microsoft Entra ID needs to see you",
+        "Your organization asks for a step that nobody can take for you.",
+        "sign_in",
+    ),
+    "session_ended": Page(
+        403,
+        "Your sign-in has ended",
+        "Microsoft Entra ID does not accept it any more. A changed password does that, or a "
+        "policy of your organization.",
+        "sign_in",
+    ),
+    "no_token": Page(
+        500,
+        "This app gets no access to its API",
+        "You are signed in, but no access token came with that. Most likely the API’s "
+        "registration has no scope as API_SCOPE in this app’s settings names it.",
+        "sign_in",
+    ),
+    "id_token_rejected": Page(
+        502,
+        "The answer to this sign-in cannot be trusted",
+        "It was not made for this sign-in, or it is too old. Sign in again. If that leads back "
+        "here, the clock of this server may be wrong.",
+        "sign_in",
+    ),
+    "sign_in_refused": Page(
+        502,
+        "Microsoft Entra ID did not complete the sign-in",
+        f"It gave no reason that this app knows. Sign in again, {_ADMIN}, with the reference "
+        "below.",
+        "sign_in",
+    ),
+    "ui_misconfigured": Page(
+        500,
+        "This app is not set up correctly",
+        "Microsoft Entra ID refuses its registration or its secret, which may have expired. "
+        f"{_TELL}",
+        "",
+    ),
+    "entra_busy": Page(503, "Microsoft Entra ID is busy", _WAIT),
+    "entra_unavailable": Page(
+        503,
+        "Microsoft Entra ID cannot be reached",
+        f"Without it nobody can sign in or get access. {_WAIT}",
+    ),
+    # This app.
+    "store_unavailable": Page(
+        503,
+        "This app cannot remember who is signed in",
+        f"Its session store does not answer. {_WAIT} If you run this app: was “python manage.py "
+        "migrate” run, and does Redis answer where REDIS_URL names one?",
+    ),
+    "form_expired": Page(  # its only form is that for signing out
+        403,
+        "You are not signed out yet",
+        "The page that you used is older than your latest sign-in, or your browser did not keep "
+        "its cookie.",
+        "sign_out",
+    ),
+    "bad_request": Page(
+        400,
+        "This request cannot be answered",
+        "Something in the address or in the request is not as it should be.",
+        "home",
+    ),
+    "not_found": Page(404, "There is no such page", "The address may be misspelt.", "home"),
+    "server_error": Page(
+        500, "Something went wrong", f"This app had an unexpected error. {_WAIT}", "home"
+    ),
+}
+
+
+class Problem(Exception):
+    """Ends the request with the page that belongs to ``code``, a key of ``PAGES``.
+
+    ``reason`` is for the log only: never a token, a code or text that somebody else may choose.
+    """
+
+    def __init__(self, code: str, reason: str = "", retry_after: int | None = None) -> None:
+        super().__init__(f"{code}: {reason}" if reason else code)
+        self.code = code
+        self.page = PAGES[code]
+        self.retry_after = retry_after  # seconds
+
+
+class ApiRefusal(Problem):
+    """The API answered with an error; ``claims`` (JSON) if it is a claims challenge."""
+
+    def __init__(self, code: str, claims: str | None = None, retry_after: int | None = None):
+        super().__init__(code, "from the API", retry_after)
+        self.claims = claims
+
+
+class SignInRequired(Problem):
+    """The user has to go through Entra's sign-in page, for the reason that ``code`` names.
+
+    Each reason sends the user there once; if it comes again right after, its page is shown.
+    ``claims`` (JSON) go along, so that Entra asks for what is missing.
+    """
+
+    def __init__(self, code: str, claims: str | None = None) -> None:
+        super().__init__(code)
+        self.claims = claims
+
+
+class NotSignedIn(Exception):
+    """Nobody is signed in: off to the sign-in page, which is what any visitor gets."""

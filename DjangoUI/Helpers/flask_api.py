@@ -1,0 +1,75 @@
+"""Call the Flask API, and say what its answers mean."""
+
+from base64 import b64decode
+from functools import cache
+from typing import Any
+
+import requests
+from django.conf import settings
+from requests.utils import parse_dict_header
+
+from Helpers.errors import API_PAGES, ApiRefusal
+from Helpers.http_session import CONNECT_SECONDS, http_session, retry_after_seconds
+from Helpers.request_context import CORRELATION_HEADER
+from Helpers.token_acquisition import checked_claims
+
+ANSWER_SECONDS = 25.0  # the API gives up after 20, and then says why
+MAX_RETRY_AFTER_SECONDS = 300
+
+
+def list_subscriptions(access_token: str, correlation_id: str) -> list[dict[str, Any]]:
+    """Return the subscriptions as Azure Resource Manager describes them, in its order.
+
+    https://learn.microsoft.com/rest/api/resources/subscriptions/list
+
+    :raises ApiRefusal: for every other answer, and when there is none.
+    """
+    headers = {"Authorization": f"Bearer {access_token}", CORRELATION_HEADER: correlation_id}
+    try:
+        response = _session(settings.CA_BUNDLE).get(
+            settings.FLASK_BACKEND_URL, headers=headers, timeout=(CONNECT_SECONDS, ANSWER_SECONDS)
+        )
+    except requests.ReadTimeout as error:
+        raise ApiRefusal("api_timeout") from error
+    except requests.RequestException as error:
+        raise ApiRefusal("api_unreachable") from error
+    try:
+        body = response.json()
+    except (requests.JSONDecodeError, RecursionError):
+        body = None
+    if response.status_code != 200:
+        raise _refusal(response, body)
+    subscriptions = body.get("value") if isinstance(body, dict) else None
+    if not isinstance(subscriptions, list) or not all(isinstance(s, dict) for s in subscriptions):
+        raise ApiRefusal("api_error")
+    return subscriptions
+
+
+@cache
+def _session(ca_bundle: str) -> requests.Session:
+    """Return the session that all threads share. It holds connections, never credentials."""
+    return http_session(ca_bundle)
+
+
+def _refusal(response: requests.Response, body: Any) -> ApiRefusal:
+    code = str(body.get("code")) if isinstance(body, dict) else ""
+    claims = _claims(response.headers.get("WWW-Authenticate", ""))
+    if code not in API_PAGES or (code == "claims_challenge" and claims is None):
+        code = "api_error"
+    wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)
+    return ApiRefusal(code, claims if code == "claims_challenge" else None, wait)
+
+
+def _claims(www_authenticate: str) -> str | None:
+    """Return the JSON of a claims challenge, or ``None`` if it is none, or no JSON object.
+
+    https://learn.microsoft.com/entra/identity-platform/claims-challenge
+    """
+    scheme, _, parameters = www_authenticate.partition(" ")
+    challenge = parse_dict_header(parameters)
+    if scheme.lower() != "bearer" or challenge.get("error") != "insufficient_claims":
+        return None
+    try:
+        return checked_claims(b64decode(challenge.get("claims") or "", validate=True).decode())
+    except ValueError:
+        return None

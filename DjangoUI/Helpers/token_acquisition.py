@@ -1,0 +1,218 @@
+"""Sign users in, and get access tokens to the API for them, with MSAL.
+
+Above this module nobody sees one of MSAL's dicts. Protocol:
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
+"""
+
+import hmac
+import json
+import threading
+import warnings
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from time import time
+from typing import Any
+
+import msal
+from django.conf import settings
+from django.contrib.sessions.backends.base import SessionBase
+
+from Helpers.entra import entra
+from Helpers.errors import NotSignedIn, Problem, SignInRequired
+from Helpers.session import IDENTITY
+from Helpers.token_cache import sealed, token_cache
+
+CLOCK_SKEW_SECONDS = 120
+MAX_CLAIMS_BYTES = 4096
+
+# What MSAL raises when the browser or Entra sends something of another shape or value.
+MSAL_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, AssertionError)
+
+# What Entra's OAuth errors mean for the user. Its texts and AADSTS numbers are not for programs:
+# https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+PROBLEM_OF_ERROR = {
+    "access_denied": "access_denied",
+    "consent_required": "consent_required",
+    "login_required": "login_required",
+    "interaction_required": "login_required",
+    "invalid_grant": "sign_in_expired",
+    "temporarily_unavailable": "entra_busy",
+    "server_error": "entra_unavailable",
+    "service_unavailable": "entra_unavailable",
+    "invalid_client": "ui_misconfigured",
+    "unauthorized_client": "ui_misconfigured",
+    "invalid_request": "ui_misconfigured",
+    "invalid_resource": "ui_misconfigured",
+    "invalid_scope": "ui_misconfigured",
+}
+
+_warnings = threading.Lock()
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """A finished sign-in: who it is, and the token cache that belongs to it."""
+
+    identity: dict[str, str]
+    token_cache: str  # encrypted, as the session keeps it
+
+
+def begin_sign_in(code: str = "", claims: str | None = None, username: str = "") -> dict[str, Any]:
+    """Return MSAL's flow: ``auth_uri`` to send the browser to, and what to keep until the answer.
+
+    :param code: why the user has to sign in again, if that is so (see ``SignInRequired``).
+    :param claims: JSON that the API or Entra asked to pass on.
+    :param username: whom to suggest on the sign-in page.
+    :raises Problem: when Entra can't be asked for its addresses.
+    """
+    # All that the API's registration lists, its own permission to call Azure included: with
+    # ``/.default`` the user consents for both apps at once (knownClientApplications).
+    scope = settings.API_SCOPE if code == "insufficient_scope" else settings.SCOPE
+    client = _client(msal.SerializableTokenCache())
+    with _warnings, warnings.catch_warnings():
+        # MSAL recommends form_post. But Entra's answer comes from another site, and a POST from
+        # there brings no SameSite=Lax cookie, so this app could not tell whose sign-in it ends.
+        warnings.filterwarnings("ignore", "response_mode='form_post' is recommended", UserWarning)
+        flow: dict[str, Any] = client.initiate_auth_code_flow(
+            [scope],
+            redirect_uri=settings.REDIRECT_URI,
+            response_mode="query",
+            claims_challenge=claims,
+            login_hint=username or None,
+            prompt="consent" if code == "consent_required" else None,
+        )
+    return flow
+
+
+def complete_sign_in(flow: dict[str, Any], answer: dict[str, str]) -> SignIn:
+    """Redeem the code in ``answer``, the query that Entra sent the browser back with.
+
+    :raises Problem: for each way in which a sign-in ends without success.
+    """
+    tokens = msal.SerializableTokenCache()
+    client = _client(tokens)
+    try:
+        result = client.acquire_token_by_auth_code_flow(dict(flow), answer)
+    except MSAL_ERRORS as error:
+        raise Problem("sign_in_refused", type(error).__name__) from error
+    if "error" in result:
+        raise _problem(result)
+    return SignIn(_identity(result.get("id_token_claims"), flow), sealed(tokens))
+
+
+def acquire_token_silent(
+    session: SessionBase, force_refresh: bool = False, claims: str | None = None
+) -> str:
+    """Return an access token to the API for the user of ``session``, from the cache or from Entra.
+
+    :raises NotSignedIn: when the session has no user.
+    :raises SignInRequired: when Entra wants to see the user.
+    :raises Problem: when Entra can't be asked.
+    """
+    if IDENTITY not in session:
+        raise NotSignedIn
+    with token_cache(session) as tokens:
+        client = _client(tokens)
+        account = next(iter(client.get_accounts()), None)
+        try:
+            result = client.acquire_token_silent_with_error(
+                [settings.API_SCOPE],
+                account,
+                force_refresh=force_refresh,
+                claims_challenge=claims,
+                # Entra down while a token is renewed ahead of time: the old one still works.
+                http_exceptions=(Problem,),
+            )
+        except MSAL_ERRORS as error:
+            raise Problem("entra_unavailable", type(error).__name__) from error
+    if not result:
+        raise SignInRequired("no_token")
+    if "error" in result:
+        raise _silent_problem(result, claims)
+    return str(result["access_token"])
+
+
+def _identity(unverified_claims: Any, flow: dict[str, Any]) -> dict[str, str]:
+    """Return who signed in, once the id_token proves to be ours (OpenID Connect Core 3.1.3.7).
+
+    MSAL 1.38 and later only decode it. Its signature need not be checked, since it came from
+    Entra itself, over TLS. ``oid`` and ``tid`` name a person for good; a user name does not.
+    """
+    claims = unverified_claims if isinstance(unverified_claims, dict) else {}
+    issuer = entra().discovery().get("issuer", "")
+    tenant_id = settings.AUTHORITY.rpartition("/")[2]
+    expires = claims.get("exp")
+    nonce = sha256(str(flow["nonce"]).encode()).hexdigest()  # as MSAL sent it
+    for name, is_good in {
+        "iss": claims.get("iss") == issuer and f"/{tenant_id}/" in issuer,
+        "aud": claims.get("aud") == settings.CLIENT_ID,
+        "tid": claims.get("tid") == tenant_id,
+        "exp": type(expires) is int and expires > time() - CLOCK_SKEW_SECONDS,
+        "nonce": hmac.compare_digest(str(claims.get("nonce")), nonce),
+        "oid": bool(claims.get("oid")) and isinstance(claims["oid"], str),
+    }.items():
+        if not is_good:
+            raise Problem("id_token_rejected", f"id_token has a wrong {name}")
+    username = str(claims.get("preferred_username", ""))
+    return {
+        "oid": claims["oid"],
+        "tid": tenant_id,
+        "name": str(claims.get("name") or username or "Signed in"),
+        "username": username,
+        "logout_hint": str(claims.get("login_hint", "")),
+    }
+
+
+def checked_claims(text: object) -> str | None:
+    """Return ``text`` if it is a JSON object of a sane size, as ``claims`` have to be."""
+    if not isinstance(text, str) or len(text.encode()) > MAX_CLAIMS_BYTES:
+        return None
+    try:
+        return text if isinstance(json.loads(text), dict) else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _client(tokens: msal.SerializableTokenCache) -> msal.ConfidentialClientApplication:
+    """Return a client for one user's tokens. It is cheap: discovery comes from memory."""
+    try:
+        return msal.ConfidentialClientApplication(
+            settings.CLIENT_ID,
+            client_credential=_credential(),
+            authority=settings.AUTHORITY,
+            instance_discovery=False,  # the authority is configured, not guessed
+            client_capabilities=["cp1"],  # this app understands claims challenges
+            http_client=entra(),
+            token_cache=tokens,
+        )
+    except MSAL_ERRORS as error:  # the tenant is unknown, or the certificate is none
+        raise Problem("ui_misconfigured", type(error).__name__) from error
+
+
+def _credential() -> str | dict[str, str]:
+    if settings.CLIENT_CERTIFICATE:
+        pem = Path(settings.CLIENT_CERTIFICATE).read_text(encoding="ascii")
+        return {"private_key": pem, "public_certificate": pem}
+    return str(settings.CLIENT_SECRET)
+
+
+def _problem(result: dict[str, Any]) -> Problem:
+    error, suberror = str(result["error"]), str(result.get("suberror"))
+    if suberror == "consent_required":
+        error = suberror
+    code = PROBLEM_OF_ERROR.get(error, "sign_in_refused")
+    known = error if error in PROBLEM_OF_ERROR else "another"
+    return Problem(code, f"error={known} trace_id={str(result.get('trace_id'))[:36]!r}")
+
+
+def _silent_problem(result: dict[str, Any], claims: str | None) -> Problem:
+    """Return what to do when a refresh token was refused: mostly, ask the user."""
+    problem = _problem(result)
+    if problem.code == "consent_required":
+        return SignInRequired(problem.code)
+    if problem.code not in ("sign_in_expired", "login_required"):
+        return problem
+    if asked := checked_claims(result.get("claims")) or claims:
+        return SignInRequired("claims_challenge", asked)
+    return SignInRequired("session_ended")

@@ -1,0 +1,147 @@
+"""Django's settings, as far as both modes share them. ``Helpers.environment`` reads the values."""
+
+from csp.constants import NONE, SELF
+
+from Helpers.environment import APP_DIR, load_settings
+
+env = load_settings()
+
+# --- Settings of this app. The keys are those of production.env, which explains them. ---
+ENVIRONMENT = env["ENVIRONMENT"]
+FLASK_BACKEND_URL = env["FLASK_BACKEND_URL"]
+CLIENT_ID = env["CLIENT_ID"]
+CLIENT_SECRET = env["CLIENT_SECRET"]
+CLIENT_CERTIFICATE = env["CLIENT_CERTIFICATE"]
+AUTHORITY = env["AUTHORITY"]
+REDIRECT_URI = env["REDIRECT_URI"]
+POST_LOGOUT_REDIRECT_URI = env["POST_LOGOUT_REDIRECT_URI"]
+LOGIN_URL = env["LOGIN_URL"]
+LOGOUT_URL = env["LOGOUT_URL"]
+SCOPE = env["SCOPE"]
+API_SCOPE = env["API_SCOPE"]
+PRODUCTION_HOST = env["PRODUCTION_HOST"]
+CA_BUNDLE = env["CA_BUNDLE"]
+REDIS_URL = env["REDIS_URL"]
+DATABASE_PATH = env["DATABASE_PATH"]
+LOG_LEVEL = env["LOG_LEVEL"]
+
+# --- Django ---
+SECRET_KEY = env["DJANGO_SECRET_KEY"]
+SECRET_KEY_FALLBACKS = env["DJANGO_SECRET_KEY_FALLBACKS"].split()
+
+# Off in development too: Django's debug pages show local variables, and here those hold tokens.
+# What goes wrong is in the log, with its traceback.
+DEBUG = False
+
+ROOT_URLCONF = "UI.urls"
+WSGI_APPLICATION = "UI.wsgi.application"
+INSTALLED_APPS = [
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "Account",
+    "AzureManagement",
+]
+MIDDLEWARE = [
+    "UI.middleware.health",
+    "UI.middleware.correlation",
+    "UI.middleware.ContentSecurityPolicy",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "UI.middleware.Problems",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [APP_DIR / "templates"],
+        "APP_DIRS": True,
+    }
+]
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# --- Sessions: they hold the tokens, so they stay on the server ---
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        # With Redis no database is needed, but "manage.py migrate" wants one to run on.
+        "NAME": ":memory:" if REDIS_URL else DATABASE_PATH,
+        "CONN_MAX_AGE": 600,  # seconds
+        "OPTIONS": {
+            # Workers read while one writes, and writers wait for each other.
+            "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,  # seconds
+        },
+    }
+}
+if REDIS_URL:
+    SESSION_ENGINE = "Helpers.redis_sessions"
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": REDIS_URL,
+            "OPTIONS": {
+                # JSON, since Django's default would unpickle whatever it finds in Redis.
+                "serializer": "django.core.signing.JSONSerializer",
+                "socket_connect_timeout": 3,  # seconds
+                "socket_timeout": 3,
+            },
+        }
+    }
+SESSION_COOKIE_NAME = "subscriptions_session"  # cookies of all ports of localhost are one set
+SESSION_COOKIE_AGE = 8 * 60 * 60  # seconds; Helpers.session sets the end of each session
+SESSION_COOKIE_HTTPONLY = True
+# Not Strict: the way back from Entra's page begins on another site.
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_NAME = "subscriptions_csrf"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "Helpers.error_pages.csrf_failure"
+
+# --- Headers ---
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "style-src": [SELF],
+        "img-src": [SELF],
+        "form-action": [SELF],  # UI.middleware adds where sign-out leads
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+SECURE_REFERRER_POLICY = "same-origin"  # not stricter: Django's CSRF check needs the origin
+X_FRAME_OPTIONS = "DENY"
+if env["BEHIND_TLS_PROXY"] == "true":
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# --- Static files, which WhiteNoise serves ---
+STATIC_URL = "/static/"
+STATIC_ROOT = APP_DIR / "staticfiles"
+STATICFILES_DIRS = [APP_DIR / "static"]
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+
+# --- Logs: one line per event on standard error, without query strings ---
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"safe": {"()": "Helpers.request_context.SafeLogRecords"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(correlation_id)s %(message)s"}
+    },
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "filters": ["safe"], "formatter": "line"}
+    },
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django": {"handlers": [], "level": LOG_LEVEL},
+        "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        # At DEBUG these write down what they send.
+        "msal": {"level": "WARNING"},
+        "urllib3": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,185 @@
+"""The README's commands, each as it stands there, in a copy of the repository."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+
+from tests.mock_azure import MockAzure
+from tests.unit.repository.test_readme import README, fences, tracked
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = fences("shell", README)
+
+
+def block(*words: str) -> str:
+    """The one shell block of the README that holds all ``words``."""
+    (found,) = [text for text in BLOCKS if all(word in text for word in words)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    """The repository as somebody else gets it: without what git ignores."""
+    folder = tmp_path_factory.mktemp("clone") / "on-behalf-of"
+    for name in tracked():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def environment() -> dict[str, str]:
+    """A newcomer's environment: no virtual environment, no settings, no pytest."""
+    kept = (
+        "PATH",
+        "HOME",
+        "LANG",
+        "TMPDIR",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+    )
+    prefixes = ("PIP_", "UV_", "PYENV_", "REQUESTS_")
+    environ = {k: v for k, v in os.environ.items() if k in kept or k.startswith(prefixes)}
+    venv = Path(sys.prefix, "bin")
+    environ["PATH"] = ":".join(p for p in environ["PATH"].split(":") if Path(p) != venv)
+    return environ
+
+
+def bash(script: str, folder: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def background(script: str, folder: Path, url: str) -> Iterator[Path]:
+    """Run ``script`` until the block ends; it has to answer at ``url``. Gives what it writes."""
+    log = folder / f"{urlsplit(url).port}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", script],
+            cwd=folder, env=environment(), stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            for _ in range(600):
+                assert process.poll() is None, log.read_text()
+                with contextlib.suppress(requests.ConnectionError):
+                    requests.get(url, timeout=5)
+                    break
+                time.sleep(0.1)
+            else:
+                pytest.fail(f"nothing answers at {url}: {log.read_text()}")
+            yield log
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(15)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def ports_of_the_readme() -> None:
+    for port in (8000, 5000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                message = f"port {port} is taken: stop what listens there to run this test"
+                assert os.environ.get("CI") != "true", message
+                pytest.skip(message)
+
+
+@pytest.fixture(scope="module")
+def installed(clone) -> Path:
+    """Both apps as Setup makes them by hand."""
+    for app in ("FlaskAPI", "DjangoUI"):
+        bash(block(f"cd {app}", "pip install"), clone)
+    return clone
+
+
+def registered(clone: Path, azure: MockAzure) -> None:
+    """Fill in copies of the templates, as Registration says, with the values of the mock."""
+    for app, values in {
+        "FlaskAPI": azure.flask_api_settings(),
+        "DjangoUI": azure.django_ui_settings(),
+    }.items():
+        template = (clone / app / "production.env").read_text()
+        for key, value in values.items():
+            template = re.sub(
+                rf"^{key}=.*$", lambda _, k=key, v=value: f"{k}={v}", template, flags=re.M
+            )
+        template += f"\nCA_BUNDLE={azure.ca_file}\n"
+        (clone / app / "development.env").write_text(template)
+
+
+def walk(page: Page) -> None:
+    page.goto("http://127.0.0.1:8000/")  # is sent over to localhost
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.get_by_role("button", name=re.compile("Alice")).click()
+    page.get_by_role("button", name="Accept").click()
+    expect(page).to_have_url("http://localhost:8000/")
+    expect(page.get_by_role("table")).to_contain_text("Contoso Production")
+
+
+@pytest.mark.usefixtures("ports_of_the_readme")
+def test_both_apps_by_hand(installed, page: Page):
+    activate = "source {0}/venv/bin/activate\n"
+    with MockAzure() as azure:
+        registered(installed, azure)
+        api = activate.format("FlaskAPI") + block("cd FlaskAPI", "flask run")
+        ui = activate.format("DjangoUI") + block("cd DjangoUI", "runserver")
+        with (
+            background(api, installed, "http://127.0.0.1:5000/health") as api_log,
+            background(ui, installed, "http://localhost:8000/health") as ui_log,
+        ):
+            walk(page)
+            written = api_log.read_text() + ui_log.read_text()
+        assert "/account/callback" in written
+        assert "code=" not in written  # neither in the development servers' own lines
+
+
+@pytest.mark.usefixtures("ports_of_the_readme")
+def test_both_apps_with_one_command(installed, page: Page):
+    command = block("--azure")
+    with MockAzure() as azure:
+        registered(installed, azure)
+        with background(
+            command.replace("run.py", "run.py --no-browser"),
+            installed,
+            "http://localhost:8000/health",
+        ):
+            walk(page)
+
+
+def test_every_shell_block_is_run_by_a_test():
+    """A new block in the README needs a test that runs it; this list says which does."""
+    run_by = {
+        "git clone": "demo: run.py is started in a copy of the repository",
+        "run.py test": "the continuous integration runs it",
+        "cd FlaskAPI\npython3 -m venv": "installed",
+        "cd DjangoUI\npython3 -m venv": "installed",
+        "run.py --azure": "test_both_apps_with_one_command",
+        "flask run": "test_both_apps_by_hand",
+        "manage.py runserver": "test_both_apps_by_hand",
+    }
+    for text in BLOCKS:
+        assert sum(words in text for words in run_by) == 1, text
+    assert len(BLOCKS) == len(run_by)

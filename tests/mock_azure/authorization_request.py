@@ -1,0 +1,95 @@
+"""An authorization request and what may be wrong with it (RFC 6749 section 4.1.1, RFC 7636)."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from . import consents, policies
+from .context import azure
+from .directory import Application, Json
+from .errors import EntraError
+from .scopes import Scopes
+from .scopes import parse as parse_scopes
+
+PROMPTS = {"", "login", "none", "consent", "select_account"}
+
+
+@dataclass(frozen=True)
+class AuthorizeRequest:
+    """One authorization request; a parameter that is absent reads as an empty string."""
+
+    query: dict[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.query.get(name, "")
+
+    @property
+    def client(self) -> Application:
+        return azure.applications[self["client_id"]]
+
+    @property
+    def scopes(self) -> Scopes:
+        return parse_scopes(self["scope"], self.client, azure.applications)
+
+    @property
+    def claims(self) -> Json:
+        return policies.parse_claims(self["claims"])
+
+    @property
+    def asked(self) -> list[consents.Consent]:
+        return consents.wanted(self.client, self.scopes, azure.applications)
+
+    def check_client(self) -> None:
+        """:raises EntraError: what can only be told on a page, as the client is not known."""
+        if not (client_id := self["client_id"]):
+            raise EntraError(900144, name="client_id")
+        if client_id not in azure.applications:
+            raise EntraError(700016, client=client_id, tenant=azure.tenant_id)
+        if not is_registered(self["redirect_uri"], self.client):
+            raise EntraError(50011, redirect_uri=self["redirect_uri"], client=self.client.name)
+
+    def check(self) -> None:
+        """:raises EntraError: what the client is to learn at its redirect URI."""
+        if self["response_mode"] not in ("", "query", "form_post"):
+            raise EntraError(70007, response_mode=self["response_mode"])
+        for name in ("response_type", "scope", "code_challenge"):
+            if not self[name]:
+                raise EntraError(900144, name=name)
+        if self["response_type"] != "code":
+            raise EntraError(700054, response_type=self["response_type"])
+        if self["code_challenge_method"] != "S256" or len(self["code_challenge"]) != 43:
+            raise EntraError(90023, name="code_challenge_method", value="not a S256 challenge")
+        if self["prompt"] not in PROMPTS:
+            raise EntraError(90023, name="prompt", value=self["prompt"])
+        if self["max_age"] and not re.fullmatch("[0-9]{1,9}", self["max_age"]):
+            raise EntraError(90023, name="max_age", value=self["max_age"])
+        assert self.scopes.asks  # reading them is the check
+        assert self.claims is not None  # likewise
+
+
+class ErrorForClient(Exception):
+    """An error that the client learns at its redirect URI."""
+
+    def __init__(self, wanted: AuthorizeRequest, error: EntraError) -> None:
+        self.wanted = wanted
+        self.error = error
+        super().__init__(error.text)
+
+
+def is_registered(uri: str, client: Application) -> bool:
+    """Whether ``uri`` is one of the client's, character by character.
+
+    The port is ignored for http://localhost
+    (https://learn.microsoft.com/entra/identity-platform/reply-url#localhost-exceptions).
+    """
+    return any(_without_port(uri) == _without_port(known) for known in client.redirect_uris)
+
+
+def _without_port(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+        if parts.port and parts.scheme == "http" and parts.hostname == "localhost":
+            return uri.replace(f"//localhost:{parts.port}", "//localhost", 1)
+    except ValueError:
+        pass
+    return uri

@@ -1,0 +1,229 @@
+"""The sockets: two channels, connections kept alive, TLS, faults of the wire, and the command."""
+
+import contextlib
+import http.client
+import json
+import logging
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.mock_azure import MockAzure
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def listening():
+    with MockAzure() as azure:
+        yield azure
+
+
+@pytest.fixture
+def azure(listening):
+    listening.reset()
+    return listening
+
+
+@pytest.fixture
+def session(azure):
+    with requests.Session() as session:
+        session.trust_env = False
+        session.verify = str(azure.ca_file)
+        yield session
+
+
+def jwks(azure):
+    return f"{azure.authority}/discovery/v2.0/keys"
+
+
+def test_each_channel_serves_its_own_routes_only(azure, session):
+    front, back = azure.front_url, azure.back_url
+    expected = {
+        f"{front}/": 200,
+        f"{front}/{azure.tenant_id}/oauth2/v2.0/authorize": 400,
+        f"{front}/static/mock.css": 200,
+        f"{back}/subscriptions": 401,
+        jwks(azure): 200,
+    }
+    swapped = {
+        address.replace(front, "X").replace(back, front).replace("X", back): 404
+        for address in expected
+    }
+    for address, status in (expected | swapped).items():
+        assert session.get(address, timeout=5).status_code == status, address
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_listens_on_both_loopback_addresses(azure):
+    port = int(azure.front_url.rpartition(":")[2])
+    for host in ("127.0.0.1", "::1"):
+        socket.create_connection((host, port), timeout=5).close()
+
+
+def test_server_certificate_stands_strict_checks(azure):
+    context = ssl.create_default_context(cafile=str(azure.ca_file))
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    port = int(azure.back_url.rpartition(":")[2])
+    for name in ("localhost", "127.0.0.1", "::1"):
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname=name) as tls,
+        ):
+            assert tls.version() == "TLSv1.3"
+
+
+def test_client_that_does_not_trust_the_ca_gets_nowhere(azure, session):
+    session.verify = True
+    with pytest.raises(requests.exceptions.SSLError):
+        session.get(jwks(azure), timeout=5)
+
+
+def test_private_keys_are_not_left_on_the_disk(azure):
+    files = list(azure.ca_file.parent.iterdir())
+    assert files == [azure.ca_file]
+    assert "PRIVATE" not in azure.ca_file.read_text()
+
+
+def test_connection_is_kept_alive_without_a_delay(azure, session):
+    """Two small writes and a delayed ACK would cost 40 ms a request."""
+    with session.get(jwks(azure), stream=True, timeout=5) as response:
+        first = response.raw.connection.sock.getsockname()
+        response.content  # noqa: B018 (reading the body hands the connection back)
+    started = time.perf_counter()
+    for _ in range(20):
+        with session.get(jwks(azure), stream=True, timeout=5) as response:
+            assert response.raw.connection.sock.getsockname() == first
+            response.content  # noqa: B018
+    assert (time.perf_counter() - started) / 20 < 0.02
+
+
+def test_unread_body_is_not_taken_for_the_next_request(azure):
+    connection = http.client.HTTPConnection(azure.front_url.partition("//")[2], timeout=5)
+    with contextlib.closing(connection):
+        connection.request("POST", "/nowhere", "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with connection.getresponse() as first:
+            assert (first.status, bool(first.read())) == (404, True)
+        connection.request("GET", "/")
+        with connection.getresponse() as second:
+            assert second.status == 200
+
+
+@pytest.mark.parametrize("headers", [{"Transfer-Encoding": "chunked"}, {"Content-Length": "x"}])
+def test_body_without_a_length_is_refused(azure, headers):
+    port = int(azure.front_url.rpartition(":")[2])
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(f"POST / HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 411 ")
+
+
+def test_silent_client_does_not_block_the_others(azure, session):
+    """A TLS handshake that never comes must wait in a thread of its own."""
+    port = int(azure.back_url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        assert session.get(jwks(azure), timeout=5).status_code == 200
+
+
+def test_dropped_connection(azure, session):
+    azure.faults.add("jwks", drop=True)
+    with pytest.raises(requests.ConnectionError):
+        session.get(jwks(azure), timeout=5)
+    assert session.get(jwks(azure), timeout=5).status_code == 200
+
+
+def test_truncated_body(azure, session):
+    azure.faults.add("jwks", truncate=True)
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        session.get(jwks(azure), timeout=5)
+
+
+def test_slow_body_and_late_answer(azure, session):
+    azure.faults.add("jwks", body='{"keys":[]}', drip_seconds=0.01)
+    azure.faults.add("jwks", latency_seconds=0.1)
+    for _ in range(2):
+        started = time.perf_counter()
+        assert session.get(jwks(azure), timeout=5).status_code == 200
+        assert time.perf_counter() - started >= 0.1
+
+
+def test_log_holds_no_query_string(azure, session, caplog):
+    with caplog.at_level(logging.DEBUG):
+        session.get(f"{azure.front_url}/?code=hidden", timeout=5)
+    # The client under test logs for itself; only the mock's own lines count.
+    lines = [r.getMessage() for r in caplog.records if r.name.startswith("tests.mock_azure")]
+    assert lines == ["front GET / 200"]
+
+
+def test_starts_quickly_and_leaves_nothing_behind():
+    started = time.perf_counter()
+    with MockAzure() as azure:
+        assert time.perf_counter() - started < 0.6  # 0.1 is usual; key generation has a long tail
+        folder, port = azure.ca_file.parent, int(azure.front_url.rpartition(":")[2])
+        idle = http.client.HTTPConnection("localhost", port, timeout=5)
+        idle.request("GET", "/")
+        assert idle.getresponse().read()
+    assert not folder.exists()
+    with contextlib.closing(idle):
+        assert idle.sock.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def test_port_in_use_is_an_error(azure):
+    port = int(azure.front_url.rpartition(":")[2])
+    with pytest.raises(OSError, match="in use"), MockAzure(front_port=port):
+        pass
+
+
+def test_names_and_addresses_can_be_chosen():
+    with MockAzure("127.0.0.1", back_host="mock-azure", listen=("127.0.0.1",)) as azure:
+        assert azure.front_url.startswith("http://127.0.0.1:")
+        assert azure.issuer.startswith("https://mock-azure:")
+
+
+def run_command(folder, *options):
+    command = [sys.executable, "-m", "tests.mock_azure", "--settings", folder / "settings.json"]
+    return subprocess.Popen(
+        [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to be caught")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_command_writes_settings_and_tidies_up(tmp_path, number):
+    with run_command(tmp_path, "--front-port", "0", "--back-port", "0") as process:
+        lines = [process.stdout.readline() for _ in range(4)]
+        settings = json.loads((tmp_path / "settings.json").read_text())
+        assert (tmp_path / "settings.json").stat().st_mode & 0o777 == 0o600
+        authority = settings["FlaskAPI"]["AUTHORITY"]
+        with requests.Session() as session:
+            session.trust_env = False
+            address = f"{authority}/discovery/v2.0/keys"
+            ca_file = settings["DjangoUI"]["CA_BUNDLE"]
+            assert session.get(address, verify=ca_file, timeout=5).status_code == 200
+        process.send_signal(number)
+        rest, _ = process.communicate(timeout=10)
+    output = "".join(lines) + rest
+    assert process.returncode == 0, output
+    assert "not Microsoft" in output
+    assert "Mock Azure has stopped." in output
+    assert "Traceback" not in output
+    assert settings["FlaskAPI"]["CLIENT_SECRET"] not in output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command_names_the_port_that_is_taken(azure, tmp_path):
+    port = azure.front_url.rpartition(":")[2]
+    with run_command(tmp_path, "--front-port", port, "--back-port", "0") as process:
+        output, _ = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert port in output
+    assert "Traceback" not in output

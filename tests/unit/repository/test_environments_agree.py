@@ -1,0 +1,230 @@
+"""One table of cases over the settings of both apps, so that they can't drift apart."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+ROOT = Path(__file__).parents[3]
+TENANT = "11111111-2222-4333-8444-555555555555"
+API = "aaaaaaaa-0000-4000-8000-000000000001"
+AUTHORITY = f"https://login.microsoftonline.com/{TENANT}"
+COMMON = {
+    "ENV_FILE": "",
+    "CLIENT_ID": API,
+    "CLIENT_SECRET": "a secret with $dollar and #hash",
+    "AUTHORITY": AUTHORITY,
+}
+GOOD = {
+    "FlaskAPI": COMMON
+    | {
+        "FLASK_ENV": "development",
+        "ISSUER": f"{AUTHORITY}/v2.0",
+        "SCOPE": "https://management.azure.com/user_impersonation",
+        "AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": "https://management.azure.com/subscriptions?x=1",
+    },
+    "DjangoUI": COMMON
+    | {
+        "ENVIRONMENT": "development",
+        "DJANGO_SECRET_KEY": "k" * 50,
+        "FLASK_BACKEND_URL": "http://localhost:5000/subscriptions",
+        "REDIRECT_URI": "http://localhost:8000/account/callback",
+        "POST_LOGOUT_REDIRECT_URI": "http://localhost:8000/account/signed-out",
+        "LOGIN_URL": "/account/login",
+        "SCOPE": f"api://{API}/.default",
+        "API_SCOPE": f"api://{API}/access_as_user",
+    },
+}
+MODE = {"FlaskAPI": "FLASK_ENV", "DjangoUI": "ENVIRONMENT"}
+START = {
+    "FlaskAPI": [sys.executable, "-m", "flask", "--app", "main", "routes"],
+    "DjangoUI": [sys.executable, "manage.py", "check"],
+}
+
+
+class App:
+    """The settings module of one app, and a folder that plays the app's own."""
+
+    def __init__(self, name, folder):
+        self.name, self.folder = name, folder
+        package = {"FlaskAPI": "helpers", "DjangoUI": "Helpers"}[name]
+        self.module = importlib.import_module(f"{package}.environment")
+        self.good = GOOD[name]
+
+    def load(self, environ):
+        """The settings, or what is wrong with them."""
+        try:
+            return self.module.load_settings(environ)
+        except (click.ClickException, ImproperlyConfigured) as refused:
+            return getattr(refused, "message", str(refused))
+
+    def write(self, name, settings):
+        lines = (f"{key}='{value}'\n" for key, value in settings.items())
+        (self.folder / name).write_text("".join(lines), encoding="utf-8")
+
+
+@pytest.fixture(params=["FlaskAPI", "DjangoUI"])
+def app(request, tmp_path, monkeypatch) -> App:
+    app = App(request.param, tmp_path)
+    monkeypatch.setattr(app.module, "APP_DIR", tmp_path)
+    return app
+
+
+def test_good_settings_are_taken(app):
+    settings = app.load(app.good)
+    assert settings["CLIENT_SECRET"] == COMMON["CLIENT_SECRET"]
+    assert "PATH" not in settings
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"CLIENT_ID": ""}, "CLIENT_ID is missing.", id="missing"),
+        pytest.param({"CLIENT_ID": "   "}, "CLIENT_ID is missing.", id="blank"),
+        pytest.param(
+            {"CLIENT_ID": "ReplaceWithClientID"},
+            "CLIENT_ID still holds the placeholder of the template.",
+            id="placeholder",
+        ),
+        pytest.param(
+            {"CLIENT_ID": "contoso-app"},
+            "CLIENT_ID must be a GUID in lower case, as the portal shows it.",
+            id="no-guid",
+        ),
+        pytest.param({"CLIENT_ID": API.upper()}, "CLIENT_ID must be a GUID", id="upper-case-guid"),
+        pytest.param(
+            {"AUTHORITY": AUTHORITY.replace("https", "http")},
+            "AUTHORITY must be https://<sign-in host>/<tenant ID>",
+            id="http-authority",
+        ),
+        pytest.param(
+            {"AUTHORITY": "https://login.microsoftonline.com/contoso.com"},
+            "not a domain name",
+            id="domain-for-a-tenant",
+        ),
+        pytest.param(
+            {"AUTHORITY": "https://login.microsoftonline.com/common"}, "common", id="common"
+        ),
+        pytest.param({"AUTHORITY": f"{AUTHORITY}/"}, "with nothing after it", id="trailing-slash"),
+        pytest.param({"AUTHORITY": f"{AUTHORITY}/v2.0"}, "with nothing after it", id="v2-suffix"),
+        pytest.param({"AUTHORITY": "https://[x/y"}, "AUTHORITY must be https://", id="no-address"),
+        pytest.param(
+            {"CLIENT_SECRET": ""},
+            "CLIENT_SECRET or CLIENT_CERTIFICATE is needed",
+            id="no-credential",
+        ),
+        pytest.param({"CLIENT_CERTIFICATE": __file__}, "only one of them", id="two-credentials"),
+        pytest.param(
+            {"CA_BUNDLE": "/nowhere/ca.pem"},
+            "CA_BUNDLE names a file that is not there: /nowhere/ca.pem",
+            id="no-such-file",
+        ),
+        pytest.param({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of DEBUG", id="log-level"),
+        pytest.param({"SCOPE": "user_impersonation"}, "SCOPE must be", id="short-scope"),
+    ],
+)
+def test_refuses_setting(app, change, words):
+    message = app.load(app.good | change)
+    assert words in message
+    assert message.startswith("Mend the settings in the environment:")
+    assert "dollar" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("FlaskAPI", {"ISSUER": AUTHORITY}, "ISSUER must be the AUTHORITY followed by /v2.0"),
+        ("FlaskAPI", {"ISSUER": f"https://sts.windows.net/{TENANT}/"}, "followed by /v2.0"),
+        ("FlaskAPI", {"ALLOWED_CLIENT_IDS": "one,two"}, "ALLOWED_CLIENT_IDS must be"),
+        (
+            "DjangoUI",
+            {"API_SCOPE": f"api://{TENANT}/access_as_user"},
+            "SCOPE and API_SCOPE must be scopes of the same API.",
+        ),
+        ("DjangoUI", {"REDIRECT_URI": "http://localhost:8000/"}, "/account/callback"),
+        ("DjangoUI", {"REDIRECT_URI": "http://127.0.0.1:8000/account/callback"}, "localhost only"),
+        ("DjangoUI", {"DJANGO_SECRET_KEY": "short"}, "DJANGO_SECRET_KEY must be at least"),
+        ("DjangoUI", {"PRODUCTION_HOST": "https://x.example"}, "PRODUCTION_HOST must be"),
+    ],
+)
+def test_refuses_setting_of_one_app(name, change, words, tmp_path):
+    assert words in App(name, tmp_path).load(GOOD[name] | change)
+
+
+@pytest.mark.parametrize("mode", ["", "prod", "test"])
+def test_refuses_mode(app, mode):
+    message = app.load(app.good | {MODE[app.name]: mode})
+    assert message == f"{MODE[app.name]} is {mode!r}. Set it to 'development' or 'production'."
+
+
+def test_the_file_of_the_mode_is_read_wherever_the_app_is_started(app, monkeypatch):
+    app.write("development.env", {k: v for k, v in app.good.items() if k in app.module.CHECKS})
+    monkeypatch.chdir("/")
+    assert app.load({MODE[app.name]: "Development"})["CLIENT_ID"] == API
+
+
+def test_a_variable_of_the_environment_wins_over_the_file(app):
+    app.write("development.env", {k: v for k, v in app.good.items() if k in app.module.CHECKS})
+    assert app.load({MODE[app.name]: "development", "CLIENT_SECRET": "y"})["CLIENT_SECRET"] == "y"
+
+
+def test_a_byte_order_mark_in_the_file_does_no_harm(app):
+    lines = "".join(f"{k}='{v}'\n" for k, v in app.good.items() if k in app.module.CHECKS)
+    (app.folder / "development.env").write_text(lines, encoding="utf-8-sig")
+    assert app.load({MODE[app.name]: "development"})["CLIENT_ID"] == API
+
+
+def test_all_that_is_missing_is_said_at_once_with_the_file(app):
+    message = app.load({MODE[app.name]: "development"})
+    assert str(app.folder / "development.env") in message
+    for key in ("CLIENT_ID", "AUTHORITY", "SCOPE"):
+        assert f"{key} is missing." in message
+
+
+def test_a_misspelt_key_in_the_file_is_named(app):
+    app.write("x.env", {"CLIENTID": "1"})
+    message = app.load(app.good | {"ENV_FILE": "x.env"})
+    assert "CLIENTID is not a setting of this app. Is it misspelt?" in message
+
+
+def test_a_real_secret_in_the_file_stops_production(app):
+    production = app.good | {MODE[app.name]: "production", "ENV_FILE": "x.env"}
+    production |= {"PRODUCTION_HOST": "x.example"} if app.name == "DjangoUI" else {}
+    app.write("x.env", {"CLIENT_SECRET": "s3cret"})
+    message = app.load(production)
+    assert "CLIENT_SECRET stands in a file that version control keeps" in message
+    assert "s3cret" not in message
+
+
+def test_the_templates_placeholder_beside_a_real_variable_is_fine_in_production(app):
+    app.write("x.env", {"CLIENT_SECRET": "ReplaceWithClientSecret"})
+    production = app.good | {MODE[app.name]: "production", "ENV_FILE": "x.env"}
+    production |= (
+        {"PRODUCTION_HOST": "x.example", "FLASK_BACKEND_URL": "https://api.x.example/subscriptions"}
+        if app.name == "DjangoUI"
+        else {}
+    )
+    assert app.load(production)["CLIENT_SECRET"] == COMMON["CLIENT_SECRET"]
+
+
+@pytest.mark.parametrize("name", ["FlaskAPI", "DjangoUI"])
+def test_the_template_itself_is_refused_key_by_key(name):
+    app = App(name, ROOT / name)
+    message = app.load({MODE[name]: "production"})
+    for key in ("CLIENT_ID", "CLIENT_SECRET", "AUTHORITY"):
+        assert f"{key} still holds the placeholder of the template." in message
+
+
+@pytest.mark.parametrize("name", ["FlaskAPI", "DjangoUI"])
+def test_starting_with_wrong_settings_prints_a_message_and_no_traceback(name):
+    environ = GOOD[name] | {"CLIENT_ID": "", "PATH": "/usr/bin"}
+    started = subprocess.run(
+        START[name], cwd=ROOT / name, env=environ, capture_output=True, text=True, check=False
+    )
+    assert started.returncode != 0
+    assert "CLIENT_ID is missing." in started.stderr
+    assert "Traceback" not in started.stderr + started.stdout
