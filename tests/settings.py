@@ -11,7 +11,7 @@ DJANGO_UI = {
     "FLASK_BACKEND_URL": "http://localhost:5000/subscriptions",
     "CLIENT_ID": "11111111-1111-4111-8111-111111111111",
     "CLIENT_SECRET": "a client secret of the tests",
-    "DJANGO_SECRET_KEY": "a secret key of the tests, long enough to please Django's own check",
+    "DJANGO_SECRET_KEY": "a-secret-key-of-the-tests-long-enough-to-please-Django-too",
     "AUTHORITY": "https://login.example/22222222-2222-4222-8222-222222222222",
     "REDIRECT_URI": "http://localhost:8000/account/callback",
     "POST_LOGOUT_REDIRECT_URI": "http://localhost:8000/account/signed-out",

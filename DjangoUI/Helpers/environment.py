@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
@@ -79,8 +78,8 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
         yield "CLIENT_SECRET or CLIENT_CERTIFICATE is needed, and only one of them."
     if settings["SCOPE"].rpartition("/")[0] != settings["API_SCOPE"].rpartition("/")[0]:
         yield "SCOPE and API_SCOPE must be scopes of the same API."
-    if production and _local_or_https(settings["FLASK_BACKEND_URL"]):
-        yield "FLASK_BACKEND_URL must be an https:// address: access tokens travel to it."
+    if production and (reason := _safe_address(settings["FLASK_BACKEND_URL"])):
+        yield f"FLASK_BACKEND_URL {reason} Access tokens travel to it."
 
 
 def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
@@ -101,40 +100,12 @@ def _anything(value: str) -> None:
     return None
 
 
-def _matches(pattern: str, reason: str) -> Callable[[str], str | None]:
-    return lambda value: None if re.fullmatch(pattern, value) else reason
+def _file(value: str) -> str | None:
+    return None if Path(value).is_file() else f"names a file that is not there: {value}"
 
 
-def _address(value: str) -> str | None:
-    url = urlsplit(value)
-    return None if url.scheme in ("http", "https") and url.hostname else "must be a web address."
-
-
-def _local_or_https(value: str) -> str | None:
-    url = urlsplit(value)
-    if url.scheme == "https" or (url.scheme == "http" and url.hostname == "localhost"):
-        return _address(value)
-    return "must be an https:// address; http:// is for localhost only."
-
-
-def _redirect_uri(value: str) -> str | None:
-    if urlsplit(value).path == "/account/callback":
-        return _local_or_https(value)
-    return "must end in /account/callback, as in this app's registration."
-
-
-def _authority(value: str) -> str | None:
-    url = urlsplit(value)
-    if url.scheme == "https" and url.hostname and re.fullmatch(f"/{GUID}", url.path):
-        return None
-    return (
-        "must be https://<sign-in host>/<tenant ID>, the tenant ID being a GUID (not a domain "
-        "name, common, organizations or consumers), with nothing after it."
-    )
-
-
-def _secret_key(value: str) -> str | None:
-    if len(value) >= SECRET_KEY_LENGTH:
+def _secret_keys(value: str) -> str | None:
+    if all(len(key) >= SECRET_KEY_LENGTH for key in value.split(" ")):
         return None
     return (
         f"must be at least {SECRET_KEY_LENGTH} characters long. This makes one: "
@@ -142,26 +113,35 @@ def _secret_key(value: str) -> str | None:
     )
 
 
-def _secret_keys(value: str) -> str | None:
-    return next(filter(None, map(_secret_key, value.split())), None)
+def _matches(pattern: str, reason: str) -> Callable[[str], str | None]:
+    return lambda value: None if re.fullmatch(pattern, value) else reason
 
 
-def _file(value: str) -> str | None:
-    return None if Path(value).is_file() else f"names a file that is not there: {value}"
-
+HOST = r"[\w.-]+(:\d+)?"
+SAFE = rf"(https://{HOST}|http://localhost(:\d+)?)"
+_safe_address = _matches(
+    rf"{SAFE}(/\S*)?", "must begin with https://; http:// is for localhost only."
+)
 
 CHECKS: dict[str, Callable[[str], str | None]] = {
-    "FLASK_BACKEND_URL": _address,
-    "CLIENT_ID": _matches(GUID, "is not a GUID in lower case: copy it from the portal."),
+    "FLASK_BACKEND_URL": _matches(rf"https?://{HOST}/\S*", "must be a web address with a path."),
+    "CLIENT_ID": _matches(GUID, "must be a GUID in lower case, as the portal shows it."),
     "CLIENT_SECRET": _anything,
     "CLIENT_CERTIFICATE": _file,
-    "DJANGO_SECRET_KEY": _secret_key,
+    "DJANGO_SECRET_KEY": _secret_keys,
     "DJANGO_SECRET_KEY_FALLBACKS": _secret_keys,
-    "AUTHORITY": _authority,
-    "REDIRECT_URI": _redirect_uri,
-    "POST_LOGOUT_REDIRECT_URI": _local_or_https,
+    "AUTHORITY": _matches(
+        f"https://{HOST}/{GUID}",
+        "must be https://<sign-in host>/<tenant ID>, the tenant ID being a GUID (not a domain "
+        "name, common, organizations or consumers), with nothing after it.",
+    ),
+    "REDIRECT_URI": _matches(
+        f"{SAFE}/account/callback",
+        "must begin with https:// (http:// is for localhost only) and end in /account/callback.",
+    ),
+    "POST_LOGOUT_REDIRECT_URI": _safe_address,
     "LOGIN_URL": _matches(r"/\S+", "must be a path such as /account/login."),
-    "LOGOUT_URL": _local_or_https,
+    "LOGOUT_URL": _safe_address,
     "SCOPE": _matches(rf"api://{GUID}/\.default", "must be api://<API's client ID>/.default."),
     "API_SCOPE": _matches(
         rf"api://{GUID}/[\w.-]+", "must be api://<API's client ID>/<scope>, e.g. access_as_user."

@@ -1,6 +1,5 @@
 """Show what stands in the way: the pages of ``errors.PAGES``, and Django's error handlers."""
 
-import logging
 import sys
 
 from django.conf import settings
@@ -16,8 +15,6 @@ from Helpers.errors import Problem
 from Helpers.request_context import correlation_id
 
 STORE_ERRORS = (InterfaceError, OperationalError, RedisError)
-
-logger = logging.getLogger(__name__)
 
 
 def problem_page(

@@ -79,15 +79,12 @@ class Problems:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if isinstance(exception, NotSignedIn) or (
-            isinstance(exception, SignInRequired) and ask_for_sign_in(request.session, exception)
-        ):
-            logger.info("sign-in required: %s", exception)
-            back = urlencode({"next": request.get_full_path()})
-            return redirect(f"{settings.LOGIN_URL}?{back}")
-        if isinstance(exception, Problem):
-            logger.warning("problem: %s", exception)
-            return problem_page(
-                request, exception, request.session.get(IDENTITY), request.get_full_path()
-            )
-        return None
+        here = request.get_full_path()
+        if isinstance(exception, NotSignedIn):
+            return redirect(f"{settings.LOGIN_URL}?{urlencode({'next': here})}")
+        if not isinstance(exception, Problem):
+            return None
+        logger.warning("problem: %s", exception)
+        if isinstance(exception, SignInRequired) and ask_for_sign_in(request.session, exception):
+            return redirect(f"{settings.LOGIN_URL}?{urlencode({'next': here})}")
+        return problem_page(request, exception, request.session.get(IDENTITY), here)

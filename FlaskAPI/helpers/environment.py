@@ -13,7 +13,8 @@ APP_DIR = Path(__file__).resolve().parent.parent
 # Flask gave up the name FLASK_ENV in version 2.3; here it chooses the file to read.
 MODE = "FLASK_ENV"
 PLACEHOLDER = re.compile(r"ReplaceWith|Flask_API_Client_ID")
-GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+HTTPS = r"https://[\w.-]+(?::\d+)?"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -69,82 +70,48 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
 
 
 def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
-    for key in in_file:
-        if key not in CHECKS:
-            yield f"{key} is not a setting of this app. Is it misspelt?"
-    if mode == "production":
-        for key in SECRETS:
-            if in_file.get(key) and not PLACEHOLDER.search(in_file[key]):
-                yield (
-                    f"{key} stands in a file that version control keeps. Take it out, make a new "
-                    "one, and pass that as an environment variable."
-                )
+    for key in in_file.keys() - CHECKS.keys():
+        yield f"{key} is not a setting of this app. Is it misspelt?"
+    secret = in_file.get("CLIENT_SECRET")
+    if mode == "production" and secret and not PLACEHOLDER.search(secret):
+        yield (
+            "CLIENT_SECRET stands in a file that version control keeps. Take it out, make a new "
+            "one, and pass that as an environment variable."
+        )
 
 
-# Each check returns None, or the rest of a sentence that begins with the key.
-def _anything(value: str) -> None:
-    return None
-
-
-def _guid(value: str) -> str | None:
-    return (
-        None if GUID.fullmatch(value) else "must be a GUID in lower case, as the portal shows it."
-    )
-
-
-def _guids(value: str) -> str | None:
-    if all(GUID.fullmatch(item) for item in value.split()):
-        return None
-    return "must be application (client) IDs with spaces between them."
-
-
-def _https(value: str) -> str | None:
-    return (
-        None if re.match(r"https://[\w.-]+(:\d+)?(/|$)", value) else "must be an https:// address."
-    )
-
-
-def _authority(value: str) -> str | None:
-    host, _, tenant = value.rpartition("/")
-    if re.fullmatch(r"https://[\w.-]+(:\d+)?", host) and GUID.fullmatch(tenant):
-        return None
-    return (
-        "must be https://<sign-in host>/<tenant ID>, the tenant ID being a GUID (not a domain "
-        "name, common, organizations or consumers), with nothing after it."
-    )
-
-
-def _scope(value: str) -> str | None:
-    if _https(value) is None and " " not in value:
-        return None
-    return "must be one scope such as https://management.azure.com/user_impersonation."
-
-
-def _word(value: str) -> str | None:
-    return "must be one word." if " " in value else None
+def _matches(pattern: str, reason: str) -> Callable[[str], str | None]:
+    """Return a check: it answers ``None``, or the rest of a sentence that begins with the key."""
+    return lambda value: None if re.fullmatch(pattern, value, re.ASCII) else reason
 
 
 def _file(value: str) -> str | None:
     return None if Path(value).is_file() else f"names a file that is not there: {value}"
 
 
-def _log_level(value: str) -> str | None:
-    return None if value in LOG_LEVELS else f"must be one of {', '.join(LOG_LEVELS)}."
-
-
 CHECKS: dict[str, Callable[[str], str | None]] = {
-    "CLIENT_ID": _guid,
-    "CLIENT_SECRET": _anything,
+    "CLIENT_ID": _matches(GUID, "must be a GUID in lower case, as the portal shows it."),
+    "CLIENT_SECRET": lambda value: None,
     "CLIENT_CERTIFICATE": _file,
-    "AUTHORITY": _authority,
-    "ISSUER": _https,
-    "SCOPE": _scope,
-    "AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": _https,
-    "REQUIRED_SCOPE": _word,
-    "ALLOWED_CLIENT_IDS": _guids,
+    "AUTHORITY": _matches(
+        f"{HTTPS}/{GUID}",
+        "must be https://<sign-in host>/<tenant ID>, the tenant ID being a GUID (not a domain "
+        "name, common, organizations or consumers), with nothing after it.",
+    ),
+    "ISSUER": _matches(rf"{HTTPS}/\S+", "must be an https:// address."),
+    "SCOPE": _matches(
+        rf"{HTTPS}/\S+",
+        "must be one scope such as https://management.azure.com/user_impersonation.",
+    ),
+    "AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": _matches(
+        rf"{HTTPS}(?:/\S*)?", "must be an https:// address."
+    ),
+    "REQUIRED_SCOPE": _matches(r"\S+", "must be one word."),
+    "ALLOWED_CLIENT_IDS": _matches(
+        rf"{GUID}(?:\s+{GUID})*", "must be application (client) IDs with spaces between them."
+    ),
     "CA_BUNDLE": _file,
-    "LOG_LEVEL": _log_level,
+    "LOG_LEVEL": _matches("|".join(LOG_LEVELS), f"must be one of {', '.join(LOG_LEVELS)}."),
 }
 DEFAULTS = {"REQUIRED_SCOPE": "access_as_user", "LOG_LEVEL": "INFO"}
 OPTIONAL = {"CLIENT_SECRET", "CLIENT_CERTIFICATE", "ALLOWED_CLIENT_IDS", "CA_BUNDLE", *DEFAULTS}
-SECRETS = ("CLIENT_SECRET",)

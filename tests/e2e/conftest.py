@@ -2,13 +2,13 @@
 
 import os
 import queue
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,15 +101,17 @@ def start_demo(front_host: str = "localhost") -> Demo:
 
 
 def stop_demo(demo: Demo) -> None:
-    """Stop as Ctrl-C does, and insist that nothing of it is left."""
+    """Stop as Ctrl-C does, and insist that no process and no file of it is left."""
     os.killpg(demo.process.pid, signal.SIGINT)
     assert demo.process.wait(20) == 0
     if demo.process.stdout:
         demo.process.stdout.close()
-    time.sleep(0.2)
     for url in (demo.ui, demo.api, demo.front):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0, url
+    scratch = re.search(r"CA: (\S+)\)", demo.written())
+    assert scratch
+    assert not Path(scratch[1]).parent.exists()
 
 
 @pytest.fixture(scope="session")

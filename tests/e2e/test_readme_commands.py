@@ -121,13 +121,14 @@ def registered(clone: Path, azure: MockAzure) -> None:
         "FlaskAPI": azure.flask_api_settings(),
         "DjangoUI": azure.django_ui_settings(),
     }.items():
-        template = (clone / app / "production.env").read_text()
-        for key, value in values.items():
-            template = re.sub(
-                rf"^{key}=.*$", lambda _, k=key, v=value: f"{k}={v}", template, flags=re.M
-            )
-        template += f"\nCA_BUNDLE={azure.ca_file}\n"
-        (clone / app / "development.env").write_text(template)
+        lines = (clone / app / "production.env").read_text().splitlines()
+        keys = [line.partition("=")[0] for line in lines]
+        filled = [
+            f"{key}={values[key]}" if key in values else line
+            for key, line in zip(keys, lines, strict=True)
+        ]
+        text = "\n".join([*filled, f"CA_BUNDLE={azure.ca_file}", ""])
+        (clone / app / "development.env").write_text(text)
 
 
 def walk(page: Page) -> None:

@@ -122,7 +122,7 @@ class Person:
             page = self._press(page, decision=consent)
         return page
 
-    def press_sign_out(self, page: HttpResponse):
+    def press_sign_out(self, page):
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.content.decode())
         data = {"csrfmiddlewaretoken": token[1]}
         headers = {"referer": f"{UI}/"}

@@ -1,0 +1,58 @@
+"""The launcher when something goes wrong: it says what, and leaves nothing behind."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+from tests.e2e.conftest import ROOT, Demo, free_port, start_demo
+
+
+def ports_are_free(demo: Demo) -> bool:
+    for url in (demo.ui, demo.api, demo.front):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0:
+                return False
+    return True
+
+
+def ended(demo: Demo) -> int:
+    status = demo.process.wait(30)
+    assert demo.process.stdout
+    demo.process.stdout.close()
+    return status
+
+
+def test_when_one_part_dies_the_others_stop_and_it_is_named():
+    demo = start_demo()
+    api = re.search(r"FlaskAPI \| .*Listening at: .* \((\d+)\)", demo.written())
+    assert api
+    os.kill(int(api[1]), signal.SIGKILL)
+    assert ended(demo) == 1
+    assert "FlaskAPI stopped with exit status -9" in demo.written()
+    assert ports_are_free(demo)
+
+
+def test_being_told_to_terminate_stops_everything():
+    demo = start_demo()
+    demo.process.terminate()
+    assert ended(demo) == 0
+    assert "Stopped." in demo.written()
+    assert ports_are_free(demo)
+
+
+def test_a_taken_port_is_named_before_anything_is_installed_or_started():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        others = [f"--{name}-port={free_port()}" for name in ("ui", "front", "back")]
+        done = subprocess.run(
+            [sys.executable, "run.py", "--no-browser", "--api-port", port, *others],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert f"Port {port} is taken on this machine" in done.stderr
+    assert "--api-port" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout

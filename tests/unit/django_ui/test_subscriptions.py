@@ -1,0 +1,310 @@
+"""AzureManagement: the page, and what each answer of the API makes the app do."""
+
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+
+from Helpers.errors import API_PAGES
+from Helpers.session import ASKED, TOKEN_CACHE, TRIED
+
+CLAIMS = '{"access_token": {"acrs": {"essential": true, "value": "c1"}}}'
+
+
+def round_trip(browser, response):
+    """Follow ``response``, which leads to Entra, and come back signed in."""
+    assert response["Location"].startswith("/account/login?")
+    query = browser.begin(response["Location"])
+    return query, browser.finish(query)
+
+
+class TestPage:
+    def test_sends_a_visitor_to_sign_in_and_back(self, browser, api):
+        response = browser.get("/?page=2")
+        assert response["Location"] == "/account/login?next=%2F%3Fpage%3D2"
+        assert not api.requests
+
+    def test_shows_a_table_and_the_json_array(self, signed_in):
+        page = signed_in.get("/").text
+        assert "Contoso Production" in page
+        assert "55555555-5555-4555-8555-555555555555" in page
+        assert "[\n  {\n    &quot;subscriptionId&quot;" in page
+        assert "Alice Adams" in page
+
+    def test_says_why_a_list_can_be_empty(self, signed_in, api):
+        api.answer(value=[])
+        assert "your account has no role on any subscription" in signed_in.get("/").text
+
+    def test_shows_what_azure_says_as_text(self, signed_in, api):
+        api.answer(value=[{"displayName": "<script>x</script>", "state": None, "subscriptionId": 7}])
+        page = signed_in.get("/").text
+        assert "<script" not in page
+        assert "&lt;script&gt;" in page
+
+    def test_brings_the_token_and_a_correlation_id_to_the_api(self, signed_in, api):
+        response = signed_in.get("/")
+        headers = api.requests[0].headers
+        assert headers["Authorization"] == "Bearer access-token-1"
+        assert headers["x-ms-client-request-id"] == response["x-ms-client-request-id"]
+
+    def test_asks_entra_for_nothing_while_the_token_lives(self, signed_in, entra):
+        before = len(entra.network.calls)
+        signed_in.get("/")
+        signed_in.get("/")
+        assert len(entra.network.calls) == before + 2  # both to the API
+
+    def test_leaves_the_session_alone_while_the_token_lives(self, signed_in):
+        signed_in.get("/")
+        signed_in.cookies["subscriptions_session"]["max-age"] = ""
+        signed_in.get("/")
+        assert signed_in.cookies["subscriptions_session"]["max-age"] == ""
+
+
+@pytest.mark.parametrize(
+    "code", ["authorization_header_missing", "invalid_token", "token_expired"]
+)
+class TestRefusalThatANewTokenMends:
+    def test_gets_one_silently(self, signed_in, api, entra, code):
+        api.refuse(code)
+        assert signed_in.get("/").status_code == 200
+        assert api.access_tokens() == ["access-token-1", "access-token-2"]
+        assert entra.token_requests[-1]["grant_type"] == "refresh_token"
+
+    def test_keeps_the_new_token(self, signed_in, api, code):
+        api.refuse(code)
+        signed_in.get("/")
+        signed_in.get("/")
+        assert api.access_tokens()[-1] == "access-token-2"
+
+
+@pytest.mark.parametrize("code", ["invalid_token", "token_expired"])
+class TestRefusalThatASignInMends:
+    def test_signs_in_when_the_new_token_is_refused_too(self, signed_in, api, code):
+        api.refuse(code)
+        api.refuse(code)
+        _, response = round_trip(signed_in, signed_in.get("/?page=2"))
+        assert response["Location"] == "/?page=2"
+        assert signed_in.get("/").status_code == 200
+
+    def test_explains_when_that_did_not_help(self, signed_in, api, code):
+        for _ in range(4):
+            api.refuse(code)
+        round_trip(signed_in, signed_in.get("/"))
+        page = signed_in.get("/")
+        assert page.status_code == 502
+        assert 'href="/account/login"' in page.text
+
+    def test_tries_again_after_it_worked_for_a_while(self, signed_in, api, code):
+        api.refuse(code)
+        api.refuse(code)
+        round_trip(signed_in, signed_in.get("/"))
+        assert signed_in.session[TRIED] == [code]
+        signed_in.get("/")
+        assert TRIED not in signed_in.session
+        api.refuse(code)
+        api.refuse(code)
+        assert signed_in.get("/").status_code == 302
+
+    def test_signs_in_when_the_refresh_token_is_refused(self, signed_in, api, entra, code):
+        api.refuse(code)
+        entra.answer(400, error="invalid_grant", error_description="AADSTS50173")
+        assert signed_in.get("/").status_code == 302
+        assert signed_in.session[ASKED]["code"] == "session_ended"
+
+
+class TestClaimsChallenge:
+    def test_is_answered_silently_if_entra_is_content(self, signed_in, api, entra):
+        api.challenge(CLAIMS)
+        assert signed_in.get("/").status_code == 200
+        sent = json.loads(entra.token_requests[-1]["claims"])["access_token"]
+        assert sent["acrs"] == {"essential": True, "value": "c1"}
+        assert api.access_tokens() == ["access-token-1", "access-token-2"]
+
+    def test_goes_to_the_sign_in_page_else(self, signed_in, api, entra):
+        api.challenge(CLAIMS)
+        entra.answer(400, error="interaction_required", suberror="basic_action")
+        query, _ = round_trip(signed_in, signed_in.get("/"))
+        assert json.loads(query["claims"])["access_token"]["acrs"]["value"] == "c1"
+        assert query["login_hint"] == "alice@contoso.example"
+        # The code is redeemed for the same claims.
+        assert "acrs" in entra.token_requests[-1]["claims"]
+
+    def test_of_entra_itself_goes_first(self, signed_in, api, entra):
+        api.challenge(CLAIMS)
+        entra.answer(400, error="invalid_grant", claims='{"access_token":{"capolids":{}}}')
+        query = signed_in.begin("/")
+        assert "capolids" in query["claims"]
+        assert "acrs" not in query["claims"]
+
+    def test_sends_the_user_there_once(self, signed_in, api):
+        for _ in range(4):
+            api.challenge(CLAIMS)
+        round_trip(signed_in, signed_in.get("/"))
+        page = signed_in.get("/")
+        assert page.status_code == 403
+        assert "Your organization asks for more" in page.text
+
+    def test_may_be_tried_again_by_hand(self, signed_in, api):
+        for _ in range(6):
+            api.challenge(CLAIMS)
+        round_trip(signed_in, signed_in.get("/"))
+        signed_in.get("/")
+        query = signed_in.begin("/account/login")  # the page's button
+        signed_in.finish(query)
+        assert signed_in.get("/").status_code == 302
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            pytest.param("[]", id="a-list"),
+            pytest.param('"text"', id="a-text"),
+            pytest.param("{", id="no-json"),
+            pytest.param('{"a": "' + "x" * 4096 + '"}', id="too-long"),
+            pytest.param("[" * 3000, id="deep"),
+            pytest.param("", id="nothing"),
+        ],
+    )
+    def test_that_is_none_is_an_error_of_the_api(self, signed_in, api, entra, claims):
+        api.challenge(claims)
+        assert signed_in.get("/").status_code == 502
+        assert len(entra.token_requests) == 1  # the sign-in
+
+    @pytest.mark.parametrize(
+        "header",
+        ["", "Basic claims", 'Bearer error="insufficient_claims"', 'Bearer claims="%%%", error="x"'],
+    )
+    def test_without_claims_is_an_error_of_the_api(self, signed_in, api, header):
+        api.refuse("claims_challenge", headers={"WWW-Authenticate": header})
+        assert signed_in.get("/").status_code == 502
+
+    def test_that_no_cookie_can_hold_is_explained(self, signed_in, api, entra):
+        noise = "".join(chr(33 + i * 7919 % 90) for i in range(4000)).replace("\\", "").replace('"', "")
+        api.challenge(json.dumps({"access_token": {"x": {"value": noise}}}))
+        entra.answer(400, error="interaction_required")
+        assert signed_in.get(signed_in.get("/")["Location"]).status_code in (302, 502)
+
+
+class TestConsent:
+    def test_is_asked_for_with_all_permissions(self, signed_in, api, settings):
+        api.refuse("consent_required")
+        query, _ = round_trip(signed_in, signed_in.get("/"))
+        assert query["prompt"] == "consent"
+        assert settings.SCOPE in query["scope"].split()
+
+    def test_is_asked_for_once(self, signed_in, api):
+        api.refuse("consent_required")
+        api.refuse("consent_required")
+        round_trip(signed_in, signed_in.get("/"))
+        page = signed_in.get("/")
+        assert page.status_code == 403
+        assert "An approval is missing" in page.text
+
+    def test_is_asked_for_when_the_refresh_token_lacks_it(self, signed_in, api, entra):
+        api.refuse("token_expired")
+        entra.answer(400, error="invalid_grant", suberror="consent_required")
+        assert signed_in.begin("/")["prompt"] == "consent"
+
+
+def test_missing_scope_is_asked_for_once(signed_in, api, settings):
+    api.refuse("insufficient_scope", 403)
+    api.refuse("insufficient_scope", 403)
+    query, _ = round_trip(signed_in, signed_in.get("/"))
+    assert settings.API_SCOPE in query["scope"].split()
+    assert signed_in.get("/").status_code == 403
+
+
+def test_rejected_assertion_costs_the_token_cache(signed_in, api):
+    api.refuse("assertion_rejected")
+    response = signed_in.get("/")
+    assert response.status_code == 302
+    assert TOKEN_CACHE not in signed_in.session
+
+
+def test_causes_that_take_turns_end_on_a_page(signed_in, api):
+    for code in ("consent_required", "assertion_rejected", "consent_required"):
+        api.refuse(code)
+    round_trip(signed_in, signed_in.get("/"))
+    round_trip(signed_in, signed_in.get("/"))
+    assert signed_in.get("/").status_code == 403
+
+
+MENDED = {"authorization_header_missing", "invalid_token", "token_expired", "claims_challenge"} | {
+    "consent_required",
+    "insufficient_scope",
+    "assertion_rejected",
+}
+
+
+@pytest.mark.parametrize("code", sorted(API_PAGES.keys() - MENDED))
+def test_explains_at_once(signed_in, api, entra, code):
+    page_of_code = API_PAGES[code]
+    api.refuse(code, 500, headers={"Retry-After": "7"})
+    page = signed_in.get("/")
+    assert page.status_code == page_of_code.status
+    assert page_of_code.title in page.text
+    assert page["x-ms-client-request-id"] in page.text
+    assert page["Retry-After"] == "7"
+    assert "Try again in 7 seconds." in page.text
+    assert len(api.requests) == 1
+    assert len(entra.token_requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        pytest.param(requests.ConnectionError(), 502, id="nobody-there"),
+        pytest.param(requests.ConnectTimeout(), 502, id="no-connection"),
+        pytest.param(requests.ReadTimeout(), 504, id="too-slow"),
+        pytest.param((200, {}, "<html>"), 502, id="html"),
+        pytest.param((200, {}, "[]"), 502, id="a-list"),
+        pytest.param((200, {}, '{"value": {}}'), 502, id="no-list"),
+        pytest.param((200, {}, '{"value": [1]}'), 502, id="a-list-of-numbers"),
+        pytest.param((200, {}, "{}"), 502, id="no-value"),
+        pytest.param((404, {}, '{"code": "not_found"}'), 502, id="wrong-address"),
+        pytest.param((500, {}, '{"code": "internal_error"}'), 502, id="its-own-error"),
+        pytest.param((502, {}, "<html>Bad gateway"), 502, id="a-gateway"),
+        pytest.param((401, {}, '{"code": ["x"]}'), 502, id="no-code"),
+        pytest.param((302, {"Location": "https://evil.example"}, ""), 502, id="redirect"),
+    ],
+)
+def test_explains_an_api_that_fails(signed_in, api, answer, status):
+    api.answers.append(answer)
+    assert signed_in.get("/").status_code == status
+    assert signed_in.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        pytest.param((503, "<html>", {}), 503, id="down"),
+        pytest.param((429, "{}", {"Retry-After": "9"}), 503, id="busy"),
+        pytest.param((401, '{"error": "invalid_client"}', {}), 500, id="wrong-secret"),
+        pytest.param((200, "[]", {}), 503, id="no-object"),
+        pytest.param(requests.ConnectTimeout(), 503, id="no-connection"),
+    ],
+)
+def test_explains_an_entra_that_gives_no_new_token(signed_in, api, entra, answer, status):
+    api.refuse("token_expired")
+    entra.answers.append(answer)
+    page = signed_in.get("/")
+    assert page.status_code == status
+    assert page.get("Retry-After") == ("9" if "9" in str(answer) else None)
+
+
+def test_asks_to_sign_in_once_when_no_token_fits(browser, entra, api):
+    query = browser.begin("/")
+    entra.answer_tokens(scope="api://another/scope", refresh_token=None)
+    browser.finish(query)
+    query = browser.begin("/")
+    entra.answer_tokens(scope="api://another/scope", refresh_token=None)
+    browser.finish(query)
+    page = browser.get("/")
+    assert page.status_code == 500
+    assert "API_SCOPE" in page.text
+    assert not api.requests
+
+
+def test_of_the_address_in_the_location_only_the_path_is_kept(browser):
+    location = urlsplit(browser.get("/?x=1&y=2")["Location"])
+    assert parse_qs(location.query) == {"next": ["/?x=1&y=2"]}
