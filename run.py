@@ -66,6 +66,7 @@ def python_of(folder: str) -> Path:
     else:
         make = [sys.executable, "-m", "venv", str(venv)]
         install = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
+        install += ["--progress-bar", "off"]
     if run_loudly(folder, make):
         raise Problem(
             f"No virtual environment could be made in {venv}.\n"

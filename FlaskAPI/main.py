@@ -25,7 +25,9 @@ def create_app(settings: dict[str, str] | None = None) -> Flask:
     # The development server would log query strings; request_context logs every request without.
     logging.getLogger("werkzeug").addFilter(lambda record: '"%s" %s %s' not in str(record.msg))
 
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # //subscriptions is not found, rather than a redirect
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # Azure's order is as good
     app.config.from_mapping(settings, TENANT_ID=settings["AUTHORITY"].rpartition("/")[2])
     # One session for each upstream. They hold connections, never credentials.
     entra_session = http_session(settings["CA_BUNDLE"])

@@ -21,9 +21,13 @@ RETRY_SECONDS = 10  # so long a failed discovery is not tried again
 MAX_RETRY_AFTER_SECONDS = 120
 
 
+_building = threading.Lock()
+
+
 def entra() -> "EntraClient":
     """Return the client that all threads share. It holds connections, never credentials."""
-    return _entra(settings.AUTHORITY, settings.CA_BUNDLE)
+    with _building:
+        return _entra(settings.AUTHORITY, settings.CA_BUNDLE)
 
 
 @cache
@@ -47,16 +51,12 @@ class EntraClient:
         self._lock = threading.Lock()
         self._document: requests.Response | None = None
         self._keep_until = 0.0
+        self.known_discovery: dict[str, str] = {}  # what _document says
 
     def discovery(self) -> dict[str, str]:
         """Return the tenant's discovery document, from memory or from Entra."""
-        document: dict[str, str] = self.get(self._discovery_url).json()
-        return document
-
-    def known_discovery(self) -> dict[str, str]:
-        """Return the discovery document if it is in memory, else an empty one."""
-        document: dict[str, str] = self._document.json() if self._document else {}
-        return document
+        self.get(self._discovery_url)
+        return self.known_discovery
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:
         if url != self._discovery_url:
@@ -70,9 +70,10 @@ class EntraClient:
                     if self._document is None:
                         raise
                 else:
-                    if not response.ok:
-                        return response  # MSAL has a word for it
-                    self._document = response
+                    if not response.ok:  # for instance an unknown tenant: MSAL says so
+                        self._keep_until = 0.0
+                        return response
+                    self._document, self.known_discovery = response, response.json()
                     self._keep_until = monotonic() + KEEP_SECONDS
             if self._document is None:
                 raise Problem("entra_unavailable", "discovery failed a moment ago")
@@ -113,7 +114,7 @@ def end_session_origin() -> str:
     """Return the origin of that address for the Content-Security-Policy, without asking Entra."""
     url = urlsplit(
         settings.LOGOUT_URL
-        or entra().known_discovery().get("end_session_endpoint")
+        or entra().known_discovery.get("end_session_endpoint")
         or settings.AUTHORITY
     )
     return f"{url.scheme}://{url.netloc}"

@@ -16,28 +16,33 @@ class Page:
 _WAIT = "Wait a moment, then try again."
 _TELL = "Trying again will not help: tell the people who run this app, with the reference below."
 _ADMIN = "or ask an administrator of your organization"
+_AGAIN = "Sign in again. If that leads back here, tell the people who run this app."
+
+_ENTRA_BUSY = Page(503, "Microsoft Entra ID is busy", _WAIT)
+_APP_MISTAKE = Page(502, "This app made a mistake", f"Its API got no access token. {_TELL}", "")
+_SIGN_IN_ENDED = Page(
+    403,
+    "Your sign-in has ended",
+    "Microsoft Entra ID does not accept it any more. A changed password does that, or a policy of "
+    f"your organization. Sign in again, {_ADMIN} about your account.",
+    "sign_in",
+)
 
 # Keyed by the "code" of the API's answers.
 API_PAGES = {
     # The access token. The app has tried to mend this by itself before it shows such a page.
-    "authorization_header_missing": Page(
-        502, "This app made a mistake", f"It called its API without an access token. {_TELL}", ""
-    ),
-    "invalid_header": Page(
-        502, "This app made a mistake", f"Its API cannot read the access token. {_TELL}", ""
-    ),
+    "authorization_header_missing": _APP_MISTAKE,
+    "invalid_header": _APP_MISTAKE,
     "invalid_token": Page(
         502,
         "The API does not accept your sign-in",
-        "It cannot verify the access token, not even a new one. Sign in again. If that leads back "
-        "here, tell the people who run this app.",
+        f"It cannot verify the access token, not even a new one. {_AGAIN}",
         "sign_in",
     ),
     "token_expired": Page(
         502,
         "The API finds your sign-in too old",
-        "Even a new access token counts as expired there, so a clock may be wrong. Sign in again. "
-        "If that leads back here, tell the people who run this app.",
+        f"Even a new access token counts as expired there, so a clock may be wrong. {_AGAIN}",
         "sign_in",
     ),
     "invalid_claims": Page(
@@ -73,13 +78,7 @@ API_PAGES = {
         f"{_ADMIN} about it.",
         "sign_in",
     ),
-    "assertion_rejected": Page(
-        403,
-        "Your sign-in has ended",
-        "Microsoft Entra ID no longer lets the API act for you. Sign in again, "
-        f"{_ADMIN} about your account.",
-        "sign_in",
-    ),
+    "assertion_rejected": _SIGN_IN_ENDED,
     # Entra does not, whatever the user does.
     "api_misconfigured": Page(
         502,
@@ -87,22 +86,12 @@ API_PAGES = {
         f"Microsoft Entra ID refuses its registration or its secret. {_TELL}",
         "",
     ),
-    "idp_throttled": Page(503, "Microsoft Entra ID is busy", _WAIT),
-    "idp_unavailable": Page(
-        502, "Microsoft Entra ID had an error", f"The API got no access to Azure. {_WAIT}"
-    ),
-    "idp_timeout": Page(
-        504, "Microsoft Entra ID took too long", f"The API got no access to Azure. {_WAIT}"
-    ),
-    "keys_unavailable": Page(
-        503,
-        "Your access cannot be checked now",
-        f"The API cannot reach Microsoft Entra ID. {_WAIT}",
-    ),
+    "idp_throttled": _ENTRA_BUSY,
+    "idp_unavailable": Page(502, "Microsoft Entra ID had an error", _WAIT),
+    "idp_timeout": Page(504, "Microsoft Entra ID took too long", _WAIT),
+    "keys_unavailable": Page(503, "Your access cannot be checked now", _WAIT),
     # Azure Resource Manager.
-    "downstream_unauthorized": Page(
-        502, "Azure did not accept the API", f"Its access token was refused twice. {_WAIT}"
-    ),
+    "downstream_unauthorized": Page(502, "Azure did not accept the API", _WAIT),
     "downstream_forbidden": Page(
         403,
         "Azure does not let you see this",
@@ -145,13 +134,7 @@ PAGES = API_PAGES | {
         "Your organization asks for a step that nobody can take for you.",
         "sign_in",
     ),
-    "session_ended": Page(
-        403,
-        "Your sign-in has ended",
-        "Microsoft Entra ID does not accept it any more. A changed password does that, or a "
-        "policy of your organization.",
-        "sign_in",
-    ),
+    "session_ended": _SIGN_IN_ENDED,
     "no_token": Page(
         500,
         "This app gets no access to its API",
@@ -162,15 +145,13 @@ PAGES = API_PAGES | {
     "id_token_rejected": Page(
         502,
         "The answer to this sign-in cannot be trusted",
-        "It was not made for this sign-in, or it is too old. Sign in again. If that leads back "
-        "here, the clock of this server may be wrong.",
+        f"It was not made for this sign-in, or a clock is wrong. {_AGAIN}",
         "sign_in",
     ),
     "sign_in_refused": Page(
         502,
         "Microsoft Entra ID did not complete the sign-in",
-        f"It gave no reason that this app knows. Sign in again, {_ADMIN}, with the reference "
-        "below.",
+        f"It gave no reason that this app knows. {_AGAIN}",
         "sign_in",
     ),
     "ui_misconfigured": Page(
@@ -180,7 +161,7 @@ PAGES = API_PAGES | {
         f"{_TELL}",
         "",
     ),
-    "entra_busy": Page(503, "Microsoft Entra ID is busy", _WAIT),
+    "entra_busy": _ENTRA_BUSY,
     "entra_unavailable": Page(
         503,
         "Microsoft Entra ID cannot be reached",
@@ -200,12 +181,7 @@ PAGES = API_PAGES | {
         "its cookie.",
         "sign_out",
     ),
-    "bad_request": Page(
-        400,
-        "This request cannot be answered",
-        "Something in the address or in the request is not as it should be.",
-        "home",
-    ),
+    "bad_request": Page(400, "This request cannot be answered", "It is not as it should be.", ""),
     "not_found": Page(404, "There is no such page", "The address may be misspelt.", "home"),
     "server_error": Page(
         500, "Something went wrong", f"This app had an unexpected error. {_WAIT}", "home"

@@ -3,9 +3,11 @@
 MSAL and the call to the API use sessions made here.
 """
 
+import io
+import socket
 import ssl
 from functools import lru_cache
-from io import BytesIO
+from http.client import HTTPResponse
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, should_bypass_proxies
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 CONNECT_SECONDS = 3.05
 ANSWER_SECONDS = 10.0
@@ -25,9 +28,10 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 def http_session(ca_bundle: str = "") -> requests.Session:
     """Return a session that trusts the public roots and, in addition, ``ca_bundle`` (PEM file).
 
-    It follows no redirects, keeps no cookies, and belongs to no user: pass credentials with each
-    request, never through ``session.headers``. A request without ``timeout`` gets
-    ``(CONNECT_SECONDS, ANSWER_SECONDS)``; a failed connection is tried once more.
+    It follows no redirects, keeps no cookies, tries nothing twice, and belongs to no user: pass
+    credentials with each request, never through ``session.headers``. ``timeout`` is that of
+    requests, but the time for reading bounds the whole answer, head and body; without it,
+    ``(CONNECT_SECONDS, ANSWER_SECONDS)`` hold.
 
     :raises requests.RequestException: from each call, for every way in which it can fail.
     """
@@ -52,17 +56,16 @@ class BoundedAdapter(HTTPAdapter):
         self._trust = trust
         self._proxies = proxies
         self._bypasses_proxies = lru_cache(maxsize=64)(should_bypass_proxies)
-        # A request whose connection failed never reached the server, so even a POST may go again.
-        retry = urllib3.Retry(
-            connect=1, read=0, status=0, redirect=0, other=0, respect_retry_after_header=False
-        )
-        super().__init__(pool_maxsize=POOL_SIZE, max_retries=retry)
+        super().__init__(pool_maxsize=POOL_SIZE)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs, ssl_context=self._trust)
+        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return super().proxy_manager_for(*args, **kwargs, ssl_context=self._trust)
+        manager = super().proxy_manager_for(*args, **kwargs, ssl_context=self._trust)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the SSL context already holds all that is trusted."""
@@ -76,40 +79,84 @@ class BoundedAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """Send ``request``; the second value of ``timeout`` bounds the answer as a whole."""
-        connect, answer = timeout or (CONNECT_SECONDS, ANSWER_SECONDS)
-        deadline = monotonic() + connect + answer
-        response = super().send(
-            request,
-            stream=True,
-            timeout=(connect, answer),
-            verify=True,  # whatever the caller says
-            proxies=self._proxies_for(request.url or ""),
-        )
-        response.raw = BytesIO(_read(response.raw, deadline))
+        """Send ``request`` and read the answer; of the options, only ``timeout`` counts."""
+        timeout = timeout or (CONNECT_SECONDS, ANSWER_SECONDS)
+        proxies = self._proxies_for(request.url or "")
+        try:
+            response = super().send(request, True, timeout, verify=True, proxies=proxies)
+            response.raw = io.BytesIO(_read(response.raw))
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise requests.ReadTimeout(error) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.ConnectionError(error) from error
         return response
 
     def _proxies_for(self, url: str) -> dict[str, str]:
-        origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
-        if not self._proxies or self._bypasses_proxies(origin, self._proxies.get("no")):
+        if not self._proxies:
             return {}
-        return self._proxies
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+        return {} if self._bypasses_proxies(origin, self._proxies.get("no")) else self._proxies
 
 
-def _read(raw: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """Return the decoded body. Unlike ``iter_content``, this notices a body that only drips."""
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket until its timeout is over, all reads together instead of each."""
+
+    def __init__(self, sock: socket.socket, raw: Any) -> None:
+        self._sock = sock
+        self._raw = raw
+        self._deadline = monotonic() + (sock.gettimeout() or ANSWER_SECONDS)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(HTTPResponse):
+    """An answer that has to arrive in time: one that drips would otherwise never end."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()))
+
+
+class _HTTPConnection(HTTPConnection):
+    response_class = _Answer
+
+
+class _HTTPSConnection(HTTPSConnection):
+    response_class = _Answer
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+def _read(raw: urllib3.BaseHTTPResponse) -> bytes:
+    """Return the decoded body, if it is not too large."""
     body = bytearray()
     try:
         while chunk := raw.read1(65536, decode_content=True):
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 raise requests.ConnectionError("The answer is too large.")
-            if monotonic() > deadline:
-                raise requests.ReadTimeout("The answer took too long.")
-    except urllib3.exceptions.ReadTimeoutError as error:
-        raise requests.ReadTimeout(error) from error
-    except urllib3.exceptions.HTTPError as error:
-        raise requests.ConnectionError(error) from error
     finally:
         # A body that was read to its end has given its connection back to the pool already.
         if not raw.closed:
@@ -125,6 +172,6 @@ def retry_after_seconds(response: requests.Response, most: int) -> int | None:
     value = response.headers.get("Retry-After", "")
     try:
         seconds = urllib3.Retry().parse_retry_after(value)
-    except urllib3.exceptions.InvalidHeader:
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
         return None
     return max(1, min(int(seconds), most))

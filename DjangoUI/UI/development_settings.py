@@ -9,3 +9,4 @@ MIDDLEWARE = [*MIDDLEWARE, "UI.middleware.localhost"]
 # Static files as they are, without collectstatic.
 WHITENOISE_AUTOREFRESH = True
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 0

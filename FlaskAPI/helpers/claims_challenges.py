@@ -28,37 +28,38 @@ def claims_of_challenge(www_authenticate: str) -> str | None:
     position = 0
     while step := STEP.match(www_authenticate, position):
         position = step.end()
-        value = step["quoted"] if step["quoted"] is not None else step["plain"]
+        name, value = step["name"].lower(), step["quoted"]
+        value = step["plain"] if value is None else value
         if value is None:
-            challenges.append((step["name"].lower(), {}))
-        elif not challenges or step["name"].lower() in challenges[-1][1]:
+            challenges.append((name, {}))
+        elif not challenges or name in challenges[-1][1]:
             return None
         else:
-            challenges[-1][1][step["name"].lower()] = value
+            challenges[-1][1][name] = value
     bearer = [parameters for scheme, parameters in challenges if scheme == "bearer"]
     if len(bearer) != 1 or www_authenticate[position:].strip(" ,\t"):
         return None
-    return _decode(bearer[0].get("claims", ""))
-
-
-def _decode(claims: str) -> str | None:
+    # Seen in both base64 alphabets, with and without padding.
+    claims = bearer[0].get("claims", "").replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        # Seen in both base64 alphabets, with and without padding.
-        standard = claims.replace("-", "+").replace("_", "/").rstrip("=")
-        text = b64decode(standard + "=" * (-len(standard) % 4), validate=True).decode()
+        return checked_claims(b64decode(claims + "=" * (-len(claims) % 4), validate=True).decode())
     except ValueError:
         return None
-    return checked_claims(text)
 
 
 def checked_claims(text: object) -> str | None:
-    """Return ``text`` if it is a JSON object of a sane size: all that goes to Entra or a client."""
-    if not isinstance(text, str) or not 0 < len(text.encode()) <= MAX_CLAIMS_BYTES:
-        return None
+    """Return ``text`` if it is a claims request of a sane size: all that goes to Entra or a client.
+
+    Format: a JSON object, OpenID Connect Core section 5.5.
+    """
     try:
-        return text if isinstance(json.loads(text), dict) else None
+        if not isinstance(text, str) or len(text.encode()) > MAX_CLAIMS_BYTES:
+            return None
+        claims = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    is_request = isinstance(claims, dict) and isinstance(claims.get("access_token", {}), dict)
+    return text if is_request else None
 
 
 def encode_claims(claims: str) -> str:

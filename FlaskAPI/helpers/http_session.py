@@ -82,8 +82,13 @@ class BoundedAdapter(HTTPAdapter):
         """Send ``request`` and read the answer; of the options, only ``timeout`` counts."""
         timeout = timeout or (CONNECT_SECONDS, ANSWER_SECONDS)
         proxies = self._proxies_for(request.url or "")
-        response = super().send(request, True, timeout, verify=True, proxies=proxies)
-        response.raw = io.BytesIO(_read(response.raw))
+        try:
+            response = super().send(request, True, timeout, verify=True, proxies=proxies)
+            response.raw = io.BytesIO(_read(response.raw))
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise requests.ReadTimeout(error) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.ConnectionError(error) from error
         return response
 
     def _proxies_for(self, url: str) -> dict[str, str]:
@@ -105,7 +110,10 @@ class _DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(max(self._deadline - monotonic(), 0.001))
+        left = self._deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
         count: int | None = self._raw.readinto(buffer)
         return count
 
@@ -149,10 +157,6 @@ def _read(raw: urllib3.BaseHTTPResponse) -> bytes:
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 raise requests.ConnectionError("The answer is too large.")
-    except urllib3.exceptions.ReadTimeoutError as error:
-        raise requests.ReadTimeout(error) from error
-    except urllib3.exceptions.HTTPError as error:
-        raise requests.ConnectionError(error) from error
     finally:
         # A body that was read to its end has given its connection back to the pool already.
         if not raw.closed:
@@ -168,6 +172,6 @@ def retry_after_seconds(response: requests.Response, most: int) -> int | None:
     value = response.headers.get("Retry-After", "")
     try:
         seconds = urllib3.Retry().parse_retry_after(value)
-    except urllib3.exceptions.InvalidHeader:
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
         return None
     return max(1, min(int(seconds), most))

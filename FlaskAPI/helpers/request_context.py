@@ -4,16 +4,19 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic, perf_counter
-from uuid import uuid4
+from time import perf_counter
+from typing import Any
+from uuid import UUID, uuid4
 
 from flask import Flask, Response, g, request
+from urllib3 import Timeout
 
 from helpers.http_session import ANSWER_SECONDS, CONNECT_SECONDS
 
 REQUEST_SECONDS = 20.0  # all that this API may spend on one request
 CORRELATION_HEADER = "x-ms-client-request-id"
 GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +28,20 @@ def init_app(app: Flask) -> None:
 
 
 def _begin() -> None:
-    offered = request.headers.get(CORRELATION_HEADER, "")
-    g.correlation_id = offered if GUID.fullmatch(offered) else str(uuid4())
-    g.deadline = monotonic() + REQUEST_SECONDS
+    g.started = perf_counter()
+    g.correlation_id = _correlation_id()
     g.hops = {}
     g.descriptions = {}
-    g.started = perf_counter()
     g.outcome = "ok"
+
+
+def _correlation_id() -> str:
+    """Return the caller's GUID, else its trace id (W3C Trace Context), else a new GUID."""
+    offered = request.headers.get(CORRELATION_HEADER, "")
+    if GUID.fullmatch(offered):
+        return offered
+    trace = TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    return str(UUID(trace[1]) if trace else uuid4())
 
 
 def _end(response: Response) -> Response:
@@ -40,7 +50,7 @@ def _end(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     if g.hops:
         response.headers["Server-Timing"] = _server_timing()
-    # The path alone: a query string may hold what should not be kept.
+    # The route and not the path: what a caller makes up is not kept, nor is a query string.
     logger.info(
         "method=%s path=%s status=%d ms=%.1f correlation_id=%s outcome=%r",
         request.method,
@@ -55,12 +65,8 @@ def _end(response: Response) -> Response:
 
 def _server_timing() -> str:
     """Return the hops as https://www.w3.org/TR/server-timing/ has it, in milliseconds."""
-    return ", ".join(
-        f'{name};desc="{g.descriptions[name]}";dur={ms:.1f}'
-        if name in g.descriptions
-        else f"{name};dur={ms:.1f}"
-        for name, ms in g.hops.items()
-    )
+    described = {name: f';desc="{word}"' for name, word in g.descriptions.items()}
+    return ", ".join(f"{name}{described.get(name, '')};dur={ms:.1f}" for name, ms in g.hops.items())
 
 
 @contextmanager
@@ -79,12 +85,11 @@ def describe_hop(name: str, description: str) -> None:
 
 
 def seconds_left() -> float:
-    """Return how long this request may still take; 0 or less means that its time is up."""
-    deadline: float = g.deadline
-    return deadline - monotonic()
+    """Return how long this request may still take, not less than a moment."""
+    started: float = g.started
+    return max(started + REQUEST_SECONDS - perf_counter(), 0.001)
 
 
-def time_budget() -> tuple[float, float]:
+def time_budget() -> Any:  # Timeout, which requests accepts and its type stubs don't know of
     """Return the ``timeout`` of the next call upstream: its usual one, or what is left."""
-    left = max(seconds_left(), 0.05)
-    return min(CONNECT_SECONDS, left), min(ANSWER_SECONDS, left)
+    return Timeout(total=seconds_left(), connect=CONNECT_SECONDS, read=ANSWER_SECONDS)

@@ -3,6 +3,7 @@
 The rules follow https://learn.microsoft.com/entra/identity-platform/signing-key-rollover.
 """
 
+import json
 import logging
 import threading
 from time import monotonic
@@ -19,6 +20,7 @@ REFRESH_SECONDS = 60 * 60  # after this the next request starts a refresh and do
 USABLE_SECONDS = 24 * 60 * 60  # so long the last good keys do while Entra can't be reached
 UNKNOWN_KEY_SECONDS = 5 * 60  # between two refreshes that an unknown key ID may cause
 RETRY_SECONDS = 5  # after a failed refresh
+WAIT_SECONDS = 1  # for a refresh that another request with an unknown key ID has begun
 MIN_KEY_BITS = 2048
 
 logger = logging.getLogger(__name__)
@@ -31,9 +33,7 @@ class SigningKeys:
         self._session = session
         self._issuer = issuer
         self._keys: dict[str, jwt.PyJWK] = {}  # replaced as a whole, never changed
-        self._loaded_at = -float("inf")
-        self._tried_at = -float("inf")
-        self._unknown_at = -float("inf")
+        self._loaded_at = self._tried_at = self._unknown_at = -float("inf")
         self._refreshing = threading.Lock()
 
     def find(self, kid: str) -> jwt.PyJWK:
@@ -53,53 +53,54 @@ class SigningKeys:
         return key
 
     def _load_first(self, kid: str) -> None:
-        with self._refreshing:
-            if monotonic() - self._loaded_at > USABLE_SECONDS:
-                if monotonic() - self._tried_at > RETRY_SECONDS:
-                    self._refresh()
-                if monotonic() - self._loaded_at > USABLE_SECONDS:
-                    raise DownstreamError("keys_unavailable")
-                if kid not in self._keys:  # looked up in keys that could not be newer
+        with self._refreshing:  # whoever waited here finds what the first one achieved
+            if monotonic() - self._tried_at > RETRY_SECONDS:
+                self._refresh()
+                if kid not in self._keys:  # looked for in keys that can't be newer
                     self._unknown_at = monotonic()
+        if monotonic() - self._loaded_at > USABLE_SECONDS:
+            raise DownstreamError("keys_unavailable")
 
     def _find_new(self, kid: str) -> jwt.PyJWK | None:
         """Look again after a refresh: the tenant may have begun to sign with a new key."""
-        if monotonic() - self._unknown_at > UNKNOWN_KEY_SECONDS:
-            with self._refreshing:
-                # Others may have waited for the same refresh; failed tries count as well.
-                if kid not in self._keys and monotonic() - self._unknown_at > UNKNOWN_KEY_SECONDS:
-                    self._unknown_at = monotonic()
+        # Others wait for a refresh that is under way, but not long: strangers can cause one.
+        if self._is_due_for_unknown() and self._refreshing.acquire(timeout=WAIT_SECONDS):
+            try:
+                if self._is_due_for_unknown():
                     self._refresh()
+                    self._unknown_at = monotonic()  # failures count as well
+            finally:
+                self._refreshing.release()
         return self._keys.get(kid)
 
+    def _is_due_for_unknown(self) -> bool:
+        return monotonic() - self._unknown_at > UNKNOWN_KEY_SECONDS
+
     def _refresh_in_background(self) -> None:
-        if monotonic() - self._tried_at < RETRY_SECONDS:
-            return
-        if self._refreshing.acquire(blocking=False):
+        def refresh() -> None:
+            try:
+                self._refresh()
+            finally:
+                self._refreshing.release()
 
-            def refresh() -> None:
-                try:
-                    self._refresh()
-                finally:
-                    self._refreshing.release()
-
+        is_due = monotonic() - self._tried_at > RETRY_SECONDS
+        if is_due and self._refreshing.acquire(blocking=False):
             threading.Thread(target=refresh, name="signing-keys", daemon=True).start()
 
     def _refresh(self) -> None:
         """Replace the keys; after any failure the old ones stay. Call with the lock held."""
-        self._tried_at = monotonic()
         try:
             keys = self._download()
+            self._keys, self._loaded_at = keys, monotonic()
+            logger.info("signing keys loaded: %s", ", ".join(keys))
         except (requests.RequestException, ValueError, RecursionError) as error:
             logger.warning("signing keys not refreshed: %s", error)
-            return
-        self._keys, self._loaded_at = keys, monotonic()
-        logger.info("signing keys loaded: %s", ", ".join(keys))
+        self._tried_at = monotonic()
 
     def _download(self) -> dict[str, jwt.PyJWK]:
         """Return the usable keys.
 
-        :raises requests.RequestException: when Entra can't be reached or answers an error.
+        :raises requests.RequestException: when Entra can't be reached.
         :raises ValueError: when an answer is not what it should be.
         """
         metadata = self._get_json(f"{self._issuer}/.well-known/openid-configuration")
@@ -109,20 +110,17 @@ class SigningKeys:
         if urlsplit(jwks_uri)[:2] != urlsplit(self._issuer)[:2]:
             raise ValueError("discovery names signing keys on another host")
         jwks = self._get_json(jwks_uri).get("keys")
-        keys = {}
-        for jwk in jwks if isinstance(jwks, list) else []:
-            if key := self._usable(jwk):
-                keys[str(key.key_id)] = key
+        usable = map(self._usable, jwks if isinstance(jwks, list) else [])
+        keys = {str(key.key_id): key for key in usable if key}
         if not keys:
             raise ValueError("no usable key in the answer")
         return keys
 
     def _get_json(self, url: str) -> dict[str, Any]:
         response = self._session.get(url, timeout=(3.05, 5))
-        response.raise_for_status()
-        document = response.json()
-        if not isinstance(document, dict):
-            raise ValueError("not a JSON object")
+        document = json.loads(response.content)
+        if response.status_code != 200 or not isinstance(document, dict):
+            raise ValueError(f"no JSON object but status {response.status_code}")
         return document
 
     def _usable(self, jwk: Any) -> jwt.PyJWK | None:
@@ -132,13 +130,14 @@ class SigningKeys:
             if (
                 not isinstance(jwk["kid"], str)
                 or jwk["kty"] != "RSA"
+                or jwk.get("alg", "RS256") != "RS256"
                 or jwk.get("use", "sig") != "sig"
                 or "verify" not in jwk.get("key_ops", ["verify"])
                 or jwk.get("issuer", self._issuer).replace("{tenantid}", tenant) != self._issuer
             ):
                 return None
             key = jwt.PyJWK(jwk, algorithm="RS256")  # Entra publishes keys without "alg"
-        except (jwt.PyJWTError, LookupError, TypeError, ValueError, AttributeError):
-            return None  # one entry of another shape does not spoil the others
+        except Exception:  # whatever one odd entry makes the libraries raise, others are good
+            return None
         strong = isinstance(key.key, RSAPublicKey) and key.key.key_size >= MIN_KEY_BITS
         return key if strong else None

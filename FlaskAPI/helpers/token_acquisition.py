@@ -3,13 +3,17 @@
 Protocol: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow
 """
 
+import json
+import re
 import threading
+from concurrent.futures import Future
+from copy import copy
 from dataclasses import dataclass
+from functools import partialmethod
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
-from weakref import WeakValueDictionary
 
 import msal
 import requests
@@ -19,12 +23,22 @@ from flask import current_app, g
 from helpers.claims_challenges import checked_claims, encode_claims
 from helpers.errors import ApiError, AuthError, DownstreamError
 from helpers.http_session import retry_after_seconds
-from helpers.request_context import describe_hop, hop, time_budget
+from helpers.request_context import describe_hop, hop, seconds_left, time_budget
 
 REFRESH_EARLY_SECONDS = 300  # so long before a cached token ends, a new one is asked for
 RETRY_SECONDS = 30  # after an early refresh that failed
-MAX_CACHED_TOKENS = 10_000
+REFUSAL_SECONDS = 15  # so long a refusal is repeated without asking Entra
+MAX_CACHED_ASSERTIONS = 25_000  # least recently used ones go; about 3 KiB each
 MAX_RETRY_AFTER_SECONDS = 120
+# What MSAL raises when JSON of another shape comes back.
+UNEXPECTED_JSON = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 
 def acquire_token_on_behalf_of(
@@ -44,29 +58,32 @@ def acquire_token_on_behalf_of(
         )
 
 
-@dataclass
-class _Token:
-    access_token: str
-    refresh_at: float  # monotonic seconds, like the next
+@dataclass(slots=True)
+class _Outcome:
+    """What came of an exchange: a token, or an error. Times are monotonic seconds."""
+
+    answer: str | ApiError
+    refresh_at: float
     ends_at: float
 
 
 class OnBehalfOf:
-    """One confidential client for all threads and users, and a cache of access tokens.
+    """One confidential client for all threads and users, and a cache of what came of exchanges.
 
     MSAL Python never reads its own token cache in this flow, so that is switched off. Ours is
-    keyed by the user assertion: what one sign-in achieved is of no use to another.
+    keyed by the user assertion: what one sign-in achieved, or failed at, is of no use to another.
     """
 
     def __init__(self, settings: dict[str, str], session: requests.Session) -> None:
         self._settings = settings
+        self._asked = "{CLIENT_ID} {AUTHORITY} {SCOPE}".format_map(settings)
         self._session = session
         self._client: msal.ConfidentialClientApplication | None = None
         self._lock = threading.Lock()
-        self._tokens: TLRUCache[bytes, _Token] = TLRUCache(
-            MAX_CACHED_TOKENS, ttu=lambda _, token, now: token.ends_at, timer=monotonic
+        self._outcomes: TLRUCache[bytes, _Outcome] = TLRUCache(
+            MAX_CACHED_ASSERTIONS, ttu=lambda _, outcome, now: outcome.ends_at, timer=monotonic
         )
-        self._exchanges: WeakValueDictionary[bytes, Any] = WeakValueDictionary()
+        self._exchanges: dict[tuple[bytes, str | None], Future[str | ApiError]] = {}
 
     def acquire(
         self,
@@ -79,71 +96,72 @@ class OnBehalfOf:
 
         ``assertion_ends`` in seconds since the epoch, UTC: no cached token outlives its assertion.
         """
-        key = sha256(user_assertion.encode()).digest()
-
-        def cached() -> _Token | None:
-            with self._lock:
-                token = self._tokens.get(key)
-            return token if token and token.access_token != rejected_token else None
-
-        def exchange() -> _Token:
-            describe_hop("obo", "miss")
-            token = self._exchange(user_assertion, assertion_ends, claims_challenge)
-            with self._lock:
-                self._tokens[key] = token
-            return token
-
-        describe_hop("obo", "hit")
-        token = cached()
-        if token and monotonic() < token.refresh_at:
-            return token.access_token
+        key = sha256(f"{self._asked} {user_assertion}".encode()).digest()
         with self._lock:
-            exchanging = self._exchanges.setdefault(key, threading.Lock())
-        if token is None:
-            with exchanging:
-                return (cached() or exchange()).access_token
-        # The token still works: one thread renews it, the others don't wait.
-        if exchanging.acquire(blocking=False):
+            known = self._outcomes.get(key)
+            if known and known.answer == rejected_token:
+                known = self._outcomes.pop(key, None) and None
+            exchange = self._exchanges.get((key, claims_challenge))
+            if known and (exchange or monotonic() < known.refresh_at):
+                describe_hop("obo", "hit")  # maybe while another thread gets the next token
+                return _use(known.answer)
+            if is_first := exchange is None:
+                exchange = self._exchanges[key, claims_challenge] = Future()
+
+        describe_hop("obo", "miss")
+        if not is_first:
             try:
-                token.refresh_at = monotonic() + RETRY_SECONDS
-                token = exchange()
-            except ApiError:
-                describe_hop("obo", "hit")
-            finally:
-                exchanging.release()
-        return token.access_token
+                return _use(exchange.result(seconds_left()))
+            except TimeoutError as error:
+                raise DownstreamError("idp_timeout", "another thread still asks") from error
+        # Those who wait get an answer whatever happens here.
+        outcome = _Outcome(ApiError("internal_error"), 0, 0)
+        try:
+            outcome = self._exchange(user_assertion, assertion_ends, claims_challenge)
+        except ApiError as error:
+            now = monotonic()
+            if known:  # its token still works
+                outcome = _Outcome(known.answer, now + RETRY_SECONDS, known.ends_at)
+            else:
+                seconds = REFUSAL_SECONDS if isinstance(error, AuthError) else 0
+                outcome = _Outcome(copy(error), now + seconds, now + seconds)
+        finally:
+            with self._lock:
+                self._outcomes[key] = outcome  # the cache takes nothing that has ended
+                del self._exchanges[key, claims_challenge]
+            exchange.set_result(outcome.answer)
+        return _use(outcome.answer)
 
     def _exchange(
         self, user_assertion: str, assertion_ends: int, claims_challenge: str | None
-    ) -> _Token:
+    ) -> _Outcome:
+        """Ask Entra.
+
+        :raises ApiError: when no token comes of it.
+        """
         client = self._confidential_client()
+        now = monotonic()
         try:
             result = client.acquire_token_on_behalf_of(
                 user_assertion, [self._settings["SCOPE"]], claims_challenge=claims_challenge
             )
             if "error" in result:
-                raise _refusal(result, self._settings["CLIENT_ID"])
-            access_token, seconds = str(result["access_token"]), int(result["expires_in"])
-        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-            # What MSAL and the lines above raise when JSON of another shape comes back.
+                raise _refusal(result, self._settings["CLIENT_ID"], claims_challenge)
+            access_token, seconds = result["access_token"], int(result["expires_in"])
+            is_bearer = result["token_type"].lower() == "bearer"
+            if not is_bearer or seconds <= 0 or not re.fullmatch("[!-~]+", access_token):
+                raise ValueError("not a usable token")
+            refresh_at = now + seconds - min(REFRESH_EARLY_SECONDS, seconds / 2)
+            return _Outcome(access_token, refresh_at, now + min(seconds, assertion_ends - time()))
+        except UNEXPECTED_JSON as error:
             raise DownstreamError("idp_unavailable", "not a token response") from error
-        if seconds <= 0 or str(result.get("token_type")).lower() != "bearer":
-            raise DownstreamError("idp_unavailable", "not a usable token")
-        now = monotonic()
-        return _Token(
-            access_token,
-            refresh_at=now + seconds - min(REFRESH_EARLY_SECONDS, seconds / 2),
-            ends_at=now + min(seconds, assertion_ends - time()),
-        )
 
     def _confidential_client(self) -> msal.ConfidentialClientApplication:
-        with self._lock:
-            client = self._client
         # Built on first use, since the constructor asks Entra for its addresses. Should two
         # threads build at once, no harm is done.
-        if client is None:
+        if self._client is None:
             try:
-                client = msal.ConfidentialClientApplication(
+                self._client = msal.ConfidentialClientApplication(
                     self._settings["CLIENT_ID"],
                     client_credential=_credential(self._settings),
                     authority=self._settings["AUTHORITY"],
@@ -154,11 +172,18 @@ class OnBehalfOf:
                     http_cache=_NoReplay(),
                     token_cache=_NoTokenCache(),
                 )
-            except ValueError as error:  # MSAL's word for discovery's 4xx
-                raise DownstreamError("api_misconfigured", "AUTHORITY was refused") from error
-            with self._lock:
-                self._client = client
-        return client
+            except (ValueError, OSError) as error:  # discovery's 4xx; a certificate file
+                raise DownstreamError("api_misconfigured", type(error).__name__) from error
+            except UNEXPECTED_JSON as error:
+                raise DownstreamError("idp_unavailable", "not a discovery document") from error
+        return self._client
+
+
+def _use(answer: str | ApiError) -> str:
+    """Return a token; raise an error as a copy, since a shared one would gather tracebacks."""
+    if isinstance(answer, str):
+        return answer
+    raise copy(answer)
 
 
 class _NoTokenCache(msal.TokenCache):  # type: ignore[misc]  # MSAL has no types
@@ -186,12 +211,6 @@ class _EntraClient:
     def __init__(self, session: requests.Session) -> None:
         self._session = session
 
-    def get(self, url: str, **kwargs: Any) -> requests.Response:
-        return self._send("GET", url, **kwargs)
-
-    def post(self, url: str, **kwargs: Any) -> requests.Response:
-        return self._send("POST", url, **kwargs)
-
     def close(self) -> None:
         """Do nothing: the session belongs to the app."""
 
@@ -203,17 +222,26 @@ class _EntraClient:
             response = self._session.request(
                 method, url, headers=headers, timeout=time_budget(), **kwargs
             )
-            is_object = isinstance(response.json(), dict)
         except requests.Timeout as error:
             raise DownstreamError("idp_timeout") from error
-        except (requests.RequestException, RecursionError) as error:
+        except requests.RequestException as error:
             raise DownstreamError("idp_unavailable", type(error).__name__) from error
-        if response.status_code == 429:
+        try:
+            body = json.loads(response.content)
+        except (ValueError, RecursionError):
+            body = None
+        is_object = isinstance(body, dict)
+        if response.status_code == 429 or (
+            is_object and body.get("error") == "temporarily_unavailable"
+        ):
             wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)
             raise DownstreamError("idp_throttled", retry_after=wait)
-        if response.status_code >= 500 or not is_object:
+        if response.status_code // 100 not in (2, 4) or not is_object:
             raise DownstreamError("idp_unavailable", f"status {response.status_code}")
         return response
+
+    get = partialmethod(_send, "GET")
+    post = partialmethod(_send, "POST")
 
 
 def _credential(settings: dict[str, str]) -> str | dict[str, str]:
@@ -223,7 +251,7 @@ def _credential(settings: dict[str, str]) -> str | dict[str, str]:
     return settings["CLIENT_SECRET"]
 
 
-def _refusal(result: dict[str, Any], client_id: str) -> ApiError:
+def _refusal(result: dict[str, Any], client_id: str, asked_claims: str | None) -> ApiError:
     """Return what an OAuth error means here; its text and numbers are for the log of Entra only.
 
     https://learn.microsoft.com/entra/identity-platform/reference-error-codes asks not to branch
@@ -231,17 +259,17 @@ def _refusal(result: dict[str, Any], client_id: str) -> ApiError:
     """
     error, suberror = str(result["error"]), str(result.get("suberror"))
     reason = f"error={error[:40]!r} trace_id={str(result.get('trace_id'))[:36]!r}"
-    if claims := checked_claims(result.get("claims")):
-        return AuthError("claims_challenge", reason, challenge={"claims": encode_claims(claims)})
-    if "consent_required" in (error, suberror):
+    rejected = error in ("interaction_required", "invalid_grant", "login_required")
+    claims = checked_claims(result.get("claims"))
+    if "consent_required" in (error, suberror) and not claims:
         scope = f"api://{client_id}/.default"
         return AuthError(
             "consent_required", reason, challenge={"scope": scope}, details={"scopes": [scope]}
         )
-    if error in ("interaction_required", "invalid_grant", "login_required"):
+    if claims := claims or (asked_claims if rejected else None):
+        return AuthError("claims_challenge", reason, challenge={"claims": encode_claims(claims)})
+    if rejected:
         return AuthError("assertion_rejected", reason)
-    if error == "temporarily_unavailable":
-        return DownstreamError("idp_throttled", reason)
     if error in ("server_error", "service_unavailable"):
         return DownstreamError("idp_unavailable", reason)
     return DownstreamError("api_misconfigured", reason)

@@ -26,4 +26,7 @@ class SubscriptionsAPI(MethodView):
             access_token = acquire_token_on_behalf_of(
                 g.user_assertion, rejected_token=access_token, claims_challenge=rejected.claims
             )
-            return list_subscriptions(access_token)
+            try:
+                return list_subscriptions(access_token)
+            except AccessTokenRejected as again:
+                raise again if again.claims else rejected from None

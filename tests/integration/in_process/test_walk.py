@@ -83,4 +83,4 @@ def test_no_cookie_of_the_web_app_shows_what_it_holds(person):
         assert cookie["httponly"]
         assert cookie["secure"]
         assert cookie["samesite"] == "Lax"
-        assert "eyJ" not in cookie.value
+        assert not re.search(r"eyJ[\w-]+\.[\w-]+\.", cookie.value)

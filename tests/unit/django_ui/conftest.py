@@ -188,18 +188,18 @@ class Browser(Client):
 
 
 @pytest.fixture
-def browser(db: None, entra: Entra, api: Api) -> Browser:
+def visitor(db: None, entra: Entra, api: Api) -> Browser:
     """A browser that nobody is signed in with."""
-    visitor = Browser(headers={"host": "localhost:8000"})
-    visitor.entra = entra
-    return visitor
+    browser = Browser(headers={"host": "localhost:8000"})
+    browser.entra = entra
+    return browser
 
 
 @pytest.fixture
-def signed_in(browser: Browser) -> Browser:
+def signed_in(visitor: Browser) -> Browser:
     """A browser that Alice is signed in with."""
-    assert browser.sign_in().status_code == 302
-    return browser
+    assert visitor.sign_in().status_code == 302
+    return visitor
 
 
 def _base64(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -57,8 +58,14 @@ class Tenant:
         net.get(self.metadata["jwks_uri"], json={"keys": [self.key.as_jwk(ISSUER)]})
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """The claims of a good access token; a change to ``None`` leaves the claim out."""
+        """The claims of a good access token.
+
+        A change to ``None`` leaves the claim out; a ``timedelta`` counts from now.
+        """
         now = int(time.time())
+        for name, value in changes.items():
+            if isinstance(value, timedelta):
+                changes[name] = now + int(value.total_seconds())
         good = {
             "aud": API_ID,
             "iss": ISSUER,

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -48,8 +49,11 @@ def refused_by_validation(tenant):
     [
         pytest.param({}, id="nothing-special"),
         pytest.param({"scp": "other access_as_user more"}, id="several-scopes"),
-        pytest.param({"exp": NOW - 50}, id="expired-within-the-leeway"),
-        pytest.param({"nbf": NOW + 50, "iat": NOW + 50}, id="not-valid-yet-within-the-leeway"),
+        pytest.param({"exp": timedelta(seconds=-55)}, id="expired-within-the-leeway"),
+        pytest.param(
+            {"nbf": timedelta(seconds=55), "iat": timedelta(seconds=55)},
+            id="not-valid-yet-within-the-leeway",
+        ),
         pytest.param({"roles": ["Reader"]}, id="roles-beside-a-scope"),
         pytest.param({"idtyp": "user"}, id="idtyp-user"),
         pytest.param({"azp": OTHER_TENANT_ID}, id="any-client-when-there-is-no-list"),
@@ -63,11 +67,17 @@ def test_accepts_claims_with(api, azure_answers, claims):
 @pytest.mark.parametrize(
     ("claims", "status", "code"),
     [
-        pytest.param({"exp": NOW - 70}, 401, "token_expired", id="exp-past-the-leeway"),
+        pytest.param(
+            {"exp": timedelta(seconds=-65)}, 401, "token_expired", id="exp-past-the-leeway"
+        ),
         pytest.param({"exp": 0}, 401, "token_expired", id="exp-in-1970"),
         pytest.param({"exp": -1}, 401, "token_expired", id="exp-negative"),
-        pytest.param({"nbf": NOW + 70}, 401, "token_expired", id="nbf-past-the-leeway"),
-        pytest.param({"iat": NOW + 70}, 401, "token_expired", id="iat-past-the-leeway"),
+        pytest.param(
+            {"nbf": timedelta(seconds=65)}, 401, "token_expired", id="nbf-past-the-leeway"
+        ),
+        pytest.param(
+            {"iat": timedelta(seconds=65)}, 401, "token_expired", id="iat-past-the-leeway"
+        ),
         pytest.param({"exp": None}, 401, "invalid_token", id="exp-missing"),
         pytest.param({"nbf": None}, 401, "invalid_token", id="nbf-missing"),
         pytest.param({"iat": None}, 401, "invalid_token", id="iat-missing"),
@@ -86,9 +96,9 @@ def test_accepts_claims_with(api, azure_answers, claims):
         pytest.param({"aud": API_ID[:-1]}, 401, "invalid_claims", id="aud-a-prefix"),
         pytest.param({"aud": [API_ID]}, 401, "invalid_claims", id="aud-a-list"),
         pytest.param({"aud": [API_ID, UI_ID]}, 401, "invalid_claims", id="aud-a-longer-list"),
-        pytest.param({"aud": ""}, 401, "invalid_token", id="aud-empty"),
-        pytest.param({"aud": 1}, 401, "invalid_claims", id="aud-a-number"),
-        pytest.param({"aud": {"x": API_ID}}, 401, "invalid_claims", id="aud-an-object"),
+        pytest.param({"aud": ""}, 401, "invalid_claims", id="aud-empty"),
+        pytest.param({"aud": 1}, 401, "invalid_token", id="aud-a-number"),
+        pytest.param({"aud": {"x": API_ID}}, 401, "invalid_token", id="aud-an-object"),
         pytest.param({"aud": None}, 401, "invalid_token", id="aud-missing"),
         pytest.param(
             {"aud": "00000003-0000-0000-c000-000000000000"}, 401, "invalid_claims", id="aud-graph"
@@ -106,7 +116,7 @@ def test_accepts_claims_with(api, azure_answers, claims):
         pytest.param(
             {"iss": ISSUER.replace("https", "http")}, 401, "invalid_claims", id="iss-http"
         ),
-        pytest.param({"iss": [ISSUER]}, 401, "invalid_claims", id="iss-a-list"),
+        pytest.param({"iss": [ISSUER]}, 401, "invalid_token", id="iss-a-list"),
         pytest.param({"iss": None}, 401, "invalid_token", id="iss-missing"),
         pytest.param({"tid": OTHER_TENANT_ID}, 401, "invalid_claims", id="tid-of-another-tenant"),
         pytest.param(
@@ -117,7 +127,7 @@ def test_accepts_claims_with(api, azure_answers, claims):
         ),
         pytest.param({"tid": None}, 401, "invalid_token", id="tid-missing"),
         pytest.param({"ver": "1.0"}, 401, "invalid_claims", id="ver-1"),
-        pytest.param({"ver": 2}, 401, "invalid_claims", id="ver-a-number"),
+        pytest.param({"ver": 2}, 401, "invalid_token", id="ver-a-number"),
         pytest.param({"ver": None}, 401, "invalid_token", id="ver-missing"),
         pytest.param({"oid": None}, 401, "invalid_token", id="oid-missing"),
         pytest.param({"oid": 5}, 401, "invalid_token", id="oid-a-number"),

@@ -183,12 +183,12 @@ def test_no_token_outlives_the_assertion_it_came_from(tenant, on_behalf_of, cloc
 
 def test_the_cache_is_bounded(tenant, on_behalf_of, monkeypatch):
     tenant.grants()
-    on_behalf_of._tokens = type(on_behalf_of._tokens)(
+    on_behalf_of._outcomes = type(on_behalf_of._outcomes)(
         3, ttu=lambda _, token, now: token.ends_at, timer=token_acquisition.monotonic
     )
     for name in "abcde":
         on_behalf_of.acquire(name, int(time.time()) + 1000)
-    assert len(on_behalf_of._tokens) == 3
+    assert len(on_behalf_of._outcomes) == 3
 
 
 def test_a_rejected_token_is_not_handed_out_again(tenant, on_behalf_of):
@@ -259,7 +259,7 @@ def test_relays_an_answer_of_entra(tenant, api, bearer, caplog, status, body, ex
         pytest.param({"body": requests.ConnectionError()}, 502, "idp_unavailable", id="reset"),
         pytest.param({"body": "<html>", "status": 200}, 502, "idp_unavailable", id="html-200"),
         pytest.param({"body": "<html>", "status": 400}, 502, "idp_unavailable", id="html-400"),
-        pytest.param({"body": "busy", "status": 429}, 502, "idp_unavailable", id="text-429"),
+        pytest.param({"body": "busy", "status": 429}, 503, "idp_throttled", id="text-429"),
         pytest.param({"body": "[]", "status": 200}, 502, "idp_unavailable", id="a-list"),
         pytest.param({"body": "", "status": 200}, 502, "idp_unavailable", id="nothing"),
         pytest.param(
@@ -307,7 +307,7 @@ def test_an_authority_that_entra_does_not_know_is_a_fault_of_the_settings(tenant
     tenant.grants()
     api.get("/subscriptions", headers=bearer)  # loads the signing keys
     api.application.extensions["on_behalf_of"]._client = None
-    api.application.extensions["on_behalf_of"]._tokens.clear()
+    api.application.extensions["on_behalf_of"]._outcomes.clear()
     tenant.net.replace(responses.GET, tenant.discovery, status=400, json={"error": "x"})
     response = api.get("/subscriptions", headers=bearer)
     assert (response.status_code, response.json["code"]) == (500, "api_misconfigured")

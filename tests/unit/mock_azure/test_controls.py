@@ -317,8 +317,9 @@ def test_no_secret_is_recorded(azure, visitor, redeem, exchange, list_subscripti
     bearer = arm_token()
     list_subscriptions(bearer)
     exchange(tokens["access_token"])
-    recorded = repr([(r.form, r.headers, r.query) for r in azure.requests()])
     cookie = visitor.client.get_cookie("mockazure_sid").value
+    visitor.authorize()
+    recorded = repr([(r.form, r.headers, r.query) for r in azure.requests()])
     secrets = {
         azure.ui.secret,
         azure.api.secret,

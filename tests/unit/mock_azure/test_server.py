@@ -189,11 +189,16 @@ def test_names_and_addresses_can_be_chosen():
         assert azure.issuer.startswith("https://mock-azure:")
 
 
+@contextlib.contextmanager
 def run_command(folder, *options):
     command = [sys.executable, "-m", "tests.mock_azure", "--settings", folder / "settings.json"]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # does nothing to one that has ended
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to be caught")

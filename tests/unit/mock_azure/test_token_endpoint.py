@@ -344,6 +344,7 @@ def client_assertion(azure, key=None, **claims):
         "exp": now + 600,
         "jti": "1",
     } | claims
+    payload = {name: value for name, value in payload.items() if value is not None}
     private = azure.keys.rogue.private
     return jwt.encode(payload, private, "PS256", headers={"x5t": thumbprint})
 
@@ -359,6 +360,8 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
         pytest.param({"iss": "other"}, 401, id="issuer"),
         pytest.param({"sub": "other"}, 401, id="subject"),
         pytest.param({"exp": 1}, 401, id="expired"),
+        pytest.param({"exp": None}, 401, id="without-expiry"),
+        pytest.param({"sub": None}, 401, id="without-subject"),
     ],
 )
 def test_client_assertion(azure, exchange, claims, status):

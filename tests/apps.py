@@ -1,0 +1,121 @@
+"""Both apps as they are deployed: under gunicorn, with several workers, on free ports."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import requests
+
+from tests.mock_azure import MockAzure
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 30
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class App:
+    """One app under gunicorn, in a process group of its own."""
+
+    def __init__(self, folder: str, application: str, settings: dict[str, str], port: int) -> None:
+        self.folder, self.application, self.settings, self.port = (
+            folder,
+            application,
+            settings,
+            port,
+        )
+        self.url = f"http://localhost:{port}"
+        self.log = Path(tempfile.mkstemp(suffix=".log")[1])
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        environ = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **self.settings}
+        bind = ["--bind", f"127.0.0.1:{self.port}", "--bind", f"[::1]:{self.port}"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", *bind, self.application],
+                cwd=ROOT / self.folder,
+                env=environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.written()
+            try:
+                requests.get(f"{self.url}/health", timeout=2)
+            except requests.RequestException:
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError(f"{self.folder} does not answer: {self.written()}")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process:
+            self.process.send_signal(how)
+            self.process.wait(15)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process = None
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        assert self.process
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(child) for child in children.read_text().split()]
+
+    def written(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+class Apps:
+    """DjangoUI and FlaskAPI against a mock. Further settings go to one app or the other."""
+
+    def __init__(
+        self,
+        azure: MockAzure,
+        api_settings: dict[str, str] | None = None,
+        ui_settings: dict[str, str] | None = None,
+    ) -> None:
+        api_port, ui_port = free_port(), free_port()
+        self._folder = tempfile.TemporaryDirectory(prefix="apps-")
+        api = azure.flask_api_settings() | (api_settings or {})
+        ui = azure.django_ui_settings(f"http://localhost:{ui_port}", f"http://localhost:{api_port}")
+        ui["DATABASE_PATH"] = str(Path(self._folder.name, "db.sqlite3"))
+        self.api = App("FlaskAPI", "main:create_app()", api, api_port)
+        self.ui = App("DjangoUI", "UI.wsgi", ui | (ui_settings or {}), ui_port)
+
+    def __enter__(self) -> Self:
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+            cwd=ROOT / "DjangoUI",
+            env={"PATH": os.environ["PATH"], **self.ui.settings},
+            check=True,
+        )
+        self.api.start()
+        self.ui.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for app in (self.ui, self.api):
+            app.stop()
+            app.log.unlink()
+        self._folder.cleanup()

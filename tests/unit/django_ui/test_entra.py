@@ -1,0 +1,88 @@
+"""Helpers.entra: the HTTP client that MSAL uses, and discovery."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from Helpers import entra as module
+from Helpers.entra import end_session_address, end_session_origin
+from Helpers.entra import entra as client
+from Helpers.errors import Problem
+from Helpers.request_context import correlation_id
+from Helpers.token_acquisition import begin_sign_in
+
+
+def test_discovery_is_asked_for_once(entra):
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda _: begin_sign_in(), range(64)))
+    assert entra.discovery_requests() == 1
+
+
+def test_discovery_that_failed_is_not_asked_for_again_at_once(entra, network, monkeypatch):
+    network.replace("GET", entra.discovery_url, body=requests.ConnectTimeout())
+    for _ in range(5):
+        with pytest.raises(Problem, match="entra_unavailable"):
+            begin_sign_in()
+    assert entra.discovery_requests() == 1
+    network.replace("GET", entra.discovery_url, json=entra.discovery())
+    now = module.monotonic()
+    monkeypatch.setattr(module, "monotonic", lambda: now + 11)
+    assert begin_sign_in()["auth_uri"]
+
+
+def test_discovery_of_yesterday_serves_while_entra_is_down(entra, network, monkeypatch):
+    begin_sign_in()
+    network.replace("GET", entra.discovery_url, status=500)
+    now = module.monotonic()
+    monkeypatch.setattr(module, "monotonic", lambda: now + 25 * 3600)
+    assert begin_sign_in()["auth_uri"]
+    assert entra.discovery_requests() == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({"status": 500, "json": {}}, "entra_unavailable"),
+        ({"status": 200, "body": "<html>"}, "entra_unavailable"),
+        ({"status": 200, "json": []}, "entra_unavailable"),
+        ({"status": 200, "body": "[" * 100_000}, "entra_unavailable"),
+        ({"status": 302, "headers": {"Location": "https://evil.example"}}, "entra_unavailable"),
+        ({"status": 429, "json": {}}, "entra_busy"),
+        ({"body": requests.ReadTimeout()}, "entra_unavailable"),
+    ],
+)
+def test_answer_that_msal_never_sees(entra, network, answer, code):
+    network.post("https://login.example/token", **answer)
+    with pytest.raises(Problem) as refused:
+        client().post("https://login.example/token", data={})
+    assert refused.value.code == code
+
+
+def test_answer_that_is_for_msal(entra, network):
+    network.post("https://login.example/token", status=400, json={"error": "invalid_grant"})
+    assert client().post("https://login.example/token", data={}).status_code == 400
+
+
+def test_correlation_id_goes_along(entra):
+    token = correlation_id.set("the-correlation-id")
+    begin_sign_in()
+    correlation_id.reset(token)
+    assert entra.network.calls[0].request.headers["client-request-id"] == "the-correlation-id"
+
+
+class TestEndSession:
+    def test_address_comes_from_discovery(self, entra):
+        assert end_session_address() == "https://signin.example/logout"
+
+    def test_origin_is_the_authoritys_until_discovery_is_known(self, entra):
+        assert end_session_origin() == "https://login.example"
+        assert not entra.network.calls
+        end_session_address()
+        assert end_session_origin() == "https://signin.example"
+
+    def test_address_of_the_settings_wins(self, entra, settings):
+        settings.LOGOUT_URL = "https://adfs.example/signout"
+        assert end_session_address() == "https://adfs.example/signout"
+        assert end_session_origin() == "https://adfs.example"
+        assert not entra.network.calls

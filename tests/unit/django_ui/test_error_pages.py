@@ -1,0 +1,103 @@
+"""Helpers.error_pages and Helpers.errors: what users see when something stands in the way."""
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.db import OperationalError, connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from Helpers import flask_api
+from Helpers.errors import PAGES
+
+UNEXPECTED = ValueError("unexpected: eyJ0eXAiOi.token")
+
+
+def test_each_page_says_what_to_do():
+    for code, page in PAGES.items():
+        assert 400 <= page.status < 600, code
+        assert page.title, code
+        assert page.action in ("retry", "sign_in", "sign_out", "home", ""), code
+        assert page.text.endswith((".", "?")), code
+
+
+def test_unexpected_error_gets_our_page_and_a_traceback_in_the_log(signed_in, api, caplog):
+    signed_in.raise_request_exception = False
+    secret_of_the_view = "eyJ-local-variable"  # noqa: F841, S105  # must not be shown
+    api.answers.append(UNEXPECTED)
+    page = signed_in.get("/")
+    assert page.status_code == 500
+    assert "Something went wrong" in page.text
+    assert "Traceback" not in page.text
+    assert "token" not in page.text
+    assert "Traceback" in caplog.text
+    assert "eyJ-local-variable" not in caplog.text
+    assert page["Cache-Control"] == "no-store"
+    assert page["Content-Security-Policy"]
+
+
+def test_address_that_leads_nowhere_gets_our_page(visitor):
+    page = visitor.get("/nowhere")
+    assert page.status_code == 404
+    assert "There is no such page" in page.text
+
+
+def test_host_that_is_not_ours_gets_our_page(visitor, caplog):
+    page = visitor.get("/", headers={"host": "evil.example"})
+    assert page.status_code == 400
+    assert "evil" not in page.text
+
+
+class TestSession:
+    def test_deleted_meanwhile_leads_to_the_signed_out_page(self, signed_in, api, monkeypatch):
+        """Signing out in another tab, while this one renews its token, used to be a 400."""
+        api.refuse("token_expired")
+        list_subscriptions = flask_api.list_subscriptions
+
+        def while_the_user_signs_out(*args):
+            Session.objects.all().delete()
+            return list_subscriptions(*args)
+
+        monkeypatch.setattr(
+            "AzureManagement.subscriptions.list_subscriptions", while_the_user_signs_out
+        )
+        response = signed_in.get("/")
+        assert (response.status_code, response["Location"]) == (302, "/account/signed-out")
+        assert not Session.objects.exists()
+
+    def test_deleted_meanwhile_does_not_matter_when_nothing_is_to_be_saved(self, signed_in, api):
+        signed_in.get("/")
+        assert signed_in.get("/").status_code == 200
+
+    @pytest.mark.parametrize(
+        "error", [OperationalError("disk I/O error"), RedisConnectionError("refused")]
+    )
+    def test_that_cannot_be_read_is_a_503(self, signed_in, monkeypatch, error):
+        def fail(*args):
+            raise error
+
+        signed_in.raise_request_exception = False
+        monkeypatch.setattr("django.contrib.sessions.backends.db.SessionStore.load", fail)
+        for path in ("/", "/account/logout", "/account/signed-out", "/account/callback?state=x"):
+            page = signed_in.get(path)
+            assert page.status_code == 503
+            assert "cannot remember who is signed in" in page.text
+            assert "subscriptions_session" not in page.cookies
+
+    def test_that_cannot_be_written_is_a_503(self, visitor, monkeypatch):
+        visitor.raise_request_exception = False
+        query = visitor.begin()
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE django_session")
+        page = visitor.finish(query)
+        assert page.status_code == 503
+
+    def test_that_can_no_longer_be_updated_is_a_503(self, signed_in, api, monkeypatch):
+        """Django takes every database error while saving for a session that was deleted."""
+
+        def fail(*args, **kwargs):
+            raise OperationalError("database is locked")
+
+        api.refuse("token_expired")
+        monkeypatch.setattr(Session, "save", fail)
+        page = signed_in.get("/")
+        assert page.status_code == 503
+        assert "cannot remember who is signed in" in page.text

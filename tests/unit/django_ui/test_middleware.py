@@ -1,0 +1,92 @@
+"""UI.middleware and the headers of every page."""
+
+import pytest
+from django.test import Client
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client(headers={"host": "localhost:8000"})
+
+
+class TestHealth:
+    """Without ``db`` or ``network``: a query or a connection would fail the test."""
+
+    def test_is_answered(self, client):
+        response = client.get("/health")
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+    def test_is_answered_whatever_the_host_and_the_session(self, client, settings):
+        settings.SECURE_SSL_REDIRECT = True
+        client.cookies["subscriptions_session"] = "a" * 32
+        assert Client(headers={"host": "10.0.0.7:8000"}).get("/health").status_code == 200
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "location"),
+    [
+        ("127.0.0.1:8000", "http://localhost:8000/account/signed-out?x=1"),
+        ("[::1]:8123", "http://localhost:8123/account/signed-out?x=1"),
+        ("127.0.0.1", "http://localhost:80/account/signed-out?x=1"),
+    ],
+)
+def test_leads_from_loopback_addresses_to_localhost(client, host, location):
+    response = client.get("/account/signed-out?x=1", headers={"host": host})
+    assert (response.status_code, response["Location"]) == (302, location)
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("path", ["/", "/account/signed-out", "/account/login", "/nowhere"])
+    def test_keep_pages_out_of_caches_and_frames(self, visitor, path):
+        response = visitor.get(path)
+        assert response["Cache-Control"] == "no-store"
+        assert response["X-Frame-Options"] == "DENY"
+        assert response["X-Content-Type-Options"] == "nosniff"
+        assert response["Referrer-Policy"] == "same-origin"
+
+    def test_allow_nothing_but_our_style_and_images(self, signed_in):
+        policy = signed_in.get("/")["Content-Security-Policy"]
+        directives = dict(part.split(" ", 1) for part in policy.split("; "))
+        assert directives == {
+            "default-src": "'none'",
+            "style-src": "'self'",
+            "img-src": "'self'",
+            "form-action": "'self' https://signin.example",
+            "frame-ancestors": "'none'",
+            "base-uri": "'none'",
+        }
+
+    def test_let_the_first_page_of_a_new_process_sign_out(self, signed_in, settings, network):
+        """Entra's address is known to a process once it asked; the sign-out page has to ask."""
+        entra = signed_in.entra
+        settings.AUTHORITY = entra.authority = "https://login.example/new-process"
+        network.get(entra.discovery_url, json=entra.discovery())
+        policy = signed_in.get("/account/logout")["Content-Security-Policy"]
+        assert "form-action 'self' https://signin.example" in policy
+
+    def test_name_another_correlation_id_for_each_request(self, visitor):
+        ids = {visitor.get("/nowhere")["x-ms-client-request-id"] for _ in range(3)}
+        assert len(ids) == 3
+
+    def test_hide_cookies_from_scripts_and_other_sites(self, signed_in):
+        signed_in.get("/")
+        for name in ("subscriptions_session", "subscriptions_csrf"):
+            cookie = signed_in.cookies[name]
+            assert cookie["httponly"]
+            assert cookie["samesite"] == "Lax"
+
+
+def test_pages_hold_no_script_and_no_inline_style(signed_in):
+    for path in ("/", "/account/logout", "/nowhere", "/account/problem/access_denied"):
+        page = signed_in.get(path).text
+        assert "<script" not in page
+        assert "style=" not in page
+        assert "<style" not in page
+        assert " on" + "click" not in page
+
+
+def test_static_files_are_served_without_collectstatic(client):
+    response = client.get("/static/ui.css")
+    assert response.status_code == 200
+    assert b"prefers-color-scheme" in response.getvalue()

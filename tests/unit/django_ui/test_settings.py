@@ -1,0 +1,177 @@
+"""UI.*_settings, Helpers.environment and Account.checks, seen through manage.py."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+
+from Helpers.environment import load_settings, settings_module
+from tests.settings import DJANGO_UI
+
+APP = Path(__file__).parents[3] / "DjangoUI"
+PRODUCTION = DJANGO_UI | {
+    "ENVIRONMENT": "production",
+    "FLASK_BACKEND_URL": "https://api.example/subscriptions",
+    "REDIRECT_URI": "https://ui.example/account/callback",
+    "POST_LOGOUT_REDIRECT_URI": "https://ui.example/account/signed-out",
+    "PRODUCTION_HOST": "ui.example",
+}
+
+
+def manage(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "manage.py", *arguments],
+        cwd=APP,
+        env={"PYTHONDONTWRITEBYTECODE": "1", **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+class TestManage:
+    def test_finds_nothing_to_say_about_production(self):
+        done = manage("check", "--deploy", "--fail-level", "DEBUG", **PRODUCTION)
+        assert done.returncode == 0, done.stderr
+        assert "no issues" in done.stdout
+
+    def test_finds_nothing_to_say_about_development(self):
+        assert manage("check", **DJANGO_UI).returncode == 0
+
+    def test_explains_wrong_settings_in_one_message(self):
+        done = manage("check", **(DJANGO_UI | {"CLIENT_ID": "x", "API_SCOPE": ""}))
+        assert done.returncode == 1
+        assert done.stderr.startswith("Error: Mend the settings in the environment:")
+        assert "CLIENT_ID must be a GUID" in done.stderr
+        assert "API_SCOPE is missing." in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_explains_a_missing_mode(self):
+        done = manage("runserver", "localhost:0")
+        assert done.returncode == 1
+        assert done.stderr == (
+            "Error: ENVIRONMENT is ''. Set it to 'development' or 'production'.\n"
+        )
+
+    def test_migrates_with_redis_too_without_leaving_a_file(self, tmp_path):
+        environ = DJANGO_UI | {
+            "REDIS_URL": "redis://localhost:1/0",
+            "DATABASE_PATH": str(tmp_path / "x"),
+        }
+        assert manage("migrate", **environ).returncode == 0
+        assert not list(tmp_path.iterdir())
+
+    def test_runs_asgi_and_wsgi(self):
+        for name in ("wsgi", "asgi"):
+            code = f"import UI.{name}; UI.{name}.application"
+            done = subprocess.run(
+                [sys.executable, "-c", code],
+                cwd=APP,
+                env=DJANGO_UI,
+                capture_output=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+
+
+def test_mode_chooses_the_module():
+    assert settings_module({"ENVIRONMENT": "Production"}) == "UI.production_settings"
+    assert settings_module({"ENVIRONMENT": "development"}) == "UI.development_settings"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"PRODUCTION_HOST": ""}, "PRODUCTION_HOST is missing."),
+        ({"PRODUCTION_HOST": "ReplaceWithHostName"}, "PRODUCTION_HOST still holds"),
+        ({"PRODUCTION_HOST": "*"}, "PRODUCTION_HOST must be a host name"),
+        ({"FLASK_BACKEND_URL": "http://api.example/subscriptions"}, "FLASK_BACKEND_URL must begin"),
+        ({"REDIRECT_URI": "http://ui.example/account/callback"}, "REDIRECT_URI must begin"),
+        ({"POST_LOGOUT_REDIRECT_URI": "http://ui.example/"}, "POST_LOGOUT_REDIRECT_URI must"),
+        ({"LOGOUT_URL": "javascript:x"}, "LOGOUT_URL must begin"),
+        ({"SCOPE": DJANGO_UI["API_SCOPE"]}, "SCOPE must be api://"),
+        ({"API_SCOPE": "access_as_user"}, "API_SCOPE must be api://"),
+        ({"REDIS_URL": "http://redis"}, "REDIS_URL must be"),
+        ({"BEHIND_TLS_PROXY": "yes"}, "BEHIND_TLS_PROXY must be true or false."),
+        ({"DJANGO_SECRET_KEY_FALLBACKS": "short"}, "DJANGO_SECRET_KEY_FALLBACKS must be"),
+        ({"LOGIN_URL": "https://evil.example"}, "LOGIN_URL must be a path"),
+        ({"FLASK_BACKEND_URL": "localhost:5000"}, "FLASK_BACKEND_URL must be a web address"),
+    ],
+)
+def test_production_refuses(change, words):
+    with pytest.raises(ImproperlyConfigured) as refused:
+        load_settings(PRODUCTION | change)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"PRODUCTION_HOST": ""},
+        {"PRODUCTION_HOST": "ReplaceWithHostName"},
+        {"FLASK_BACKEND_URL": "http://flask-api:5000/subscriptions"},
+        {"REDIS_URL": "redis://redis:6379/0"},
+        {"DJANGO_SECRET_KEY_FALLBACKS": f"{'a' * 32} {'b' * 32}"},
+    ],
+)
+def test_development_takes(change):
+    assert load_settings(DJANGO_UI | change)
+
+
+@pytest.mark.parametrize("key", ["CLIENT_SECRET", "DJANGO_SECRET_KEY"])
+def test_production_refuses_a_real_secret_in_the_file(key, tmp_path):
+    env_file = tmp_path / "production.env"
+    env_file.write_text(f"{key}=a-secret-that-is-long-enough-to-be-a-key\n")
+    with pytest.raises(ImproperlyConfigured, match=f"{key} stands in a file") as refused:
+        load_settings(PRODUCTION | {"ENV_FILE": str(env_file)})
+    assert "a-secret-that" not in str(refused.value)
+
+
+def test_template_needs_its_placeholders_replaced_and_nothing_else():
+    with pytest.raises(ImproperlyConfigured) as refused:
+        load_settings({"ENVIRONMENT": "development", "ENV_FILE": "production.env"})
+    complaints = str(refused.value).splitlines()[1:]
+    assert all(line.endswith("placeholder of the template.") for line in complaints)
+    assert len(complaints) == 6
+
+
+class TestChecks:
+    @pytest.mark.parametrize(
+        ("setting", "value", "check"),
+        [
+            ("SESSION_COOKIE_SAMESITE", "Strict", "E001"),
+            ("SESSION_ENGINE", "django.contrib.sessions.backends.signed_cookies", "E002"),
+            ("LOGIN_URL", "/account/logon", "E003"),
+            ("LOGIN_URL", "/", "E003"),
+            ("REDIRECT_URI", "http://localhost:8000/callback", "E003"),
+            ("SECURE_REFERRER_POLICY", "no-referrer", "E004"),
+        ],
+    )
+    def test_object_to(self, settings, setting, value, check):
+        call_command("check")
+        setattr(settings, setting, value)
+        with pytest.raises(SystemCheckError, match=check):
+            call_command("check")
+
+    @pytest.mark.parametrize(
+        ("change", "check"),
+        [
+            ({"REDIRECT_URI": "http://localhost:8000/account/callback"}, "E005"),
+            ({"POST_LOGOUT_REDIRECT_URI": "https://other.example/"}, "E005"),
+        ],
+    )
+    def test_object_to_deploying(self, change, check):
+        done = manage("check", "--deploy", **(PRODUCTION | change))
+        assert done.returncode == 1
+        assert check in done.stderr
+
+    def test_object_to_deploying_inline_scripts(self, settings):
+        directives = settings.CONTENT_SECURITY_POLICY["DIRECTIVES"]
+        for changed in ({"script-src": ["'unsafe-inline'"]}, {"default-src": ["'self'"]}):
+            settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": directives | changed}
+            with pytest.raises(SystemCheckError, match="E006"):
+                call_command("check", deploy=True)

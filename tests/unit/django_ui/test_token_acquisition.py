@@ -1,0 +1,252 @@
+"""Helpers.token_acquisition: what the views' tests do not show."""
+
+import time
+
+import pytest
+import requests
+from django.contrib.sessions.backends.db import SessionStore
+
+from Helpers.errors import NotSignedIn, Problem, SignInRequired
+from Helpers.session import IDENTITY, TOKEN_CACHE, start_session
+from Helpers.token_acquisition import (
+    acquire_token_silent,
+    begin_sign_in,
+    checked_claims,
+    complete_sign_in,
+)
+
+
+def answer_to(flow, entra, **answer):
+    """What Entra sends back for ``flow``; the id_token will have the right nonce."""
+    entra.nonce = flow["auth_uri"].partition("nonce=")[2].partition("&")[0]
+    return {"state": flow["state"], **(answer or {"code": "the-code"})}
+
+
+@pytest.fixture
+def session(db, entra) -> SessionStore:
+    """A session that Alice is signed in with."""
+    flow = begin_sign_in()
+    signed_in = complete_sign_in(flow, answer_to(flow, entra))
+    session = SessionStore()
+    start_session(session, signed_in.identity, signed_in.token_cache, [])
+    session.save()
+    return session
+
+
+class TestIdToken:
+    @pytest.mark.parametrize(
+        ("claim", "value"),
+        [
+            pytest.param("iss", "https://evil.example/v2.0", id="another-issuer"),
+            pytest.param("iss", None, id="no-issuer"),
+            pytest.param("iss", ["x"], id="a-list-of-issuers"),
+            pytest.param("aud", "99999999-9999-4999-8999-999999999999", id="another-app"),
+            pytest.param("aud", None, id="no-audience"),
+            pytest.param("tid", "99999999-9999-4999-8999-999999999999", id="another-tenant"),
+            pytest.param("tid", None, id="no-tenant"),
+            pytest.param("exp", int(time.time()) - 200, id="expired"),
+            pytest.param("exp", None, id="no-end"),
+            pytest.param("exp", "9999999999", id="an-end-that-is-text"),
+            pytest.param("exp", True, id="an-end-that-is-true"),
+            pytest.param("nonce", "another", id="another-nonce"),
+            pytest.param("nonce", None, id="no-nonce"),
+            pytest.param("oid", None, id="no-oid"),
+            pytest.param("oid", "", id="empty-oid"),
+            pytest.param("oid", 7, id="oid-that-is-a-number"),
+        ],
+    )
+    def test_is_refused_with(self, entra, claim, value):
+        flow = begin_sign_in()
+        answer = answer_to(flow, entra)
+        entra.answer_tokens(id_token=entra.id_token(**{claim: value}))
+        with pytest.raises(Problem) as refused:
+            complete_sign_in(flow, answer)
+        assert refused.value.code in ("id_token_rejected", "sign_in_refused")
+
+    def test_is_refused_when_missing(self, entra):
+        flow = begin_sign_in()
+        answer = answer_to(flow, entra)
+        entra.answer_tokens(id_token=None)
+        with pytest.raises(Problem, match="id_token_rejected"):
+            complete_sign_in(flow, answer)
+
+    def test_is_taken_when_the_clocks_differ_a_little(self, entra):
+        flow = begin_sign_in()
+        answer = answer_to(flow, entra)
+        entra.answer_tokens(id_token=entra.id_token(exp=int(time.time()) - 60))
+        assert complete_sign_in(flow, answer).identity["oid"]
+
+    def test_is_refused_when_discovery_names_another_tenant(self, entra, network):
+        other = entra.discovery() | {"issuer": "https://login.example/other/v2.0"}
+        network.replace("GET", entra.discovery_url, json=other)
+        flow = begin_sign_in()
+        answer = answer_to(flow, entra)
+        entra.answer_tokens(id_token=entra.id_token(iss="https://login.example/other/v2.0"))
+        with pytest.raises(Problem, match="wrong iss"):
+            complete_sign_in(flow, answer)
+
+
+class TestCompleteSignIn:
+    def test_does_not_take_the_answer_to_another_flow(self, entra):
+        flow = begin_sign_in()
+        with pytest.raises(Problem, match="sign_in_refused"):
+            complete_sign_in(flow, {"state": "another", "code": "x"})
+        assert not entra.token_requests
+
+    @pytest.mark.parametrize("answer", [{}, {"code": ""}, {"error": ""}, {"codes": "x"}])
+    def test_does_not_take(self, entra, answer):
+        flow = begin_sign_in()
+        with pytest.raises(Problem, match="sign_in_refused"):
+            complete_sign_in(flow, {"state": flow["state"], **answer})
+
+    def test_does_not_take_client_info_that_is_none(self, entra):
+        flow = begin_sign_in()
+        answer = answer_to(flow, entra)
+        entra.answer_tokens(client_info="%%%")
+        with pytest.raises(Problem, match="sign_in_refused"):
+            complete_sign_in(flow, answer)
+
+    def test_sends_the_pkce_verifier(self, entra):
+        flow = begin_sign_in()
+        complete_sign_in(flow, answer_to(flow, entra))
+        assert entra.token_requests[0]["code_verifier"] == flow["code_verifier"]
+
+    def test_of_two_users_keeps_two_caches(self, entra):
+        caches = []
+        for _ in range(2):
+            flow = begin_sign_in()
+            caches.append(complete_sign_in(flow, answer_to(flow, entra)).token_cache)
+        assert caches[0] != caches[1]
+
+
+class TestSilent:
+    def test_needs_a_user(self, db):
+        with pytest.raises(NotSignedIn):
+            acquire_token_silent(SessionStore())
+
+    def test_asks_to_sign_in_when_the_cache_is_gone(self, session):
+        del session[TOKEN_CACHE]
+        with pytest.raises(SignInRequired, match="no_token"):
+            acquire_token_silent(session)
+
+    def test_asks_to_sign_in_when_the_key_has_changed(self, session, settings):
+        settings.SECRET_KEY = "another-secret-key-of-at-least-32-characters"
+        with pytest.raises(SignInRequired, match="no_token"):
+            acquire_token_silent(session)
+
+    def test_serves_the_old_token_when_an_early_renewal_fails(self, entra, db):
+        """A token that Entra wants renewed early still works while Entra is down."""
+        flow = begin_sign_in()
+        answer = answer_to(flow, entra)
+        entra.answer_tokens(refresh_in=-1)
+        signed_in = complete_sign_in(flow, answer)
+        session = SessionStore()
+        start_session(session, signed_in.identity, signed_in.token_cache, [])
+        for failure in ((503, "", {}), requests.ConnectTimeout(), (429, "{}", {})):
+            entra.answers.append(failure)
+            assert acquire_token_silent(session) == "access-token-1"
+
+    def test_does_not_write_to_the_session_without_need(self, session):
+        before = session[TOKEN_CACHE]
+        session.modified = False
+        acquire_token_silent(session)
+        assert not session.modified
+        assert session[TOKEN_CACHE] == before
+
+    def test_of_two_that_renew_at_once_either_may_save_last(self, session, entra):
+        one, two = SessionStore(session.session_key), SessionStore(session.session_key)
+        acquire_token_silent(one, force_refresh=True)
+        acquire_token_silent(two, force_refresh=True)
+        two.save()
+        one.save()
+        requests_before = len(entra.token_requests)
+        assert acquire_token_silent(SessionStore(session.session_key)) == "access-token-2"
+        assert len(entra.token_requests) == requests_before
+
+    @pytest.mark.parametrize("status", [400, 429, 500])
+    def test_of_one_user_is_not_told_what_entra_told_another(self, session, entra, status):
+        """MSAL would remember and replay such answers, if clients shared its HTTP cache."""
+        entra.answer(status, error="invalid_grant", headers={"Retry-After": "60"})
+        with pytest.raises(Problem):
+            acquire_token_silent(session, force_refresh=True)
+        assert acquire_token_silent(session, force_refresh=True) == "access-token-2"
+
+    def test_never_hands_out_the_token_of_another_session(self, session, entra, db):
+        flow = begin_sign_in()
+        bob = complete_sign_in(flow, answer_to(flow, entra))
+        other = SessionStore()
+        start_session(other, bob.identity, bob.token_cache, [])
+        assert acquire_token_silent(session) == "access-token-1"
+        assert acquire_token_silent(other) == "access-token-2"
+
+
+def test_identity_is_named_by_oid_and_tenant(session, entra):
+    assert session[IDENTITY]["oid"] == "44444444-4444-4444-8444-444444444444"
+    assert session[IDENTITY]["tid"] == entra.tenant_id
+
+
+def test_certificate_takes_the_place_of_the_secret(entra, settings, tmp_path):
+    settings.CLIENT_CERTIFICATE = str(tmp_path / "client.pem")
+    settings.CLIENT_SECRET = ""
+    (tmp_path / "client.pem").write_text(self_signed_pem())
+    flow = begin_sign_in()
+    complete_sign_in(flow, answer_to(flow, entra))
+    sent = entra.token_requests[0]
+    assert sent["client_assertion"].count(".") == 2
+    assert "client_secret" not in sent
+
+
+def test_file_that_is_no_certificate_is_a_fault_of_the_settings(entra, settings, tmp_path):
+    settings.CLIENT_CERTIFICATE = str(tmp_path / "client.pem")
+    (tmp_path / "client.pem").write_text("nonsense")
+    with pytest.raises(Problem, match="ui_misconfigured"):
+        begin_sign_in()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_good"),
+    [
+        ('{"access_token": {}}', True),
+        ('{"a": "' + "x" * 4087 + '"}', True),
+        ('{"a": "' + "x" * 4088 + '"}', False),
+        ('{"a": "' + "é" * 2043 + '"}', True),
+        ('{"a": "' + "é" * 2045 + '"}', False),
+        ("[]", False),
+        ("null", False),
+        ("", False),
+        ("{", False),
+        ("[" * 4000, False),
+        (None, False),
+        ({}, False),
+    ],
+)
+def test_claims_are_a_json_object_of_a_sane_size(text, is_good):
+    assert (checked_claims(text) is not None) is is_good
+
+
+def self_signed_pem() -> str:
+    """A private key and a certificate for it."""
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.x509.oid import NameOID
+
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    ).decode()

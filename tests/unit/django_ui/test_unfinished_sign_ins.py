@@ -1,0 +1,116 @@
+"""Account.unfinished_sign_ins: a cookie for each."""
+
+import time
+
+import pytest
+from cryptography.fernet import Fernet
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+from Account import unfinished_sign_ins as unfinished
+
+
+class Jar:
+    """The cookies of a browser under /account, and requests that bring them."""
+
+    def __init__(self):
+        self.cookies = {}
+
+    def request(self):
+        request = RequestFactory().get("/account/login")
+        request.COOKIES = dict(self.cookies)
+        return request
+
+    def keep(self, state, **notes):
+        response = HttpResponse()
+        unfinished.keep(self.request(), response, {"state": state}, **notes)
+        self.take(response)
+
+    def take(self, response):
+        for name, cookie in response.cookies.items():
+            self.cookies.pop(name, None)
+            if cookie.value:
+                self.cookies[name] = cookie.value
+
+
+@pytest.fixture
+def jar() -> Jar:
+    return Jar()
+
+
+def test_gives_back_what_it_kept(jar):
+    jar.keep("one", next="/", tried=["x"])
+    found = unfinished.find(jar.request(), "one")
+    assert found is not None
+    assert (found["flow"], found["next"], found["tried"]) == ({"state": "one"}, "/", ["x"])
+
+
+def test_keeps_each_apart(jar):
+    jar.keep("one", next="/1")
+    jar.keep("two", next="/2")
+    assert unfinished.find(jar.request(), "one")["next"] == "/1"
+    assert unfinished.find(jar.request(), "two")["next"] == "/2"
+
+
+def test_knows_no_other_state(jar):
+    jar.keep("one")
+    assert unfinished.find(jar.request(), "two") is None
+    assert unfinished.find(jar.request(), "") is None
+
+
+def test_lets_the_oldest_of_six_go(jar, monkeypatch):
+    for number in range(6):
+        monkeypatch.setattr(unfinished, "time", lambda number=number: 1000.0 - 10 * (number == 3))
+        jar.keep(f"state-{number}")
+    assert len(jar.cookies) == 5
+    assert unfinished.find(jar.request(), "state-3") is None
+    assert unfinished.find(jar.request(), "state-0") is not None
+
+
+def test_lets_what_it_cannot_read_go_first(jar):
+    for number in range(4):
+        jar.keep(f"state-{number}")
+    jar.cookies["sign_in_0123456789abcdef"] = "nonsense"
+    jar.keep("state-4")
+    assert all(unfinished.find(jar.request(), f"state-{number}") for number in range(5))
+    assert len(jar.cookies) == 5
+
+
+def test_forgets_after_ten_minutes(jar, monkeypatch):
+    now = time.time()
+    jar.keep("one")
+    monkeypatch.setattr("cryptography.fernet.time.time", lambda: now + 599)
+    assert unfinished.find(jar.request(), "one") is not None
+    monkeypatch.setattr("cryptography.fernet.time.time", lambda: now + 602)
+    assert unfinished.find(jar.request(), "one") is None
+
+
+def test_takes_no_cookie_that_another_key_made(jar):
+    jar.keep("one")
+    name = next(iter(jar.cookies))
+    jar.cookies[name] = Fernet(Fernet.generate_key()).encrypt(b"{}").decode()
+    assert unfinished.find(jar.request(), "one") is None
+
+
+def test_takes_no_cookie_under_another_name(jar):
+    """A cookie moved to another state's name must not begin that state's sign-in."""
+    jar.keep("one")
+    jar.keep("two")
+    names = list(jar.cookies)
+    jar.cookies[names[1]] = jar.cookies[names[0]]
+    found = unfinished.find(jar.request(), "two")
+    assert found is None or found["flow"]["state"] == "one"  # which MSAL then compares
+
+
+def test_takes_a_cookie_that_a_key_of_before_made(jar, settings):
+    jar.keep("one")
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another-secret-key-of-at-least-32-characters"
+    assert unfinished.find(jar.request(), "one") is not None
+
+
+def test_is_sent_over_https_only_where_sessions_are(jar, settings):
+    settings.SESSION_COOKIE_SECURE = True
+    response = HttpResponse()
+    unfinished.keep(jar.request(), response, {"state": "one"})
+    assert next(iter(response.cookies.values()))["secure"]
