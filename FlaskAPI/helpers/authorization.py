@@ -52,9 +52,9 @@ def get_token_auth_header() -> str:
     :raises AuthError: ``authorization_header_missing`` or ``invalid_header``.
     """
     header = request.headers.get("Authorization", "")
-    if header.partition(" ")[0].lower() != "bearer":
+    if header[: len("Bearer ")].partition(" ")[0].lower() != "bearer":
         raise AuthError("authorization_header_missing")
-    # Size before anything else: nobody unknown makes this API parse a megabyte.
+    # Size before anything else: nobody unknown makes this API copy or parse a megabyte.
     if len(header) > len("Bearer ") + MAX_TOKEN_BYTES:
         raise AuthError("invalid_header", "too long")
     if not (bearer := BEARER.fullmatch(header)):

@@ -22,6 +22,9 @@ ISSUER = f"{AUTHORITY}/v2.0"
 ARM = "https://management.azure.com"
 SUBSCRIPTIONS = f"{ARM}/subscriptions?api-version=2020-01-01"
 
+# How each challenge begins.
+REALM = f'Bearer realm="{TENANT_ID}", authorization_uri="{AUTHORITY}/oauth2/v2.0/authorize"'
+
 SETTINGS = {
     "FLASK_ENV": "production",
     "CLIENT_ID": API_ID,

@@ -1,26 +1,28 @@
 """Each rule of the validation has a token that breaks it, and the nearest token that passes."""
 
 import json
+import string
 import time
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 
+from helpers import authorization
 from helpers.authorization import MAX_TOKEN_BYTES
+from helpers.errors import AuthError
+from tests.mock_azure.keys import base64url
 from tests.mock_azure.tokens import sign
 from tests.unit.flask_api.conftest import (
     API_ID,
     ISSUER,
     OTHER_TENANT_ID,
-    SETTINGS,
+    REALM,
     TENANT_ID,
     UI_ID,
 )
 
 NOW = int(time.time())
-REALM = (
-    f'Bearer realm="{TENANT_ID}", authorization_uri="{SETTINGS["AUTHORITY"]}/oauth2/v2.0/authorize"'
-)
 
 
 def get(api, token=None, **headers):
@@ -58,6 +60,8 @@ def refused_by_validation(tenant):
         pytest.param({"idtyp": "user"}, id="idtyp-user"),
         pytest.param({"azp": OTHER_TENANT_ID}, id="any-client-when-there-is-no-list"),
         pytest.param({"unknown": {"nested": [1]}}, id="claims-nobody-knows"),
+        pytest.param({"idp": "https://sts.windows.net/x/", "acct": 1}, id="a-guest"),
+        pytest.param({"exp": timedelta(hours=28)}, id="exp-in-28-hours"),
     ],
 )
 def test_accepts_claims_with(api, azure_answers, claims):
@@ -88,6 +92,8 @@ def test_accepts_claims_with(api, azure_answers, claims):
         pytest.param({"exp": [NOW + 3600]}, 401, "invalid_token", id="exp-a-list"),
         pytest.param({"exp": float("nan")}, 401, "invalid_token", id="exp-nan"),
         pytest.param({"exp": float("inf")}, 401, "invalid_token", id="exp-infinity"),
+        pytest.param({"exp": 10**4000}, 401, "invalid_token", id="exp-of-4000-digits"),
+        pytest.param({"exp": timedelta(hours=29)}, 401, "invalid_token", id="exp-beyond-entras"),
         pytest.param({"nbf": str(NOW)}, 401, "invalid_token", id="nbf-as-text"),
         pytest.param({"iat": str(NOW)}, 401, "invalid_token", id="iat-as-text"),
         pytest.param({"aud": UI_ID}, 401, "invalid_claims", id="aud-of-the-ui"),
@@ -103,11 +109,27 @@ def test_accepts_claims_with(api, azure_answers, claims):
         pytest.param(
             {"aud": "00000003-0000-0000-c000-000000000000"}, 401, "invalid_claims", id="aud-graph"
         ),
+        pytest.param({"aud": "https://management.azure.com"}, 401, "invalid_claims", id="aud-arm"),
+        pytest.param(
+            {"aud": UI_ID, "nonce": "n", "scp": None},
+            401,
+            "invalid_claims",
+            id="id-token-of-the-ui",
+        ),
+        pytest.param(
+            {"nonce": "n", "scp": None}, 403, "insufficient_scope", id="id-token-for-the-api"
+        ),
         pytest.param(
             {"iss": ISSUER.replace(TENANT_ID, OTHER_TENANT_ID)},
             401,
             "invalid_claims",
             id="iss-of-another-tenant",
+        ),
+        pytest.param(
+            {"iss": f"https://contoso.ciamlogin.com/{TENANT_ID}/v2.0"},
+            401,
+            "invalid_claims",
+            id="iss-of-another-cloud",
         ),
         pytest.param(
             {"iss": f"https://sts.windows.net/{TENANT_ID}/"}, 401, "invalid_claims", id="iss-v1"
@@ -126,6 +148,7 @@ def test_accepts_claims_with(api, azure_answers, claims):
             id="tid-personal",
         ),
         pytest.param({"tid": None}, 401, "invalid_token", id="tid-missing"),
+        pytest.param({"tid": "contoso.com"}, 401, "invalid_claims", id="tid-a-domain"),
         pytest.param({"ver": "1.0"}, 401, "invalid_claims", id="ver-1"),
         pytest.param({"ver": 2}, 401, "invalid_token", id="ver-a-number"),
         pytest.param({"ver": None}, 401, "invalid_token", id="ver-missing"),
@@ -144,6 +167,12 @@ def test_accepts_claims_with(api, azure_answers, claims):
         ),
         pytest.param(
             {"scp": "x\u00a0access_as_user"}, 403, "insufficient_scope", id="scp-after-a-nbsp"
+        ),
+        pytest.param(
+            {"scp": "x  access_as_user"}, 403, "insufficient_scope", id="scp-after-two-spaces"
+        ),
+        pytest.param(
+            {"scp": None, "azp": None}, 403, "insufficient_scope", id="neither-scp-nor-azp"
         ),
         pytest.param({"scp": None, "roles": ["all"]}, 403, "app_only_token", id="roles-only"),
         pytest.param({"idtyp": "app"}, 403, "app_only_token", id="idtyp-app-with-a-scope"),
@@ -193,6 +222,8 @@ def test_accepts_header_with(api, azure_answers, header):
         pytest.param({"kid": "../../dev/null"}, id="kid-a-path"),
         pytest.param({"kid": "' OR 1=1 --"}, id="kid-sql"),
         pytest.param({"crit": ["exp"]}, id="crit"),
+        pytest.param({"crit": "exp"}, id="crit-a-text"),
+        pytest.param({"crit": None, "b64": True}, id="b64-true"),
         pytest.param({"crit": []}, id="crit-empty"),
         pytest.param({"crit": ["b64"], "b64": True}, id="crit-b64"),
         pytest.param({"b64": False}, id="b64"),
@@ -224,11 +255,87 @@ def test_refuses_signature_of_the_key_that_the_token_brings(api, azure_answers):
     assert get(api, token).json["code"] == "invalid_token"
 
 
-def test_refuses_hmac_keyed_with_the_public_key(api, azure_answers):
-    """RFC 8725 section 2.1: the public key must never serve as a shared secret."""
-    header = azure_answers.header(alg="HS256")
-    token = sign(header, azure_answers.claims(), azure_answers.key.public_pem, "HS256")
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(lambda key: {"jwk": key.as_jwk(ISSUER)}, id="jwk"),
+        pytest.param(lambda key: {"jku": "https://evil.example/keys"}, id="jku"),
+        pytest.param(lambda key: {"x5u": "https://evil.example/cert"}, id="x5u"),
+        pytest.param(lambda key: {"x5c": key.as_jwk(ISSUER)["x5c"]}, id="x5c"),
+        pytest.param(lambda key: {"jwk": key.as_jwk(ISSUER), "kid": key.kid}, id="own-kid-and-jwk"),
+    ],
+)
+def test_refuses_a_key_that_the_token_brings_along_as(api, azure_answers, header):
+    """RFC 8725 section 3.10: nothing is loaded from where a token points."""
+    stranger = azure_answers.stranger
+    header = azure_answers.header(**header(stranger))
+    token = sign(header, azure_answers.claims(), stranger.private)
     assert get(api, token).json["code"] == "invalid_token"
+    assert not any("evil" in call.request.url for call in azure_answers.net.calls)
+
+
+@pytest.mark.parametrize("form", ["pem", "jwk"])
+@pytest.mark.parametrize("says", ["HS256", "RS256"])
+def test_refuses_hmac_keyed_with_the_public_key(api, azure_answers, form, says):
+    """RFC 8725 section 2.1: the public key must never serve as a shared secret."""
+    key = azure_answers.key
+    public = {"pem": key.public_pem, "jwk": json.dumps(key.as_jwk(ISSUER)).encode()}[form]
+    token = sign(azure_answers.header(alg=says), azure_answers.claims(), public, "HS256")
+    assert get(api, token).json["code"] == "invalid_token"
+
+
+@pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256"])
+@pytest.mark.parametrize("says", ["what it is", "RS256"])
+def test_refuses_another_algorithm_of_the_right_key(api, azure_answers, algorithm, says):
+    header = azure_answers.header(alg=algorithm if says == "what it is" else says)
+    token = sign(header, azure_answers.claims(), azure_answers.key.private, algorithm)
+    assert get(api, token).json["code"] == "invalid_token"
+
+
+def test_refuses_a_token_of_another_identity_provider(api, azure_answers):
+    stranger = azure_answers.stranger
+    claims = azure_answers.claims(iss="https://adfs.contoso.example/adfs", ver=None, tid=None)
+    token = sign(azure_answers.header(kid=stranger.kid), claims, stranger.private)
+    assert get(api, token).json["code"] == "invalid_token"
+
+
+def test_refuses_a_token_of_graph_whose_signature_is_over_another_nonce(api, azure_answers):
+    """Graph signs over the hash of the nonce; only Graph is meant to read its tokens."""
+    key, claims = azure_answers.key, azure_answers.claims()
+    signed = sign(azure_answers.header(nonce="hash"), claims, key.private)
+    sent = sign(azure_answers.header(nonce="plain"), claims, key.private)
+    token = ".".join([*sent.split(".")[:2], signed.split(".")[2]])
+    assert get(api, token).json["code"] == "invalid_token"
+
+
+@pytest.mark.parametrize("raised", [TypeError, KeyError, RuntimeError, NotImplementedError])
+def test_whatever_a_library_raises_over_a_token_it_is_the_tokens_fault(
+    api, azure_answers, raised, monkeypatch
+):
+    get(api, azure_answers.issue_access_token())
+    key = api.application.extensions["signing_keys"].find(azure_answers.key.kid)
+    monkeypatch.setattr(key.Algorithm, "verify", mock.Mock(side_effect=raised))
+    response = get(api, azure_answers.issue_access_token())
+    assert (response.status_code, response.json["code"]) == (401, "invalid_token")
+
+
+@pytest.mark.parametrize(
+    ("claim", "seconds", "status"),
+    [("exp", -59, 200), ("exp", -60, 401), ("nbf", 60, 200), ("nbf", 61, 401), ("iat", 61, 401)],
+)
+def test_the_clocks_may_differ_by_a_minute(api, azure_answers, claim, seconds, status, monkeypatch):
+    now = int(time.time())
+    monkeypatch.setattr(authorization, "time", lambda: float(now))
+    token = azure_answers.issue_access_token(**{claim: now + seconds})
+    assert get(api, token).status_code == status
+
+
+# The last letter of an RSA-2048 signature stands for two bits; the four after them are stray.
+LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+NEXT_LETTER = dict(zip(LETTERS, LETTERS[1:], strict=False))
+ENCRYPTED = ".".join(
+    [base64url(b'{"alg":"RSA-OAEP","enc":"A256GCM","kid":"k"}'), *["A" * 200] * 3, "AAAA"]
+)
 
 
 def replaced(token, segment, by):
@@ -248,12 +355,18 @@ def replaced(token, segment, by):
         pytest.param(lambda t: replaced(t, 2, lambda s: "A" * len(s)), id="zero-signature"),
         pytest.param(lambda t: replaced(t, 2, lambda s: ""), id="no-signature"),
         pytest.param(lambda t: replaced(t, 2, lambda s: s + "=="), id="padded-signature"),
+        pytest.param(
+            lambda t: replaced(t, 2, lambda s: s[:-1] + NEXT_LETTER[s[-1]]),
+            id="stray-bits-at-the-end",
+        ),
+        pytest.param(lambda t: replaced(t, 2, lambda s: s + "A"), id="one-letter-too-many"),
         pytest.param(lambda t: replaced(t, 1, lambda s: ""), id="no-payload"),
         pytest.param(lambda t: replaced(t, 0, lambda s: ""), id="no-header"),
         pytest.param(lambda t: replaced(t, 0, lambda s: "+/" + s), id="other-base64-alphabet"),
         pytest.param(lambda t: t.rpartition(".")[0], id="two-segments"),
         pytest.param(lambda t: t + ".AAAA", id="four-segments"),
-        pytest.param(lambda t: t + ".AAAA.AAAA", id="five-segments-as-encrypted"),
+        pytest.param(lambda t: t + ".AAAA.AAAA", id="five-segments"),
+        pytest.param(lambda t: ENCRYPTED, id="encrypted"),
         pytest.param(lambda t: "garbage", id="garbage"),
         pytest.param(lambda t: "...", id="dots"),
     ],
@@ -326,6 +439,8 @@ def test_the_scheme_is_case_insensitive(api, azure_answers, scheme):
         pytest.param({"Authorization": ""}, id="empty-header"),
         pytest.param({"Authorization": "Basic dXNlcjpwYXNz"}, id="basic"),
         pytest.param({"X-Original-Authorization": "Bearer x"}, id="another-header"),
+        pytest.param({"Proxy-Authorization": "Bearer x"}, id="a-proxys-header"),
+        pytest.param({"Cookie": "access_token=x", "X-Forwarded-User": "alice"}, id="a-cookie"),
     ],
 )
 def test_a_request_without_a_token_gets_a_bare_challenge(api, headers):
@@ -344,7 +459,10 @@ def test_a_request_without_a_token_gets_a_bare_challenge(api, headers):
         pytest.param("Bearer a,b", id="comma"),
         pytest.param("Bearer tök.en.s", id="not-ascii"),
         pytest.param('Bearer "a.b.c"', id="quoted"),
+        pytest.param("Bearer a.b.c\tx", id="tab"),
+        pytest.param("Bearer =a.b.c", id="padding-first"),
         pytest.param(f"Bearer {'a' * (MAX_TOKEN_BYTES + 1)}", id="more-than-16-KiB"),
+        pytest.param(f"Bearer {'a' * 1_000_000}", id="a-megabyte"),
     ],
 )
 def test_refuses_authorization_header(api, value):
@@ -353,11 +471,37 @@ def test_refuses_authorization_header(api, value):
     assert 'error="invalid_request"' in response.headers["WWW-Authenticate"]
 
 
+def test_a_megabyte_costs_next_to_nothing(api):
+    header = {"Authorization": f"Bearer {'a.' * 500_000}"}
+    taken = []
+    with api.application.test_request_context(headers=header):
+        for _ in range(20):
+            begun = time.process_time()
+            with pytest.raises(AuthError):
+                authorization.get_token_auth_header()
+            taken.append(time.process_time() - begun)
+    assert min(taken) < 0.001  # seconds; reading the text once takes 30 times as long
+
+
 def test_a_token_of_16_kib_is_still_looked_at(api, azure_answers):
     padding = MAX_TOKEN_BYTES * 3 // 4 - 1200
     token = azure_answers.issue_access_token(groups="g" * padding)
     assert MAX_TOKEN_BYTES - 600 < len(token) <= MAX_TOKEN_BYTES
     assert get(api, token).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http"},
+        {"X-Original-URL": "/health", "X-Rewrite-URL": "/health"},
+        {"X-HTTP-Method-Override": "DELETE"},
+    ],
+)
+def test_what_a_proxy_might_add_changes_nothing(api, azure_answers, headers):
+    assert get(api, **headers).json["code"] == "authorization_header_missing"
+    assert get(api, azure_answers.issue_access_token(), **headers).status_code == 200
+    assert not any("evil" in call.request.url for call in azure_answers.net.calls)
 
 
 def test_a_token_outside_the_header_counts_for_nothing(api, azure_answers):

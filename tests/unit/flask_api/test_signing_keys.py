@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -10,6 +11,7 @@ import responses
 
 from helpers import signing_keys
 from helpers.errors import AuthError, DownstreamError
+from helpers.http_session import http_session
 from helpers.signing_keys import SigningKeys
 from tests.unit.flask_api.conftest import ISSUER, OTHER_TENANT_ID, TENANT_ID
 
@@ -33,7 +35,7 @@ def clock(monkeypatch) -> Clock:
 
 @pytest.fixture
 def keys(tenant, clock) -> SigningKeys:
-    return SigningKeys(requests.Session(), ISSUER)
+    return SigningKeys(http_session(), ISSUER)
 
 
 def publish(tenant, *jwks):
@@ -64,7 +66,11 @@ def test_an_unknown_key_causes_one_refresh_in_five_minutes(tenant, keys, clock):
         with pytest.raises(AuthError):
             keys.find(f"random-{attempt}")
     assert fetches(tenant) == 2
-    clock.now += signing_keys.UNKNOWN_KEY_SECONDS + 1
+    clock.now += 300 - 1
+    with pytest.raises(AuthError):
+        keys.find("random")
+    assert fetches(tenant) == 2
+    clock.now += 2
     with pytest.raises(AuthError):
         keys.find("random")
     assert fetches(tenant) == 3
@@ -95,6 +101,59 @@ def test_a_new_key_is_found_at_once_and_an_old_one_is_dropped(tenant, keys):
         keys.find(tenant.key.kid)
 
 
+def delay(tenant, url, body, until=None):
+    """Let ``url`` answer slowly: when ``until`` is set, or after a moment. Tells when asked."""
+    asked = threading.Event()
+
+    def answer(request):
+        asked.set()
+        time.sleep(0.05) if until is None else until.wait(10)
+        return (500, {}, "") if body is None else (200, {}, json.dumps(body))
+
+    tenant.net.remove(responses.GET, url)
+    tenant.net.add_callback(responses.GET, url, answer)
+    return asked
+
+
+def in_threads(number, work):
+    """Run ``work`` in so many threads at once; return what they returned or raised."""
+
+    def caught():
+        try:
+            return work()
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(number) as pool:
+        return [future.result() for future in [pool.submit(caught) for _ in range(number)]]
+
+
+def test_nobody_is_refused_while_a_new_key_is_being_fetched(tenant, keys):
+    keys.find(tenant.key.kid)
+    new = {"keys": [tenant.stranger.as_jwk(ISSUER)]}
+    delay(tenant, tenant.metadata["jwks_uri"], new)
+    found = in_threads(20, lambda: keys.find(tenant.stranger.kid))
+    assert {key.key_id for key in found} == {tenant.stranger.kid}
+    assert fetches(tenant) == 2
+
+
+def test_strangers_do_not_hold_up_threads_while_entra_hangs(tenant, keys, monkeypatch):
+    monkeypatch.setattr(signing_keys, "WAIT_SECONDS", 0.05)
+    keys.find(tenant.key.kid)
+    answered = threading.Event()
+    asked = delay(tenant, tenant.discovery, tenant.metadata, answered)
+    first = threading.Thread(target=in_threads, args=(1, lambda: keys.find("random")))
+    first.start()
+    assert asked.wait(5)
+    refused = in_threads(5, lambda: keys.find("random"))
+    assert all(isinstance(error, AuthError) for error in refused)
+    assert first.is_alive()
+    assert keys.find(tenant.key.kid)
+    answered.set()
+    first.join()
+    assert fetches(tenant) == 2
+
+
 def background_ends():
     for thread in threading.enumerate():
         if thread.name == "signing-keys":
@@ -104,14 +163,12 @@ def background_ends():
 def test_old_keys_are_refreshed_without_making_anybody_wait(tenant, keys, clock):
     keys.find(tenant.key.kid)
     answered = threading.Event()
-
-    def hangs(request):
-        answered.wait(10)
-        return 200, {}, json.dumps({"keys": [tenant.stranger.as_jwk(ISSUER)]})
-
-    tenant.net.remove(responses.GET, tenant.metadata["jwks_uri"])
-    tenant.net.add_callback(responses.GET, tenant.metadata["jwks_uri"], hangs)
-    clock.now += signing_keys.REFRESH_SECONDS + 1
+    new = {"keys": [tenant.stranger.as_jwk(ISSUER)]}
+    delay(tenant, tenant.metadata["jwks_uri"], new, answered)
+    clock.now += 3600 - 1
+    assert keys.find(tenant.key.kid)
+    assert fetches(tenant) == 1
+    clock.now += 2
     for _ in range(5):
         assert keys.find(tenant.key.kid)  # from the keys at hand
     answered.set()
@@ -123,10 +180,10 @@ def test_old_keys_are_refreshed_without_making_anybody_wait(tenant, keys, clock)
 def test_last_good_keys_serve_for_a_day_while_entra_is_down(tenant, keys, clock):
     keys.find(tenant.key.kid)
     fail(tenant, body=requests.ConnectionError("down"))
-    clock.now += signing_keys.USABLE_SECONDS - 1
+    clock.now += 24 * 3600 - 1
     assert keys.find(tenant.key.kid)
     background_ends()
-    clock.now += 2 + signing_keys.RETRY_SECONDS
+    clock.now += 2 + 5
     with pytest.raises(DownstreamError, match="keys_unavailable"):
         keys.find(tenant.key.kid)
 
@@ -138,23 +195,68 @@ def test_a_cold_start_without_entra_says_so_and_does_not_hammer_it(tenant, keys,
             keys.find(tenant.key.kid)
     assert fetches(tenant) == 1
     fail(tenant, json=tenant.metadata)
-    clock.now += signing_keys.RETRY_SECONDS + 1
+    clock.now += 5 + 1
     assert keys.find(tenant.key.kid)
 
 
 def test_fifty_threads_on_a_cold_start_load_once(tenant, keys):
-    def slow(request):
-        time.sleep(0.05)
-        return 200, {}, json.dumps(tenant.metadata)
+    delay(tenant, tenant.discovery, tenant.metadata)
+    found = in_threads(50, lambda: keys.find(tenant.key.kid))
+    assert {key.key_id for key in found} == {tenant.key.kid}
+    assert fetches(tenant) == 1
+
+
+def test_fifty_threads_on_a_cold_start_without_entra_ask_once(tenant, keys):
+    delay(tenant, tenant.discovery, None)
+    errors = in_threads(50, lambda: keys.find(tenant.key.kid))
+    assert {str(error) for error in errors} == {"keys_unavailable"}
+    assert fetches(tenant) == 1
+
+
+def test_a_slow_failure_is_remembered_from_its_end(tenant, keys, clock):
+    """Else each thread that waited would try for itself, one after the other."""
+
+    def times_out(request):
+        clock.now += 8
+        raise requests.ReadTimeout
 
     tenant.net.remove(responses.GET, tenant.discovery)
-    tenant.net.add_callback(responses.GET, tenant.discovery, slow)
-    threads = [threading.Thread(target=keys.find, args=(tenant.key.kid,)) for _ in range(50)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    tenant.net.add_callback(responses.GET, tenant.discovery, times_out)
+    for _ in range(3):
+        with pytest.raises(DownstreamError):
+            keys.find(tenant.key.kid)
     assert fetches(tenant) == 1
+
+
+def test_a_failing_refresh_in_the_background_is_tried_every_five_seconds(tenant, keys, clock):
+    keys.find(tenant.key.kid)
+    fail(tenant, status=500)
+    clock.now += 3600 + 1
+    for expected in (2, 2, 3):
+        assert keys.find(tenant.key.kid)
+        background_ends()
+        assert fetches(tenant) == expected
+        clock.now += 3
+
+
+def test_a_key_that_was_published_just_after_the_start_is_found(tenant, keys):
+    keys.find(tenant.key.kid)
+    publish(tenant, tenant.key.as_jwk(ISSUER), tenant.stranger.as_jwk(ISSUER))
+    assert keys.find(tenant.stranger.kid)
+
+
+def test_the_machines_clock_may_jump(tenant, keys, monkeypatch):
+    keys.find(tenant.key.kid)
+    for years in (10, -10):
+        monkeypatch.setattr(time, "time", lambda years=years: 1.7e9 + years * 31e6)
+        assert keys.find(tenant.key.kid)
+    background_ends()
+    assert fetches(tenant) == 1
+
+
+def test_each_fetch_has_a_timeout(tenant, keys):
+    keys.find(tenant.key.kid)
+    assert [call.request.req_kwargs["timeout"] for call in tenant.net.calls] == [(3.05, 5)] * 2
 
 
 @pytest.mark.parametrize(
@@ -162,6 +264,8 @@ def test_fifty_threads_on_a_cold_start_load_once(tenant, keys):
     [
         pytest.param({"use": "enc"}, id="for-encryption"),
         pytest.param({"key_ops": ["encrypt"]}, id="operation-encrypt"),
+        pytest.param({"alg": "RS512"}, id="of-another-algorithm"),
+        pytest.param({"d": "AQAB"}, id="private"),
         pytest.param({"kty": "EC"}, id="another-type"),
         pytest.param({"kty": "oct", "k": "c2VjcmV0"}, id="symmetric"),
         pytest.param({"kid": None}, id="without-a-name"),
@@ -216,6 +320,15 @@ OTHER_HOST = {"jwks_uri": f"https://evil.example/{TENANT_ID}/discovery/v2.0/keys
         ),
         pytest.param({"jwks_uri": None}, id="no-address-of-keys"),
         pytest.param({"jwks_uri": ["x"]}, id="a-list-for-an-address"),
+        pytest.param({"jwks_uri": "https://[x"}, id="no-address-at-all"),
+        pytest.param(
+            {"jwks_uri": f"https://login.microsoftonline.com:444/{TENANT_ID}/discovery/v2.0/keys"},
+            id="keys-on-another-port",
+        ),
+        pytest.param(
+            {"jwks_uri": f"https://x@login.microsoftonline.com/{TENANT_ID}/discovery/v2.0/keys"},
+            id="keys-with-a-user-name",
+        ),
     ],
 )
 def test_discovery_is_refused_with(tenant, keys, metadata):
@@ -237,15 +350,48 @@ def test_discovery_is_refused_with(tenant, keys, metadata):
         pytest.param({"json": {"keys": "x"}}, id="text-for-keys"),
         pytest.param({"body": "[" * 100_000}, id="deeply-nested"),
         pytest.param({"body": requests.ReadTimeout()}, id="a-timeout"),
+        pytest.param({"body": "x" * 100, "content_type": "text/x; charset=idna"}, id="odd-charset"),
+        pytest.param({"body": b"\xff\xfe\xfd"}, id="no-text"),
+        pytest.param({"json": [{"kid": "x"}], "status": 404}, id="404"),
+        pytest.param(
+            {"status": 302, "headers": {"Location": "https://evil.example/"}}, id="a-redirect"
+        ),
     ],
 )
-def test_keys_at_hand_survive_an_answer_of(tenant, keys, clock, answer):
+@pytest.mark.parametrize("which", ["discovery", "keys"])
+def test_keys_at_hand_survive_an_answer_of(tenant, keys, answer, which):
     keys.find(tenant.key.kid)
-    tenant.net.replace(responses.GET, tenant.metadata["jwks_uri"], **answer)
+    url = {"discovery": tenant.discovery, "keys": tenant.metadata["jwks_uri"]}[which]
+    tenant.net.replace(responses.GET, url, **answer)
     with pytest.raises(AuthError):
         keys.find("unknown")  # tries a refresh
     assert fetches(tenant) == 2
     assert keys.find(tenant.key.kid)
+    assert not tenant.calls("GET", "https://evil.example")
+
+
+@pytest.mark.parametrize(
+    "answer", [{"json": {"keys": []}}, {"json": {}}, {"status": 500}, {"body": "<html>"}]
+)
+def test_there_are_no_keys_after_a_first_answer_of(tenant, keys, answer):
+    tenant.net.replace(responses.GET, tenant.metadata["jwks_uri"], **answer)
+    with pytest.raises(DownstreamError, match="keys_unavailable"):
+        keys.find(tenant.key.kid)
+
+
+def test_a_right_answer_with_a_wrong_status_is_refused(tenant, keys):
+    jwks = {"keys": [tenant.key.as_jwk(ISSUER)]}
+    tenant.net.replace(responses.GET, tenant.metadata["jwks_uri"], json=jwks, status=203)
+    with pytest.raises(DownstreamError, match="keys_unavailable"):
+        keys.find(tenant.key.kid)
+
+
+def test_what_entra_answers_does_not_reach_the_log(tenant, keys, caplog):
+    tenant.net.replace(responses.GET, tenant.discovery, body="secret-text")
+    with pytest.raises(DownstreamError):
+        keys.find(tenant.key.kid)
+    assert "signing keys not refreshed" in caplog.text
+    assert "secret-text" not in caplog.text
 
 
 def test_the_api_answers_503_without_keys(tenant, api, bearer):
