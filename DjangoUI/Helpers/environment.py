@@ -151,6 +151,7 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
     "REDIS_URL": _matches(r"(rediss?|unix)://\S+", "must be a redis:// or rediss:// address."),
     "BEHIND_TLS_PROXY": _matches(r"true|false", "must be true or false."),
     "DATABASE_PATH": _anything,
+    "TRACE_URL": _matches(rf"https?://{HOST}/(\S*/)?", "must be an address that ends in a slash."),
     "LOG_LEVEL": _matches("|".join(LOG_LEVELS), f"must be one of {', '.join(LOG_LEVELS)}."),
 }
 DEFAULTS = {
@@ -166,6 +167,7 @@ OPTIONAL = {
     "PRODUCTION_HOST",
     "CA_BUNDLE",
     "REDIS_URL",
+    "TRACE_URL",
     *DEFAULTS,
 }
 SECRETS = ("CLIENT_SECRET", "DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FALLBACKS")

@@ -11,13 +11,13 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from . import arm, authorize, discovery, faults, record, token_endpoint
+from . import arm, authorize, discovery, faults, record, token_endpoint, trace
 from .errors import ArmError, EntraError
 
 if TYPE_CHECKING:
     from .azure import MockAzure
 
-FRONT = {"front", "static"}
+FRONT = {"front", "trace", "static"}
 
 
 def create_app(azure: "MockAzure") -> Flask:
@@ -29,7 +29,7 @@ def create_app(azure: "MockAzure") -> Flask:
     app = Flask(__name__)
     app.extensions["mock_azure"] = azure
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for module in (authorize, discovery, token_endpoint, arm):
+    for module in (authorize, trace, discovery, token_endpoint, arm):
         app.register_blueprint(module.blueprint)
 
     @app.before_request
@@ -109,7 +109,7 @@ def create_app(azure: "MockAzure") -> Flask:
             echo, ask = "client-request-id", "return-client-request-id"
         if request.headers.get(ask) == "true" and request.headers.get(echo):
             headers[echo] = correlation_id(echo)
-        if request.blueprint == "front":
+        if request.blueprint in FRONT:
             headers["Cache-Control"] = "no-store"
             headers["Referrer-Policy"] = "no-referrer"
             form_action = g.get("form_action", "'none'")

@@ -181,6 +181,7 @@ class MockAzure:
             "SCOPE": f"{self.api.uris[0]}/.default",
             "API_SCOPE": f"{self.api.uris[0]}/access_as_user",
             "PRODUCTION_HOST": urlsplit(ui_url).hostname or "",
+            "TRACE_URL": f"{self.front_url}/trace/",
         }
 
     def _credentials(self, app: directory.Application) -> dict[str, str]:

@@ -84,6 +84,10 @@ class Recorder:
             and (user is None or found.user == user)
         ]
 
+    def of(self, correlation_id: str) -> list[Recorded]:
+        """What came with this correlation id, oldest first."""
+        return [seen for seen in self.find(None, None) if seen.correlation_id == correlation_id]
+
 
 def hop() -> str:
     """The running request's name in the picture of who calls whom, e.g. ``token:on_behalf_of``."""

@@ -219,7 +219,7 @@ def test_the_project_speaks_of_itself_alone():
     hosts = "|".join(["pypi" + r"\.org", "files.pythonhosted", "registry.npmjs", "deb.debian"])
     pattern = re.compile(rf"{hosts}|\.\./shared|/work/|(?<!\w)/root/", re.IGNORECASE)
     for name in tracked():
-        if name.endswith((".png", ".ico")):
+        if name.endswith(".webp"):
             continue
         text = (ROOT / name).read_text("utf-8")
         if match := pattern.search(text):
