@@ -4,16 +4,16 @@ import base64
 import re
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
 
 from tests.e2e.conftest import ARGUMENTS, CHROMIUM, start_demo, stop_demo
 
 FOLDER = Path(__file__).parent
-SIZE = {"width": 960, "height": 700}
+SIZE = ViewportSize(width=960, height=700)
 
 
 def take(page: Page, name: str, last: Locator) -> None:
-    """Write the page down to ``last`` as WebP, which Playwright has no option for; a PNG is large."""
+    """Write the page down to ``last``, as WebP: small, but no option of Playwright's own."""
     box = last.bounding_box()
     assert box
     clip = {"x": 0, "y": 0, "width": SIZE["width"], "height": box["y"] + box["height"] + 24}
