@@ -142,11 +142,9 @@ def walk(page: Page) -> None:
 
 @pytest.mark.usefixtures("ports_of_the_readme")
 def test_both_apps_by_hand(installed, page: Page):
-    activate = "source {0}/venv/bin/activate\n"
     with MockAzure() as azure:
         registered(installed, azure)
-        api = activate.format("FlaskAPI") + block("cd FlaskAPI", "flask run")
-        ui = activate.format("DjangoUI") + block("cd DjangoUI", "runserver")
+        api, ui = block("cd FlaskAPI", "flask run"), block("cd DjangoUI", "runserver")
         with (
             background(api, installed, "http://127.0.0.1:5000/health") as api_log,
             background(ui, installed, "http://localhost:8000/health") as ui_log,

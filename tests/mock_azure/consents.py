@@ -14,6 +14,7 @@ class Consent(NamedTuple):
     resource: Application
     scope: str
     by_default: bool = False
+    hidden: bool = False  # agreed to, but not listed on the page
 
 
 class Consents:
@@ -68,17 +69,20 @@ def wanted(
 
     When the resource lists the client in ``knownClientApplications`` and ``.default`` is asked,
     what the resource itself requires further down comes along: one page for both applications
-    (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow).
+    (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow). That page
+    then does not list the step between the two
+    (https://github.com/AzureAD/microsoft-identity-web/issues/1597).
     """
     found: list[Consent] = []
     for ask in scopes.asks:
         if ask.name != DEFAULT:
             found.append(Consent(client, ask.resource, ask.name))
             continue
+        is_known = client.client_id in ask.resource.known_clients
         for resource_id, scope in client.required:
             if resource_id == ask.resource.client_id:
-                found.append(Consent(client, ask.resource, scope, by_default=True))
-        if client.client_id in ask.resource.known_clients:
+                found.append(Consent(client, ask.resource, scope, True, hidden=is_known))
+        if is_known:
             for resource_id, scope in ask.resource.required:
                 below = applications[resource_id]
                 found.append(Consent(ask.resource, below, scope, by_default=True))

@@ -10,6 +10,8 @@ from dotenv import dotenv_values
 
 import Helpers.environment
 import helpers.environment
+from Helpers.errors import PAGES
+from helpers.errors import ANSWERS
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -175,6 +177,15 @@ def test_national_clouds_give_settings_that_would_be_accepted():
             }
         )
         assert settings["SCOPE"].split("/")[2] == uri.split("/")[2]
+
+
+def test_troubleshooting_names_pages_and_codes_as_they_are():
+    told = section("Troubleshooting")
+    titles = {page.title for page in PAGES.values()}
+    others = {"Port 5000 is taken"}  # the launcher's
+    assert set(re.findall(r'"([A-Z][^"]+)"', told)) <= titles | others
+    codes = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", told)) - {"access_as_user"}
+    assert codes <= PAGES.keys() | ANSWERS.keys()
 
 
 def test_launch_configurations_have_the_names_of_the_text():
