@@ -11,8 +11,8 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from . import arm, authorize, discovery, faults, record, token_endpoint, trace
-from .errors import ArmError, EntraError
+from . import arm, authorize, discovery, faults, graph, record, token_endpoint, trace
+from .errors import ArmError, EntraError, GraphError
 
 if TYPE_CHECKING:
     from .azure import MockAzure
@@ -29,7 +29,7 @@ def create_app(azure: "MockAzure") -> Flask:
     app = Flask(__name__)
     app.extensions["mock_azure"] = azure
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for module in (authorize, trace, discovery, token_endpoint, arm):
+    for module in (authorize, trace, discovery, token_endpoint, arm, graph):
         app.register_blueprint(module.blueprint)
 
     @app.before_request
@@ -84,6 +84,18 @@ def create_app(azure: "MockAzure") -> Flask:
                 f'error="{error.challenge}", error_description="{quotable(error.text)}"'
             )
         return response, error.status
+
+    @app.errorhandler(GraphError)
+    def graph_error(error: GraphError) -> ResponseReturnValue:
+        """https://learn.microsoft.com/graph/errors"""
+        g.answer = error.code
+        inner = {
+            "date": azure.clock.stamp().replace(" ", "T").removesuffix("Z"),
+            "request-id": str(uuid.uuid4()),
+            "client-request-id": correlation_id("client-request-id"),
+        }
+        envelope = {"code": error.code, "message": error.text, "innerError": inner}
+        return jsonify({"error": envelope}), error.status
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> ResponseReturnValue:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from .directory import GRAPH_ID, Application, User
 from .scopes import DEFAULT, Scopes
 
+EVERYBODY = ""  # in place of a user: an administrator has agreed for all of them
+
 
 class Consent(NamedTuple):
     """One permission: ``client`` may call ``resource`` with ``scope`` as the user who agrees."""
@@ -23,8 +25,9 @@ class Consents:
         self._may_not = {user.key for user in users.values() if not user.may_consent}
 
     def granted(self, user: str, client: str, resource: str) -> set[str]:
-        """The scopes of ``resource`` that ``user`` lets ``client`` use; both are client ids."""
-        return {g[3] for g in self._granted if g[:3] == (user, client, resource)}
+        """The scopes of ``resource`` that ``client`` may use for ``user``; both are client ids."""
+        agreed = {(user, client, resource), (EVERYBODY, client, resource)}
+        return {g[3] for g in self._granted if g[:3] in agreed}
 
     def grant(self, user: str, consents: Iterable[Consent]) -> None:
         for consent in consents:
@@ -38,6 +41,10 @@ class Consents:
             for g in self._granted
             if g[0] != user or g[1] != (client or g[1]) or g[2] != (resource or g[2])
         }
+
+    def forget(self, application: str) -> None:
+        """Drop every consent that the application, by its client id, gave or got."""
+        self._granted = {g for g in self._granted if application not in g[1:3]}
 
     def forbid(self, user: str) -> None:
         """From now on only an administrator may consent for ``user``."""

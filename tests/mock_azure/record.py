@@ -12,13 +12,13 @@ from werkzeug.wrappers import Response
 from . import tokens
 from .authorize import COOKIE
 from .directory import Json
-from .token_endpoint import ON_BEHALF_OF
+from .token_endpoint import DEVICE_CODE, ON_BEHALF_OF
 
 if TYPE_CHECKING:
     from .azure import MockAzure
 
 SECRETS = {"assertion", "client_assertion", "client_secret", "code", "code_verifier",
-           "refresh_token", "request"}  # fmt: skip
+           "device_code", "refresh_token", "request", "user_code"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,9 @@ def hop() -> str:
     blueprint, _, name = (request.endpoint or "nothing").rpartition(".")
     if blueprint == "token":
         grant_type = request.form.get("grant_type", "")
-        return f"token:{'on_behalf_of' if grant_type == ON_BEHALF_OF else grant_type}"
-    return f"arm:{name}" if blueprint == "arm" else name
+        short = {ON_BEHALF_OF: "on_behalf_of", DEVICE_CODE: "device_code"}
+        return f"token:{short.get(grant_type, grant_type)}"
+    return f"{blueprint}:{name}" if blueprint in ("arm", "graph") else name
 
 
 def claimed_user(azure: "MockAzure") -> str | None:
