@@ -37,7 +37,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 def connect(options: argparse.Namespace, permissions: list[str]) -> tuple[Cloud, Graph, SignedIn]:
     """Sign in, and say where and as whom."""
     cloud = azure.cloud_named(options.cloud)
-    session = azure.http_session(cloud.ca_bundle)
+    session = cloud.session()
     signed_in, token = azure.sign_in(
         cloud, session, options.tenant, permissions, device_code=options.device_code
     )

@@ -19,7 +19,7 @@ import requests
 
 # The scripts run in the API's environment, and trust other servers by its recipe.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "FlaskAPI"))
-from helpers.http_session import retry_after_seconds  # noqa: E402  # see above
+from helpers.http_session import http_session, retry_after_seconds  # noqa: E402  # see above
 
 Json = dict[str, Any]
 
@@ -59,6 +59,9 @@ class Cloud:
     arm: str
     portal: str
     ca_bundle: str = ""  # a PEM file of authorities to trust besides the public ones
+
+    def session(self) -> requests.Session:
+        return http_session(self.ca_bundle)
 
 
 def cloud_named(name: str) -> Cloud:
@@ -263,7 +266,7 @@ class Graph:
             why = "Microsoft Graph has not caught up with what was just made"
         else:
             return None
-        wait = min(2**attempt, LONGEST_WAIT_SECONDS)
+        wait: int = min(2**attempt, LONGEST_WAIT_SECONDS)
         if response is not None:
             wait = retry_after_seconds(response, LONGEST_WAIT_SECONDS) or wait
         print(f"    {why}: trying again in {wait} s", flush=True)

@@ -43,9 +43,7 @@ def render_env(folder: str, settings: dict[str, str]) -> str:
     """The app's template with ``settings`` in their places; those without one follow at the end."""
     # The template's own heading, up to the first empty line, speaks to whoever copies it.
     body = template(folder).read_text(encoding="utf-8").partition("\n\n")[2]
-    heading = (
-        "# Written by AppCreationScripts/configure.py. It holds a secret: keep it to yourself."
-    )
+    heading = "# Written by AppCreationScripts/configure.py. It holds a secret."
     lines = [heading, "", *body.splitlines()]
     left = dict(settings)
     for number, line in enumerate(lines):
