@@ -6,12 +6,12 @@ https://learn.microsoft.com/graph/errors, https://learn.microsoft.com/graph/thro
 import json
 import os
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from time import sleep, time
 from typing import Any, NamedTuple
 
 import msal
@@ -171,7 +171,7 @@ def _ask_a_person(person: Any, scopes: list[str], device_code: bool) -> Json:
     if "user_code" not in flow:
         return dict(flow)
     print(f"Open {flow['verification_uri']} and enter the code {flow['user_code']}", flush=True)
-    flow["expires_at"] = min(flow["expires_at"], time.time() + SIGN_IN_SECONDS)
+    flow["expires_at"] = min(flow["expires_at"], time() + SIGN_IN_SECONDS)
     with_code: Json = person.acquire_token_by_device_flow(flow)
     return with_code
 
@@ -238,7 +238,7 @@ class Graph:
             wait = self._wait(error, response, f"{path} {json.dumps(body)}", attempt)
             if wait is None or waited + wait > PATIENCE_SECONDS:
                 raise error
-            time.sleep(wait)
+            sleep(wait)
             waited += wait
         raise AssertionError
 

@@ -36,13 +36,18 @@ class Visitor:
         return self
 
     def sign_in(self, user: str) -> Self:
-        """Go through Entra's pages, whichever come."""
-        self.open()
+        """Open the web app and go through Entra's pages."""
+        return self.open().answer_entra(user)
+
+    def answer_entra(self, user: str) -> Self:
+        """Go through Entra's pages, whichever come, as ``user`` who agrees to everything."""
         for _ in range(6):
             if "Choose who you are" in self.page.text:
                 self.press(user=user)
             elif "Permissions requested" in self.page.text or "Approve this" in self.page.text:
                 self.press(decision="accept")
+            elif "submit.js" in self.page.text:  # a form that a browser sends by itself
+                self.press()
             else:
                 break
         return self
