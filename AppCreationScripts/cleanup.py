@@ -13,14 +13,18 @@ from graph import Graph, Json, Problem
 from registrations import Registration
 
 
-def main(argv: list[str] | None = None) -> int:
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = arguments(__doc__)
     parser.add_argument(
         "--all",
         action="store_true",
         help="also what has the sample's tag, but was not noted on this machine",
     )
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parse(argv)
     _, graph, signed_in = connect(options, [PERMISSION])
     note = files.read_note(signed_in.tenant_id)
     both = desired.registrations()

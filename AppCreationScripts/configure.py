@@ -69,7 +69,7 @@ def agreed(question: str, options: argparse.Namespace) -> bool:
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-def main(argv: list[str] | None = None) -> int:
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = arguments(__doc__)
     parser.add_argument(
         "--secret-days", type=int, default=180, help="life of the client secrets (%(default)s)"
@@ -80,7 +80,11 @@ def main(argv: list[str] | None = None) -> int:
         action="store_true",
         help="consent for all users, so that nobody is asked",
     )
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parse(argv)
     permissions = [PERMISSION] + [CONSENT_PERMISSION] * options.grant_admin_consent
     cloud, graph, signed_in = connect(options, permissions)
     Configuration(options, cloud, graph, signed_in).run()

@@ -146,14 +146,14 @@ def sign_in(
 
 
 def _credential(environ: Mapping[str, str]) -> str | Json:
+    if secret := environ.get("AZURE_CLIENT_SECRET"):
+        return secret
     if certificate := environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
         try:
             pem = Path(certificate).read_text(encoding="ascii")
         except OSError as error:
             raise Problem(f"AZURE_CLIENT_CERTIFICATE_PATH: {error}") from error
         return {"private_key": pem, "public_certificate": pem}
-    if secret := environ.get("AZURE_CLIENT_SECRET"):
-        return secret
     raise Problem(
         "AZURE_CLIENT_ID is set. Set AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH as well, "
         "or unset it to sign in as yourself."

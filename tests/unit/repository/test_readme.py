@@ -204,6 +204,7 @@ def test_powershell_blocks_can_be_parsed_and_call_only_what_we_know():
 
     parser = Parser(Language(tree_sitter_powershell.language()))
     known = {
+        r".\AppCreationScripts\Configure.ps1",
         "cd",
         "py",
         "pip",
