@@ -308,8 +308,8 @@ def azure_settings(ui: str, api: str) -> dict[str, dict[str, str]]:
     for folder in ("FlaskAPI", "DjangoUI"):
         if not (ROOT / folder / "development.env").is_file():
             raise Problem(
-                f"{folder}/development.env is not there. Register the apps and fill it in as "
-                "README.md says under Registration."
+                f"{folder}/development.env is not there. AppCreationScripts/configure.py "
+                "registers the apps and writes it; README.md has both ways under Registration."
             )
     return {
         "FlaskAPI": {"FLASK_ENV": "development"},

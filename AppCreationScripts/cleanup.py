@@ -27,72 +27,69 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     _, graph, signed_in = connect(options, [PERMISSION])
     note = files.read_note(signed_in.tenant_id)
+    noted = {str(found["appId"]) for found in note.values()}
     both = desired.registrations()
-    doomed = [(one, found) for one in both for found in candidates(graph, one, note, options)]
+    doomed, kept = sort_out(graph, both, noted, options.all)
     if not doomed:
         print("There is nothing to remove.")
     else:
         print("To be removed, with their service principals, secrets and consents:")
-        for _, found in doomed:
+        for found in doomed:
             print(f"  {found['displayName']}, application ID {found['appId']}")
         if not agreed("Remove them?", options):
             raise Problem("Nothing was removed.")
-        for _, found in doomed:
-            remove(graph, found)
+        for found in doomed:
+            # Graph deletes the service principal and the consents with it.
+            doing = f"delete {found['displayName']} ({found['appId']})"
+            graph.write(doing, "DELETE", f"/applications/{found['id']}")
+        print("Entra keeps them for 30 days: App registrations > Deleted applications.")
     if not graph.dry_run:
-        tidy_up(signed_in.tenant_id, both, {found["appId"] for _, found in doomed})
+        gone = (noted | {str(found["appId"]) for found in doomed}) - kept
+        tidy_up(both, gone)
+        files.write_note(signed_in.tenant_id, {})
+        files.PAGE.unlink(missing_ok=True)
     return 0
 
 
-def candidates(
-    graph: Graph, registration: Registration, note: dict[str, Json], options: argparse.Namespace
-) -> list[Json]:
-    """What may go: noted here and with the tag; with ``--all`` everything that has the tag.
+def sort_out(
+    graph: Graph, both: list[Registration], noted: set[str], everything: bool
+) -> tuple[list[Json], set[str]]:
+    """Return what may go, and the application IDs of what stays, having said why it does.
 
-    A name alone proves nothing: anybody may call an application so.
+    What this machine noted may go if it has the tag; with ``everything``, all that has the tag. A
+    name proves nothing: anybody may call an application so.
     """
-    chosen = []
-    noted_id = str(note.get(registration.key, {}).get("appId", ""))
-    noted = graph.get(f"/applications(appId='{noted_id}')") if noted_id else None
-    if noted and registration.tag in noted["tags"]:
-        chosen.append(noted)
-    elif noted:
-        print(f"Kept: {noted['displayName']} ({noted_id}), since it lost its tag.")
-    for found in desired.with_tag(graph, registration):
-        if found["appId"] == noted_id:
-            continue
-        if options.all:
-            chosen.append(found)
+    found = {one["appId"]: one for wanted in both for one in desired.with_tag(graph, wanted)}
+    for app_id in noted - found.keys():
+        if one := graph.get(f"/applications(appId='{app_id}')"):
+            found[app_id] = one
+    tags = {registration.tag for registration in both}
+    doomed: list[Json] = []
+    kept: set[str] = set()
+    for app_id, one in found.items():
+        if not tags & set(one["tags"]):
+            reason = "it lost its tag."
+        elif app_id not in noted and not everything:
+            reason = "it has the tag, but was not made from here. --all removes it too."
         else:
-            print(
-                f"Kept: {found['displayName']} ({found['appId']}), since it has the tag but was "
-                "not made from here. --all removes it too."
-            )
-    return chosen
+            doomed.append(one)
+            continue
+        kept.add(app_id)
+        print(f"Kept: {one['displayName']} ({app_id}), since {reason}")
+    return doomed, kept
 
 
-def remove(graph: Graph, found: Json) -> None:
-    """Delete the application; Graph deletes its service principal and consents with it."""
-    doing = f"delete {found['displayName']} ({found['appId']})"
-    graph.write(doing, "DELETE", f"/applications/{found['id']}")
-
-
-def tidy_up(tenant_id: str, both: list[Registration], removed: set[str]) -> None:
+def tidy_up(both: list[Registration], gone: set[str]) -> None:
     """Delete the settings of what is gone; say what stays."""
     for registration in both:
         file = files.development_env(registration.folder)
-        shown = f"{registration.folder}/{file.name}"
-        if file.exists() and files.read_env(file).get("CLIENT_ID") in removed:
+        if file.exists() and files.read_env(file).get("CLIENT_ID") in gone:
             file.unlink()
-            print(f"  delete {shown}")
+            print(f"  delete {registration.folder}/{file.name}")
         elif file.exists():
-            print(f"Kept: {shown}, since its registration was not removed.")
+            print(f"Kept: {registration.folder}/{file.name}, whose registration was not removed.")
         for backup in sorted(file.parent.glob(f"{file.name}.backup*")):
             print(f"Kept: {registration.folder}/{backup.name}. It may hold a secret.")
-    files.write_note(tenant_id, {})
-    files.PAGE.unlink(missing_ok=True)
-    if removed:
-        print("Entra keeps deleted applications for 30 days: App registrations > Deleted.")
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ class Configuration:
         self._ask()
         try:
             self._make()
-        except BaseException:
+        except BaseException:  # Ctrl-C too leaves something behind
             self._say_what_exists()
             raise
         self._say_what_is_next()

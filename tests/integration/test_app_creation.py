@@ -303,7 +303,7 @@ def test_cleaning_up_touches_nothing_else(clone, azure):
 
     output = clone.run("cleanup", "--yes", **who)
     assert set(registry) == {"twin 0", "twin 1"}
-    assert "Kept: Python Django Web App (twin 1)" in output
+    assert "Kept: Python Django Web App (twin 1), since it has the tag, but was not made" in output
     azure.registry.owners["twin 1"] = set()
     clone.run("cleanup", "--yes", "--all", **who)
     assert set(registry) == {"twin 0"}
@@ -311,6 +311,18 @@ def test_cleaning_up_touches_nothing_else(clone, azure):
 
 def test_cleaning_up_an_empty_tenant_says_so(clone):
     assert "nothing to remove" in clone.run("cleanup", **clone.service("Application.ReadWrite.All"))
+
+
+def test_a_clean_up_that_was_cut_short_can_be_continued(clone, azure):
+    who = clone.service("Application.ReadWrite.All")
+    clone.run("configure", **who)
+    azure.faults.add("graph:delete_application", times=1)
+    azure.faults.add("graph:delete_application", status=500, body="<html>Oops")
+    _, status = clone.try_to_run("cleanup", "--yes", **who)
+    assert (status, len(azure.registry.applications)) == (1, 1)
+    clone.run("cleanup", "--yes", **who)
+    assert azure.registry.applications == {}
+    assert not list(clone.folder.rglob("development.env"))
 
 
 def test_what_lost_its_tag_is_kept(clone, azure):

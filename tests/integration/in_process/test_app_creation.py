@@ -43,8 +43,13 @@ class EachCallFailsOnce(Faults):
         registry = self.azure.registry
         made = [*registry.applications.values(), *registry.principals.values()]
         is_fresh = any(found[name] in call for found in made for name in ("id", "appId"))
-        self.used.append(404 if is_fresh else next(self.busy))
-        error = '{"error": {"code": "Request_ResourceNotFound", "message": "not here"}}'
+        code = "Request_ResourceNotFound"
+        if hop == "graph:create_principal":  # the one call that says it in another way
+            code = graph.NO_APPLICATION_YET
+            self.used.append(400)
+        else:
+            self.used.append(404 if is_fresh else next(self.busy))
+        error = json.dumps({"error": {"code": code, "message": "not here"}})
         return Fault(hop, status=self.used[-1], body=error, headers={"Retry-After": "7"})
 
 
@@ -129,7 +134,7 @@ def test_everything_may_fail_once(cloud, azure, folder, naps, capsys):
     azure.faults = faults = EachCallFailsOnce(azure)
     options = ["--cloud", cloud, "--tenant", azure.tenant_id, "--grant-admin-consent"]
     assert configure.main(options) == 0
-    assert {429, 503, 404} == set(faults.used)
+    assert {429, 503, 404, 400} == set(faults.used)
     assert naps == [7] * len(faults.used)
     assert len(naps) > 15
     printed = capsys.readouterr().out
