@@ -55,11 +55,9 @@ def find(graph: Graph, registration: Registration, noted_app_id: str) -> None:
 
     :raises Problem: several have the tag, and which is meant cannot be known.
     """
-    if noted_app_id:
-        noted = graph.get(f"/applications(appId='{noted_app_id}')")
-        if noted and registration.tag in noted["tags"]:
-            registration.found = noted
-            return
+    if noted_app_id and (noted := graph.get(f"/applications(appId='{noted_app_id}')")):
+        registration.found = noted
+        return
     tagged = with_tag(graph, registration)
     if len(tagged) > 1:
         ids = ", ".join(found["appId"] for found in tagged)

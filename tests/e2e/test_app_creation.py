@@ -67,6 +67,7 @@ def start(clone: Path) -> Iterator[Callable[..., str]]:
             os.killpg(process.pid, signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
         assert process.returncode == 0, rest
+    assert not list(clone.glob("mock-cloud.*"))  # the mock tidies up
 
 
 def test_run_py_starts_both_apps_with_the_files_that_were_written(clone, start, page: Page):

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from tests.apps import ROOT, Apps
 from tests.integration.visitor import Visitor
 from tests.mock_azure import MockAzure
+from tests.mock_azure.directory import COMMAND_LINE_ID, GRAPH_ID
 from tests.mock_azure.keys import SigningKey
 
 BROWSER = """
@@ -26,6 +27,9 @@ sys.path.insert(0, {root!r})
 from tests.integration.visitor import Visitor
 Visitor("").open(sys.argv[1]).answer_entra({user!r})
 """
+
+
+ASKED_BY_MSAL = {"openid", "profile", "offline_access"}
 
 
 class Clone:
@@ -137,14 +141,25 @@ def test_the_whole_way(clone, azure, start_apps):
     assert not list(clone.path("AppCreationScripts").glob("createdApps*"))
 
 
-def test_nobody_is_asked_after_an_administrator_has_consented(clone, start_apps):
+def allowed(azure: MockAzure) -> set[str]:
+    """What Alice lets the scripts do in her name."""
+    return azure.consents.granted("alice", COMMAND_LINE_ID, GRAPH_ID)
+
+
+def test_nobody_is_asked_after_an_administrator_has_consented(clone, azure, start_apps):
     """Dave may not consent himself."""
+    clone.run("configure", "--dry-run")
+    assert allowed(azure) == {"Application.ReadWrite.All", *ASKED_BY_MSAL}
     clone.run("configure", "--grant-admin-consent")
+    asked = {"Application.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All"}
+    assert allowed(azure) == {*asked, *ASKED_BY_MSAL}
     dave = Visitor(start_apps().ui.url).sign_in("dave")
     assert dave.names == ["Contoso Production"]
 
 
 def test_the_administrator_owns_both_registrations(clone, azure):
+    clone.run("configure", **clone.service("Application.ReadWrite.All"))
+    assert list(azure.registry.owners.values()) == [set(), set()]
     clone.run("configure")
     oid = azure.users["alice"].oid
     assert list(azure.registry.owners.values()) == [{oid}, {oid}]
@@ -209,6 +224,7 @@ def test_what_is_wrong_is_mended_and_what_was_added_stays(clone, azure):
     api["identifierUris"] = ["https://contoso.example/api"]
     ui["web"]["redirectUris"] = ["https://www.contoso.example/account/callback"]
     ui["requiredResourceAccess"] = []
+    api["tags"] = []
     azure.registry.principals.clear()
     scope = api["api"]["oauth2PermissionScopes"][0]["id"]
 
@@ -219,6 +235,7 @@ def test_what_is_wrong_is_mended_and_what_was_added_stays(clone, azure):
     assert api["api"]["oauth2PermissionScopes"][0]["id"] == scope
     texts = api["api"]["oauth2PermissionScopes"][0]
     assert texts["userConsentDisplayName"] == "Access Python Flask Web API"
+    assert api["tags"] == ["python-on-behalf-of-sample/api"]
     assert api["identifierUris"] == ["https://contoso.example/api", f"api://{api['appId']}"]
     assert ui["web"]["redirectUris"] == [
         "https://www.contoso.example/account/callback",

@@ -116,6 +116,11 @@ def test_the_clouds_are_those_of_the_readme():
         assert cells["scope"][number] == f"{cloud['arm']}/user_impersonation"
 
 
+def test_the_clouds_are_those_of_the_document():
+    rows = re.findall(r"^\| `(Azure\w+)` \| `(.+)` \| `(.+)` \|$", DOCUMENT, re.M)
+    assert rows == [(name, c["login"], c["graph"]) for name, c in SAMPLE["clouds"].items()]
+
+
 def test_the_mock_begins_with_what_the_script_would_make():
     ui, api, *_ = directory.applications().values()
     (scope,) = API["application"]["api"]["oauth2PermissionScopes"]
