@@ -7,9 +7,8 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from time import sleep, time
 from typing import Any, NamedTuple
@@ -100,7 +99,6 @@ def sign_in(
     permissions: list[str],
     *,
     device_code: bool = False,
-    environ: Mapping[str, str] = os.environ,
 ) -> tuple[SignedIn, str]:
     """Return who signed in and an access token for Graph.
 
@@ -109,8 +107,8 @@ def sign_in(
 
     :raises Problem: nobody did.
     """
-    client_id = environ.get("AZURE_CLIENT_ID")
-    tenant = tenant or environ.get("AZURE_TENANT_ID") or ("" if client_id else "organizations")
+    client_id = os.environ.get("AZURE_CLIENT_ID")
+    tenant = tenant or os.environ.get("AZURE_TENANT_ID") or ("" if client_id else "organizations")
     if not tenant:
         raise Problem("A service principal signs in to one tenant: name it with --tenant.")
     # No instance discovery: it would ask login.microsoftonline.com about every other sign-in host.
@@ -122,14 +120,14 @@ def sign_in(
     try:
         if client_id:
             service = msal.ConfidentialClientApplication(
-                client_id, client_credential=_credential(environ), **common
+                client_id, client_credential=_credential(), **common
             )
             tenant = service.authority.tenant  # discovery turns a domain name into the ID
             result = service.acquire_token_for_client([f"{cloud.graph}/.default"])
         else:
             scopes = [f"{cloud.graph}/{permission}" for permission in permissions]
             person = msal.PublicClientApplication(PUBLIC_CLIENT_ID, **common)
-            result = _ask_a_person(person, scopes, device_code or not _has_browser(environ))
+            result = _ask_a_person(person, scopes, device_code or not _has_browser())
     except (ValueError, msal.exceptions.MsalError) as error:  # the tenant, the certificate, a 503
         raise Problem(f"Signing in to {tenant} is not possible: {error}") from error
     if "access_token" not in result:
@@ -145,10 +143,10 @@ def sign_in(
     return signed_in, result["access_token"]
 
 
-def _credential(environ: Mapping[str, str]) -> str | Json:
-    if secret := environ.get("AZURE_CLIENT_SECRET"):
+def _credential() -> str | Json:
+    if secret := os.environ.get("AZURE_CLIENT_SECRET"):
         return secret
-    if certificate := environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
+    if certificate := os.environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
         try:
             pem = Path(certificate).read_text(encoding="ascii")
         except OSError as error:
@@ -176,9 +174,10 @@ def _ask_a_person(person: Any, scopes: list[str], device_code: bool) -> Json:
     return with_code
 
 
-def _has_browser(environ: Mapping[str, str]) -> bool:
-    unix = sys.platform not in ("win32", "darwin")
-    return not unix or any(environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
+def _has_browser() -> bool:
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
 
 
 # --- calls ----------------------------------------------------------------------------------------
@@ -228,8 +227,8 @@ class Graph:
         return answer
 
     def _call(self, method: str, path: str, body: Json | None = None) -> Json:
-        waited = 0
-        for attempt in count():
+        attempt = waited = 0
+        while True:
             response = self._send(method, path, body)
             if response is not None and response.ok:
                 answer: Json = response.json() if response.content else {}
@@ -240,7 +239,7 @@ class Graph:
                 raise error
             sleep(wait)
             waited += wait
-        raise AssertionError
+            attempt += 1
 
     def _send(self, method: str, path: str, body: Json | None) -> requests.Response | None:
         """Send one request; None if a call that may be repeated got no answer."""

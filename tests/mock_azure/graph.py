@@ -190,12 +190,6 @@ def get_principal(app_id: str) -> ResponseReturnValue:
     raise GraphError("Request_ResourceNotFound", id=app_id)
 
 
-@blueprint.get("/servicePrincipals")
-def list_principals() -> ResponseReturnValue:
-    allow(READ)
-    return collection(principals())
-
-
 @blueprint.post("/servicePrincipals")
 def create_principal() -> ResponseReturnValue:
     allow(WRITE)
@@ -332,7 +326,6 @@ APPLICATION = {
     ),
     "tags": [is_text],
     "identifierUris": [is_text],
-    "isFallbackPublicClient": is_flag,
     "api": {
         "requestedAccessTokenVersion": one_of(None, 1, 2),
         "knownClientApplications": [is_guid],
@@ -488,6 +481,7 @@ def publish() -> None:
     known = {key: as_application(app, names) for key, app in made.items() if key in present}
     azure.applications = foreign | known
     by_id = {found["id"]: found["appId"] for found in principals()}
+    azure.consents.revoke(EVERYBODY)
     for grant in registry.grants.values():
         client = azure.applications[by_id[grant["clientId"]]]
         resource = azure.applications[by_id[grant["resourceId"]]]

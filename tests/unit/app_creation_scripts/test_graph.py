@@ -3,10 +3,13 @@
 import json
 
 import pytest
+import requests
+import responses
 
 import configure
 import graph
 from graph import Cloud, Graph, GraphError, Problem
+from helpers.http_session import http_session
 
 URLS = graph.SAMPLE["clouds"]["AzureCloud"]
 
@@ -40,7 +43,35 @@ def test_a_cloud_that_nobody_knows_is_refused():
 
 
 def test_the_token_is_not_in_what_an_object_shows():
-    assert "secret-token" not in repr(Graph(graph.http_session(), "https://x", "secret-token"))
+    assert "secret-token" not in repr(Graph(http_session(), "https://x", "secret-token"))
+
+
+def test_a_collection_is_read_page_by_page():
+    second = f"{URLS['graph']}/v1.0/applications?$skiptoken=x"
+    with responses.RequestsMock() as net:
+        first = {"value": [{"id": "1"}], "@odata.nextLink": second}
+        net.get(f"{URLS['graph']}/v1.0/applications", json=first)
+        net.get(second, json={"value": [{"id": "2"}]})
+        reader = Graph(http_session(), URLS["graph"], "a token")
+        assert [found["id"] for found in reader.list("/applications")] == ["1", "2"]
+
+
+def test_a_creation_without_an_answer_is_not_repeated():
+    """It may have been done all the same; the next run finds it by its tag."""
+    with responses.RequestsMock() as net:
+        net.post(f"{URLS['graph']}/v1.0/applications", body=requests.ConnectionError("cut"))
+        writer = Graph(http_session(), URLS["graph"], "a token")
+        with pytest.raises(Problem, match="did not answer"):
+            writer.write("create", "POST", "/applications")
+        assert len(net.calls) == 1
+
+
+def test_a_change_without_an_answer_is_repeated(monkeypatch):
+    monkeypatch.setattr(graph, "sleep", lambda seconds: None)
+    with responses.RequestsMock() as net:
+        net.patch(f"{URLS['graph']}/v1.0/x", body=requests.ConnectionError("cut"))
+        net.patch(f"{URLS['graph']}/v1.0/x", status=204)
+        Graph(http_session(), URLS["graph"], "a token").write("set x", "PATCH", "/x", {})
 
 
 def test_too_few_rights_are_explained():
