@@ -55,4 +55,5 @@ class Visitor:
     @property
     def names(self) -> list[str]:
         """The subscriptions in the page's table."""
-        return [unescape(name) for name in re.findall(r'scope="row">(.*?)</th>', self.page.text)]
+        found = re.findall(r'scope="row">([^<]+)</th>', self.page.text)  # below, <code> follows
+        return [unescape(name) for name in found]
