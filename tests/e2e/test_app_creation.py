@@ -100,6 +100,6 @@ def test_run_py_starts_both_apps_with_the_files_that_were_written(clone, start, 
     )
     page.goto(ui)
     accept(page)
-    expect(page.get_by_role("table").get_by_role("row")).to_have_count(5)
+    expect(page.get_by_role("rowheader", name="Contoso Archive")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(f"{ui}/account/signed-out")

@@ -176,3 +176,12 @@ def test_the_document_names_what_is_made():
     for permission in (configure.PERMISSION, configure.CONSENT_PERMISSION):
         assert f"`{permission}`" in DOCUMENT
     assert f"{configure.parse([]).secret_days} days long unless" in DOCUMENT
+    assert f"`{registrations.SECRET_NAME}`" in MANUAL["FlaskAPI"]
+
+
+def test_the_document_quotes_what_the_scripts_say():
+    said = "".join(file.read_text("utf-8") for file in (ROOT / "AppCreationScripts").glob("*.py"))
+    quoted = re.findall(r"^\| `([A-Z][a-z].+?)` \| ", DOCUMENT.split("## Troubleshooting")[1], re.M)
+    assert len(quoted) == 3
+    for text in quoted:
+        assert text in said
