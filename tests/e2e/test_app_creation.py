@@ -94,9 +94,6 @@ def test_run_py_starts_both_apps_with_the_files_that_were_written(clone, start, 
     start(
         f"{sys.executable} {launch.partition(' ')[2]} --no-browser {ports}",
         "The sample runs at",
-        FLASK_BACKEND_URL=f"{api}/subscriptions",
-        REDIRECT_URI=f"{ui}/account/callback",
-        POST_LOGOUT_REDIRECT_URI=f"{ui}/account/signed-out",
     )
     page.goto(ui)
     accept(page)

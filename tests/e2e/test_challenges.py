@@ -35,7 +35,9 @@ def sign_in(page: Page, apps: Apps, name: str = "Alice") -> None:
 
 
 def sees_the_list(page: Page) -> None:
-    expect(page.get_by_role("table")).to_contain_text("Contoso Production")
+    expect(page.get_by_role("table", name="Your subscriptions")).to_contain_text(
+        "Contoso Production"
+    )
 
 
 def test_a_policy_sends_the_user_through_the_second_factor_and_back(azure, apps, page: Page):
@@ -58,7 +60,7 @@ def test_a_second_factor_that_is_refused_ends_on_a_page(azure, apps, page: Page)
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("heading")).to_be_visible()
     assert page.url.startswith(apps.ui.url)
-    expect(page.get_by_role("table")).to_have_count(0)
+    expect(page.get_by_role("table", name="Your subscriptions")).to_have_count(0)
     assert len(azure.requests("authorize")) <= 3
 
 
@@ -66,7 +68,7 @@ def test_a_policy_that_blocks_ends_on_a_page_and_not_in_a_loop(azure, apps, page
     azure.policies.add("block", "alice")
     sign_in(page, apps)
     page.wait_for_load_state()
-    expect(page.get_by_role("table")).to_have_count(0)
+    expect(page.get_by_role("table", name="Your subscriptions")).to_have_count(0)
     assert len(azure.requests("authorize")) <= 3
     assert len(azure.requests("token:on_behalf_of")) <= 4
 
@@ -106,7 +108,7 @@ def test_a_user_who_may_not_consent_learns_whom_to_ask(azure, apps, page: Page):
     expect(page.get_by_role("heading", name=re.compile("administrator"))).to_be_visible()
     page.get_by_role("link").first.click()
     assert page.url.startswith(apps.ui.url)
-    expect(page.get_by_role("table")).to_have_count(0)
+    expect(page.get_by_role("table", name="Your subscriptions")).to_have_count(0)
 
 
 def test_a_double_click_and_the_back_button_do_no_harm(azure, apps, page: Page):

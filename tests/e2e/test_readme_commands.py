@@ -137,7 +137,9 @@ def walk(page: Page) -> None:
     page.get_by_role("button", name=re.compile("Alice")).click()
     page.get_by_role("button", name="Accept").click()
     expect(page).to_have_url("http://localhost:8000/")
-    expect(page.get_by_role("table")).to_contain_text("Contoso Production")
+    expect(page.get_by_role("table", name="Your subscriptions")).to_contain_text(
+        "Contoso Production"
+    )
 
 
 @pytest.mark.usefixtures("ports_of_the_readme")
@@ -175,6 +177,7 @@ def test_every_shell_block_is_run_by_a_test():
         "run.py test": "the continuous integration runs it",
         "cd FlaskAPI\npython3 -m venv": "installed",
         "cd DjangoUI\npython3 -m venv": "installed",
+        "AppCreationScripts/configure.py": "test_app_creation, with the mock's addresses",
         "run.py --azure": "test_both_apps_with_one_command",
         "flask run": "test_both_apps_by_hand",
         "manage.py runserver": "test_both_apps_by_hand",
