@@ -46,7 +46,7 @@ def list_subscriptions(access_token: str, correlation_id: str) -> Listed:
         raise ApiRefusal("api_unreachable") from error
     try:
         body = response.json()
-    except (requests.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         body = None
     if response.status_code != 200:
         raise _refusal(response, body)
