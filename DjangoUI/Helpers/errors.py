@@ -172,7 +172,7 @@ PAGES = API_PAGES | {
         503,
         "This app cannot remember who is signed in",
         f"Its session store does not answer. {_WAIT} If you run this app: was “python manage.py "
-        "migrate” run, and does Redis answer where REDIS_URL names one?",
+        "migrate” run, does Redis answer where REDIS_URL names one, and do all instances share it?",
     ),
     "form_expired": Page(  # its only form is that for signing out
         403,
