@@ -42,6 +42,8 @@ def list_subscriptions(access_token: str, correlation_id: str) -> Listed:
         )
     except requests.ReadTimeout as error:
         raise ApiRefusal("api_timeout") from error
+    except requests.TooManyRedirects as error:  # it answers, though with the address of another
+        raise ApiRefusal("api_error") from error
     except requests.RequestException as error:
         raise ApiRefusal("api_unreachable") from error
     try:
