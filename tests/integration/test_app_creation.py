@@ -25,7 +25,7 @@ BROWSER = """
 import sys
 sys.path.insert(0, {root!r})
 from tests.integration.visitor import Visitor
-Visitor("").open(sys.argv[1]).answer_entra({user!r})
+Visitor("").open(sys.argv[1]).answer({user!r})
 """
 
 
@@ -169,7 +169,7 @@ def test_a_device_code_will_do_where_there_is_no_browser(clone, azure):
     process = clone.start("configure", BROWSER="")
     line = process.stdout.readline()
     address, code = re.search(r"Open (\S+) and enter the code (\S+)", line).groups()
-    Visitor("").open(address).press(user_code=code).answer_entra("alice")
+    Visitor("").open(address).press(user_code=code).answer("alice")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert len(azure.registry.applications) == 2
