@@ -120,6 +120,17 @@ class SignedOutView(View):
         return render(request, "Account/signed_out.html")
 
 
+class ForgetPagesView(View):
+    """The image of nothing on the signed-out page; it comes when all other pages are left.
+
+    Chromium keeps even ``no-store`` pages whole for its Back button. This header ends that:
+    https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Clear-Site-Data
+    """
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(status=204, headers={"Clear-Site-Data": '"cache"'})
+
+
 def _begin(request: HttpRequest, back_to: str, again: bool = False) -> HttpResponse:
     asked = asked_of_sign_in(request.session)
     username = request.session.get(IDENTITY, {}).get("username", "") if asked["code"] else ""

@@ -131,7 +131,8 @@ PAGES = API_PAGES | {
     "login_required": Page(
         403,
         "Microsoft Entra ID needs to see you",
-        "Your organization asks for a step that nobody can take for you.",
+        "Your organization asks for a step that was not taken, or does not allow this sign-in. "
+        f"Sign in again, {_ADMIN} about it.",
         "sign_in",
     ),
     "session_ended": _SIGN_IN_ENDED,

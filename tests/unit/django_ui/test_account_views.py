@@ -437,6 +437,10 @@ class TestSignedOut:
     def test_offers_to_sign_in(self, visitor):
         assert 'href="/account/login"' in visitor.get("/account/signed-out").text
 
+    def test_makes_the_browser_forget_the_pages_that_it_keeps(self, visitor):
+        assert '<img src="/account/forget-pages"' in visitor.get("/account/signed-out").text
+        assert visitor.get("/account/forget-pages")["Clear-Site-Data"] == '"cache"'
+
     def test_leads_home_when_signed_in_again_meanwhile(self, signed_in):
         assert signed_in.get("/account/signed-out")["Location"] == "/"
 
