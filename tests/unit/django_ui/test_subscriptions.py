@@ -247,6 +247,32 @@ def test_causes_that_take_turns_end_on_a_page(signed_in, api):
     assert signed_in.get("/").status_code == 403
 
 
+# How often a refusal that lasts makes the app renew the token, and send the user to Entra.
+ROUNDS = {
+    "authorization_header_missing": (1, 0),
+    "invalid_token": (2, 1),
+    "token_expired": (2, 1),
+    "claims_challenge": (2, 1),
+    "insufficient_scope": (0, 1),
+    "consent_required": (0, 1),
+    "assertion_rejected": (0, 1),
+}
+
+
+@pytest.mark.parametrize("code", sorted(API_PAGES))
+def test_refusal_that_lasts_ends_on_its_page(signed_in, api, entra, code):
+    for _ in range(20):
+        api.challenge(CLAIMS) if code == "claims_challenge" else api.refuse(code)
+    rounds = 0
+    while (page := signed_in.get("/")).status_code == 302:
+        round_trip(signed_in, page)
+        rounds += 1
+    grants = [request["grant_type"] for request in entra.token_requests]
+    assert (grants.count("refresh_token"), rounds) == ROUNDS.get(code, (0, 0))
+    assert API_PAGES[code].title in page.text
+    assert page.status_code == API_PAGES[code].status
+
+
 MENDED = {"authorization_header_missing", "invalid_token", "token_expired", "claims_challenge"} | {
     "consent_required",
     "insufficient_scope",

@@ -9,6 +9,7 @@ import pytest
 import requests
 from django.contrib.sessions.backends.db import SessionStore
 
+from Helpers.encryption import encrypt
 from Helpers.errors import NotSignedIn, Problem, SignInRequired
 from Helpers.session import IDENTITY, TOKEN_CACHE, start_session
 from Helpers.token_acquisition import (
@@ -164,6 +165,16 @@ class TestSilent:
         del session[TOKEN_CACHE]
         with pytest.raises(SignInRequired, match="no_token"):
             acquire_token_silent(session)
+
+    @pytest.mark.parametrize(
+        "kept", ["", "nonsense", "{}", encrypt("unfinished sign-in", '{"AccessToken": {}}')]
+    )
+    def test_takes_a_cache_that_it_cannot_read_for_an_empty_one(self, session, entra, kept):
+        session[TOKEN_CACHE] = kept
+        asked = len(entra.token_requests)
+        with pytest.raises(SignInRequired, match="no_token"):
+            acquire_token_silent(session)
+        assert len(entra.token_requests) == asked
 
     def test_asks_to_sign_in_when_the_key_has_changed(self, session, settings):
         settings.SECRET_KEY = "another-secret-key-of-at-least-32-characters"
