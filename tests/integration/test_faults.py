@@ -22,6 +22,7 @@ from tests.integration.visitor import Visitor
 ALWAYS_STALE = (200, 200)  # MSAL takes a token for expired 300 seconds before its end
 TOKENS = ("token:authorization_code", "token:refresh_token", "token:on_behalf_of")
 ENTRA = ("discovery", "jwks", *TOKENS)
+UNAVAILABLE = ("entra_unavailable", 1)  # its page, and the rounds to Entra
 
 
 def page_of(code):
@@ -267,6 +268,39 @@ def test_without_entra_a_sign_in_under_way_ends_on_a_page_with_a_way_on(visitor,
     assert alice.answer("alice").reads == page_of("entra_unavailable")
     bring_back(azure, faults)
     assert alice.click("Try again").names[0] == "Contoso Production"
+
+
+@pytest.mark.parametrize(
+    ("hop", "preset", "how", "code", "rounds"),
+    [
+        ("authorize", 65004, {}, "access_denied", 1),
+        ("authorize", 50058, {}, "login_required", 1),
+        ("authorize", 53003, {}, "login_required", 1),
+        ("authorize", 70011, {}, "ui_misconfigured", 1),
+        ("authorize", 28000, {}, "ui_misconfigured", 1),
+        ("authorize", 700016, {}, "ui_misconfigured", 1),
+        ("token:authorization_code", 7000215, {}, "ui_misconfigured", 1),
+        ("token:authorization_code", 65001, {}, "consent_required", 1),
+        ("token:authorization_code", 54005, {}, "sign_in_expired", 2),
+        ("token:authorization_code", None, {"status": 500, "body": "<html>"}, *UNAVAILABLE),
+        ("token:authorization_code", None, {"status": 503, "body": "{}"}, *UNAVAILABLE),
+        ("token:authorization_code", None, {"body": "<html>evil"}, *UNAVAILABLE),
+        ("token:authorization_code", None, {"body": "[]"}, *UNAVAILABLE),
+        ("token:authorization_code", None, {"body": "x" * 9_000_000}, *UNAVAILABLE),
+        ("token:authorization_code", None, {"status": 302, "body": ""}, *UNAVAILABLE),
+        ("token:authorization_code", None, {"truncate": True}, *UNAVAILABLE),
+        ("token:authorization_code", None, {"status": 429, "body": "{}"}, "entra_busy", 1),
+        ("token:authorization_code", None, {"body": "{}"}, "id_token_rejected", 1),
+    ],
+)
+def test_a_sign_in_that_entra_does_not_finish(visitor, azure, hop, preset, how, code, rounds):
+    alice = visitor()
+    fault = azure.faults.add(hop, preset, times=None, **how)
+    assert alice.sign_in("alice").reads == page_of(code)
+    assert len(azure.requests("authorize")) == rounds
+    assert "AADSTS" not in alice.page.text + alice.page.url
+    azure.faults.remove(fault)
+    assert alice.sign_in("alice").names[0] == "Contoso Production"
 
 
 def test_without_entra_a_new_process_cannot_begin_a_sign_in(own_apps, azure):
