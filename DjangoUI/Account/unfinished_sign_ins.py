@@ -1,7 +1,7 @@
 """Keep each unfinished sign-in in a cookie of its own, until Entra sends the browser back.
 
 So tabs, double clicks and the back button don't get in each other's way, and visitors leave
-nothing in the session store.
+nothing in the session store. One more cookie tells for ten seconds that a sign-in has succeeded.
 """
 
 import json

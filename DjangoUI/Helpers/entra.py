@@ -61,13 +61,15 @@ class EntraClient:
     def get(self, url: str, **kwargs: Any) -> requests.Response:
         if url != self._discovery_url:
             return self._send("GET", url, **kwargs)
-        document = self._document
         # One thread asks; the others wait for it only if there is no older document to go on with.
-        if monotonic() > self._keep_until and self._lock.acquire(blocking=document is None):
+        is_old = monotonic() > self._keep_until
+        if is_old and self._lock.acquire(blocking=self._document is None):
             try:
                 document = self._discover(url, **kwargs)
             finally:
                 self._lock.release()
+        else:
+            document = self._document
         if document is None:
             raise Problem("entra_unavailable", "discovery failed a moment ago")
         return document

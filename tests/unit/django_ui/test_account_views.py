@@ -340,6 +340,9 @@ class TestCallback:
 
     def test_takes_no_post(self, visitor):
         assert visitor.post("/account/callback", {"code": "x"}).status_code == 405
+        page = Client(enforce_csrf_checks=True).post("/account/callback", {"code": "x"})
+        assert page.status_code == 400
+        assert "This request cannot be answered" in page.text
 
 
 class TestLoops:

@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from time import sleep
 
 import pytest
 import requests
@@ -71,6 +72,19 @@ def test_discovery_that_is_incomplete_is_not_kept(entra, network, monkeypatch, n
     monkeypatch.setattr(module, "monotonic", lambda: now + 11)
     assert begin_sign_in()["auth_uri"].startswith("https://signin.example/authorize")
     assert client().known_discovery["issuer"] == f"{entra.authority}/v2.0"
+
+
+def test_discovery_of_a_new_process_is_waited_for_by_all(entra, network):
+    def slowly(request):
+        sleep(0.2)
+        return 200, {}, json.dumps(entra.discovery())
+
+    network.remove("GET", entra.discovery_url)
+    network.add_callback("GET", entra.discovery_url, slowly)
+    with ThreadPoolExecutor(8) as threads:
+        flows = list(threads.map(lambda _: begin_sign_in(), range(8)))
+    assert all(flow["auth_uri"] for flow in flows)
+    assert entra.discovery_requests() == 1
 
 
 def test_discovery_that_is_slow_holds_up_one_thread_only(entra, network, monkeypatch):
