@@ -91,6 +91,7 @@ def test_the_back_button_shows_nothing_after_signing_out(azure, apps, page_with_
     sees_the_list(page, apps)
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(f"{apps.ui.url}/account/signed-out")
+    page.wait_for_load_state()
     for _ in range(2):
         page.evaluate("history.back()")
         page.wait_for_timeout(700)

@@ -17,7 +17,7 @@ import requests
 from Helpers import flask_api
 from Helpers.errors import PAGES, ApiRefusal
 from tests.apps import Apps
-from tests.integration.visitor import Visitor
+from tests.integration.visitor import Visitor, wait_for
 
 ALWAYS_STALE = (200, 200)  # MSAL takes a token for expired 300 seconds before its end
 TOKENS = ("token:authorization_code", "token:refresh_token", "token:on_behalf_of")
@@ -35,7 +35,7 @@ def page_of(code):
 class OtherApi:
     """Something that listens where the API should, and sends ``answer``, byte for byte."""
 
-    GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n" + b'{"value": []}'
+    GOOD = b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 13\r\n\r\n{"value": []}'
 
     def __init__(self) -> None:
         self.answer = self.GOOD
@@ -88,7 +88,7 @@ def alice_at_the_other_api(one_azure, one_other_api) -> Iterator[Visitor]:
 
 
 def http(status="200 OK", body=b"", **headers):
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
@@ -158,12 +158,12 @@ def test_an_api_that_answers(alice_at_the_other_api, other_api, answer, code):
 def test_an_api_that_drips_is_given_up(other_api, settings, monkeypatch):
     settings.FLASK_BACKEND_URL = other_api.url
     monkeypatch.setattr(flask_api, "ANSWER_SECONDS", 0.3)
-    other_api.seconds_per_byte = 0.02  # each byte comes in time, all together do not
+    other_api.seconds_per_byte = 0.1  # each byte comes in time, all together do not
     begun = time.monotonic()
     with pytest.raises(ApiRefusal) as refused:
         flask_api.list_subscriptions("a-token", "an-id")
     assert refused.value.code == "api_timeout"
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3
 
 
 def test_the_ui_waits_longer_than_the_api_works():
@@ -347,19 +347,17 @@ def test_a_database_that_is_gone_is_a_503(own_apps):
 
 
 def test_a_worker_killed_in_the_middle_costs_one_page(own_apps, azure):
-    alice = Visitor(own_apps.ui.url).sign_in("alice")
     azure.token_lifetime_seconds = ALWAYS_STALE
-    azure.faults.add("arm:subscriptions", latency_seconds=2)
+    alice = Visitor(own_apps.ui.url).sign_in("alice")
+    fault = azure.faults.add("token:refresh_token", latency_seconds=2)
     with ThreadPoolExecutor() as threads:
         under_way = threads.submit(alice.another_tab().open)
-        time.sleep(0.7)
+        wait_for(lambda: fault.used)
         for worker in own_apps.ui.workers():
             os.kill(worker, signal.SIGKILL)
         with pytest.raises(requests.ConnectionError):
             under_way.result()
-    deadline = time.monotonic() + 10
-    while len(own_apps.ui.workers()) < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for(lambda: len(own_apps.ui.workers()) == 2)
     alice.session.close()
     assert alice.open().names[0] == "Contoso Production"
     assert len(azure.requests("authorize")) == 1

@@ -1,11 +1,10 @@
 """Tokens while somebody is signed in: renewed, refused, read with a new key, gone."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.visitor import Visitor
+from tests.integration.visitor import Visitor, wait_for
 
 ALWAYS_STALE = (200, 200)  # MSAL takes a token for expired 300 seconds before its end
 
@@ -47,10 +46,10 @@ def test_a_refused_refresh_token_takes_the_user_to_the_sign_in_page_and_back(vis
 def test_signing_out_in_another_tab_ends_a_page_under_way(visitor, azure, apps):
     azure.token_lifetime_seconds = ALWAYS_STALE  # so that the page under way has a token to save
     alice = visitor().sign_in("alice")
-    azure.faults.add("token:refresh_token", latency_seconds=1)
+    fault = azure.faults.add("token:refresh_token", latency_seconds=2)
     with ThreadPoolExecutor() as threads:
         under_way = threads.submit(alice.another_tab().open)
-        time.sleep(0.4)
+        wait_for(lambda: fault.used)
         alice.press()
     for person in (under_way.result(), alice):
         assert person.reads == (200, "You are signed out")

@@ -1,11 +1,21 @@
 """A browser without a browser: follows redirects, keeps cookies, presses the buttons of forms."""
 
 import re
+import time
+from collections.abc import Callable
 from html import unescape
 from typing import Self
 from urllib.parse import urljoin
 
 import requests
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Return as soon as ``condition`` is true."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Visitor:
