@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -339,8 +340,7 @@ def test_a_database_that_is_gone_is_a_503(own_apps):
     alice = Visitor(own_apps.ui.url).sign_in("alice")
     own_apps.ui.stop()
     for end in ("", "-wal", "-shm"):
-        if os.path.exists(own_apps.ui.settings["DATABASE_PATH"] + end):
-            os.unlink(own_apps.ui.settings["DATABASE_PATH"] + end)
+        Path(own_apps.ui.settings["DATABASE_PATH"] + end).unlink(missing_ok=True)
     own_apps.ui.start()
     assert alice.open().reads == page_of("store_unavailable")
     assert "subscriptions_session" in alice.session.cookies  # for when it is back

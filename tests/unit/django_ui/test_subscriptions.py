@@ -261,8 +261,10 @@ ROUNDS = {
 
 @pytest.mark.parametrize("code", sorted(API_PAGES))
 def test_refusal_that_lasts_ends_on_its_page(signed_in, api, entra, code):
+    claims = b64encode(CLAIMS.encode()).decode()  # which count with claims_challenge only
+    header = f'Bearer error="insufficient_claims", claims="{claims}"'
     for _ in range(20):
-        api.challenge(CLAIMS) if code == "claims_challenge" else api.refuse(code)
+        api.refuse(code, headers={"WWW-Authenticate": header})
     rounds = 0
     while (page := signed_in.get("/")).status_code == 302:
         round_trip(signed_in, page)
