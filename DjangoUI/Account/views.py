@@ -32,7 +32,8 @@ class LoginView(View):
         if IDENTITY not in request.session and unfinished_sign_ins.lost_its_session(request):
             # Entra would sign the user in again without a question, and so in circles.
             raise Problem("store_unavailable", "a session made a moment ago is gone")
-        return _begin(request, _own_path(request.GET.get("next", "")))
+        ask = request.GET.get("prompt") == "select_account"
+        return _begin(request, _own_path(request.GET.get("next", "")), choose_account=ask)
 
 
 class CallbackView(View):
@@ -131,10 +132,12 @@ class ForgetPagesView(View):
         return HttpResponse(status=204, headers={"Clear-Site-Data": '"cache"'})
 
 
-def _begin(request: HttpRequest, back_to: str, again: bool = False) -> HttpResponse:
+def _begin(
+    request: HttpRequest, back_to: str, again: bool = False, choose_account: bool = False
+) -> HttpResponse:
     asked = asked_of_sign_in(request.session)
     username = request.session.get(IDENTITY, {}).get("username", "") if asked["code"] else ""
-    flow = begin_sign_in(asked["code"], asked["claims"], username)
+    flow = begin_sign_in(asked["code"], asked["claims"], username, choose_account)
     tried = request.session.get(TRIED, []) if asked["code"] else []
     response = redirect(flow.pop("auth_uri"))
     unfinished_sign_ins.keep(

@@ -25,9 +25,11 @@ def problem_page(
     reference: str = "",
 ) -> HttpResponse:
     """Return the page that explains ``problem``. The session is not needed for it."""
+    # With nobody signed in here, Entra may still remember an account that can't go on: let it ask.
+    sign_in_url = settings.LOGIN_URL if user else f"{settings.LOGIN_URL}?prompt=select_account"
     buttons = {
         "retry": ("Try again", retry_url),
-        "sign_in": ("Sign in again", settings.LOGIN_URL),
+        "sign_in": ("Sign in again", sign_in_url),
         "sign_out": ("Sign out", reverse("logout")),
         "home": ("Go to the start", "/"),
         "": ("", ""),

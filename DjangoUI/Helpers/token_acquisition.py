@@ -57,17 +57,23 @@ class SignIn:
     token_cache: str  # encrypted, as the session keeps it
 
 
-def begin_sign_in(code: str = "", claims: str | None = None, username: str = "") -> dict[str, Any]:
+def begin_sign_in(
+    code: str = "", claims: str | None = None, username: str = "", choose_account: bool = False
+) -> dict[str, Any]:
     """Return MSAL's flow: ``auth_uri`` to send the browser to, and what to keep until the answer.
 
     :param code: why the user has to sign in again, if that is so (see ``SignInRequired``).
     :param claims: JSON that the API or Entra asked to pass on.
     :param username: whom to suggest on the sign-in page.
+    :param choose_account: let Entra ask for the account, though it remembers one.
     :raises Problem: when Entra can't be asked for its addresses.
     """
     # All that the API's registration lists, its own permission to call Azure included: with
     # ``/.default`` the user consents for both apps at once (knownClientApplications).
     scope = settings.API_SCOPE if code == "insufficient_scope" else settings.SCOPE
+    prompt = "consent" if code == "consent_required" else None
+    if choose_account:
+        prompt = "select_account"
     client = _client(msal.SerializableTokenCache())
     with _warnings, warnings.catch_warnings():
         # MSAL recommends form_post. But Entra's answer comes from another site, and a POST from
@@ -79,7 +85,7 @@ def begin_sign_in(code: str = "", claims: str | None = None, username: str = "")
             response_mode="query",
             claims_challenge=claims,
             login_hint=username or None,
-            prompt="consent" if code == "consent_required" else None,
+            prompt=prompt,
         )
     return flow
 
@@ -209,7 +215,15 @@ def _problem(result: dict[str, Any]) -> Problem:
         error = suberror
     code = PROBLEM_OF_ERROR.get(error, "sign_in_refused")
     known = error if error in PROBLEM_OF_ERROR else "another"
-    return Problem(code, f"error={known} trace_id={str(result.get('trace_id'))[:36]!r}")
+    trace_id = str(result.get("trace_id"))[:36]
+    return Problem(code, f"error={known} {_numbers(result)} trace_id={trace_id!r}")
+
+
+def _numbers(result: dict[str, Any]) -> str:
+    """Return Entra's numbers of the error, such as ``AADSTS65001``, for whoever reads the log."""
+    numbers = result.get("error_codes")
+    known = numbers[:5] if isinstance(numbers, list) else []
+    return " ".join(f"AADSTS{number}" for number in known if type(number) is int)
 
 
 def _silent_problem(result: dict[str, Any], claims: str | None) -> Problem:

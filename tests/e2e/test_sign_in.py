@@ -57,7 +57,9 @@ def test_three_tabs_sign_in_side_by_side(azure, apps, page: Page):
     choose_alice(tabs[1])
     for number, tab in enumerate(tabs):
         expect(tab).to_have_url(f"{apps.ui.url}/?tab={number}")
-        expect(tab.get_by_role("table")).to_contain_text("Contoso Production")
+        expect(tab.get_by_role("table", name="Your subscriptions")).to_contain_text(
+            "Contoso Production"
+        )
 
 
 def test_the_oldest_of_six_tabs_is_told_what_to_do(azure, apps, page: Page):

@@ -78,6 +78,14 @@ class TestLogin:
             assert visitor.get("/account/login").status_code == 500
 
 
+def test_after_a_sign_in_that_failed_the_next_one_lets_the_user_choose_the_account(visitor):
+    response = visitor.finish(visitor.begin(), error="access_denied")
+    page = visitor.get(response["Location"]).text
+    assert 'href="/account/login?prompt=select_account"' in page
+    assert visitor.begin("/account/login?prompt=select_account")["prompt"] == "select_account"
+    assert "prompt" not in visitor.begin("/account/login?prompt=none")
+
+
 class TestCallback:
     def test_signs_in_and_goes_back_to_where_the_user_came_from(self, visitor):
         response = visitor.sign_in("/?page=2")
@@ -333,10 +341,11 @@ class TestCallback:
     def test_keeps_codes_out_of_the_log(self, visitor, entra, caplog):
         caplog.set_level("DEBUG")
         visitor.sign_in()
-        entra.answer(400, error="invalid_client", error_description="AADSTS7000215")
+        entra.answer(400, error="invalid_client", error_description="a text", error_codes=[7000215])
         visitor.sign_in()
         assert "the-code" not in caplog.text
-        assert "AADSTS" not in caplog.text
+        assert "a text" not in caplog.text
+        assert "AADSTS7000215" in caplog.text  # which a person can look up
 
     def test_takes_no_post(self, visitor):
         assert visitor.post("/account/callback", {"code": "x"}).status_code == 405
