@@ -5,7 +5,7 @@ import itertools
 from statistics import median
 from typing import NamedTuple
 
-from tests.apps import Apps
+from tests.apps import ROOT, Apps
 from tests.benchmarks import load
 from tests.benchmarks.figures import Figures, Size, measure, middle
 from tests.benchmarks.processes import ONE_WORKER, Azure, inside, on_measured_cpu
@@ -29,6 +29,8 @@ def run(size: Size) -> Report:
         settings = {
             "FLASK_BACKEND_URL": f"http://127.0.0.1:{stand_in.plain_port}/subscriptions",
             "GUNICORN_CMD_ARGS": ONE_WORKER,
+            "DJANGO_SETTINGS_MODULE": "tests.benchmarks.django_settings",
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'DjangoUI'}",
         }
         with on_measured_cpu():
             apps = stack.enter_context(Apps(azure, ui_settings=settings))
@@ -46,7 +48,6 @@ def _run(size: Size, apps: Apps, azure: MockAzure, stand_in: Azure) -> Report:
         seconds = inside(
             apps.ui,
             "inside_django_ui.py",
-            DJANGO_SETTINGS_MODULE="UI.development_settings",
             ACCESS_TOKEN=azure.access_token("alice"),
             CALLS=str(int(1000 * size.seconds)),
         )

@@ -94,9 +94,12 @@ def inside(app: App, script: str, **environ: str) -> str:
     with on_measured_cpu():
         finished = subprocess.run(
             [sys.executable, str(Path(__file__).with_name(script))],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / app.folder)}
-            | app.settings
-            | environ,
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": str(ROOT / app.folder),
+                **app.settings,
+                **environ,
+            },
             capture_output=True,
             text=True,
             check=False,
