@@ -18,6 +18,9 @@ from typing import Any
 import msal
 import requests
 from cachetools import TLRUCache
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flask import current_app, g
 
 from helpers.claims_challenges import checked_claims, encode_claims
@@ -100,7 +103,8 @@ class OnBehalfOf:
         with self._lock:
             known = self._outcomes.get(key)
             if known and known.answer == rejected_token:
-                known = self._outcomes.pop(key, None) and None
+                self._outcomes.pop(key, None)
+                known = None
             exchange = self._exchanges.get((key, claims_challenge))
             if known and (exchange or monotonic() < known.refresh_at):
                 describe_hop("obo", "hit")  # maybe while another thread gets the next token
@@ -168,11 +172,11 @@ class OnBehalfOf:
                     instance_discovery=False,  # the authority is configured, not guessed
                     client_capabilities=["cp1"],  # this API relays claims challenges
                     exclude_scopes=["offline_access"],  # no refresh token is kept here
-                    http_client=_EntraClient(self._session),
+                    http_client=_EntraClient(self._session, self._settings["AUTHORITY"]),
                     http_cache=_NoReplay(),
                     token_cache=_NoTokenCache(),
                 )
-            except (ValueError, OSError) as error:  # discovery's 4xx; a certificate file
+            except ValueError as error:  # discovery's 4xx; a file without a certificate
                 raise DownstreamError("api_misconfigured", type(error).__name__) from error
             except UNEXPECTED_JSON as error:
                 raise DownstreamError("idp_unavailable", "not a discovery document") from error
@@ -208,8 +212,9 @@ class _NoReplay(dict[str, Any]):
 class _EntraClient:
     """The HTTP client that MSAL asks for: lets only OAuth answers through to it."""
 
-    def __init__(self, session: requests.Session) -> None:
+    def __init__(self, session: requests.Session, authority: str) -> None:
         self._session = session
+        self._authority = authority
 
     def close(self) -> None:
         """Do nothing: the session belongs to the app."""
@@ -217,6 +222,9 @@ class _EntraClient:
     def _send(
         self, method: str, url: str, headers: dict[str, str] | None = None, **kwargs: Any
     ) -> requests.Response:
+        # MSAL asks whatever address discovery names; the secret goes to the authority alone.
+        if not url.startswith(f"{self._authority}/"):
+            raise DownstreamError("idp_unavailable", "discovery leads elsewhere")
         headers = {**(headers or {}), "client-request-id": g.correlation_id}
         try:
             response = self._session.request(
@@ -245,10 +253,20 @@ class _EntraClient:
 
 
 def _credential(settings: dict[str, str]) -> str | dict[str, str]:
-    if certificate := settings["CLIENT_CERTIFICATE"]:
+    """Return the secret, or the RSA key and certificate of one PEM file.
+
+    :raises DownstreamError: ``api_misconfigured``, since MSAL would only fail at the exchange.
+    """
+    if not (certificate := settings["CLIENT_CERTIFICATE"]):
+        return settings["CLIENT_SECRET"]
+    try:
         pem = Path(certificate).read_text(encoding="ascii")
-        return {"private_key": pem, "public_certificate": pem}
-    return settings["CLIENT_SECRET"]
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise DownstreamError("api_misconfigured", type(error).__name__) from error
+    if not isinstance(key, RSAPrivateKey):
+        raise DownstreamError("api_misconfigured", "CLIENT_CERTIFICATE holds another key than RSA")
+    return {"private_key": pem, "public_certificate": pem}
 
 
 def _refusal(result: dict[str, Any], client_id: str, asked_claims: str | None) -> ApiError:

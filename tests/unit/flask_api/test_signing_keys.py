@@ -239,6 +239,22 @@ def test_a_failing_refresh_in_the_background_is_tried_every_five_seconds(tenant,
         clock.now += 3
 
 
+def test_a_machine_without_a_spare_thread_loses_neither_keys_nor_refreshes(
+    tenant, keys, clock, monkeypatch
+):
+    def no_more_threads(thread):
+        raise RuntimeError("can't start new thread")
+
+    keys.find(tenant.key.kid)
+    clock.now += 3600 + 1
+    with monkeypatch.context() as machine:
+        machine.setattr(threading.Thread, "start", no_more_threads)
+        assert keys.find(tenant.key.kid)
+    assert keys.find(tenant.key.kid)
+    background_ends()
+    assert fetches(tenant) == 2
+
+
 def test_a_key_that_was_published_just_after_the_start_is_found(tenant, keys):
     keys.find(tenant.key.kid)
     publish(tenant, tenant.key.as_jwk(ISSUER), tenant.stranger.as_jwk(ISSUER))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,13 @@ from urllib.parse import parse_qs
 import pytest
 import requests
 import responses
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from helpers import request_context, token_acquisition
 from helpers.errors import ANSWERS, AuthError, DownstreamError
 from main import create_app
-from tests.unit.flask_api.conftest import API_ID, ARM, REALM, SUBSCRIPTIONS
+from tests.unit.flask_api.conftest import API_ID, ARM, REALM, SUBSCRIPTIONS, TENANT_ID, Tenant
 
 MULTILINE = 'AADSTS50076: use "MFA"\r\nSet-Cookie: x=y alice@contoso.example'
 HUGE = '{"x":"%s"}' % ("y" * 5000)
@@ -124,7 +127,7 @@ def test_with_msals_own_memory_one_users_answer_would_reach_the_next(
 ):
     """Should this fail one day, MSAL has mended it, and _NoReplay and _EntraClient can go."""
     monkeypatch.setattr(token_acquisition, "_NoReplay", dict)
-    monkeypatch.setattr(token_acquisition, "_EntraClient", lambda session: Unguarded(session))
+    monkeypatch.setattr(token_acquisition, "_EntraClient", lambda session, *_: Unguarded(session))
     of_alice = {"error": "invalid_grant"} if answer["status"] == 429 else TOKEN | {"expires_in": 9}
     tenant.net.post(tenant.token_endpoint, json=of_alice, **answer)
     tenant.net.post(tenant.token_endpoint, json=TOKEN | {"expires_in": 9, "access_token": "bobs"})
@@ -445,10 +448,51 @@ def test_maps_a_failure_of_discovery_and_recovers(tenant, on_behalf_of, answer, 
     assert on_behalf_of.acquire("a", ends) == "token-b"
 
 
-def test_a_certificate_that_is_none_is_a_fault_of_the_settings(tenant, settings_of_api, bearer):
-    settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": __file__}
+def pem_of(key, encryption=None):
+    form = serialization.PrivateFormat.PKCS8
+    encryption = encryption or serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, form, encryption).decode()
+
+
+CERTIFICATE = ssl.DER_cert_to_PEM_cert(Tenant.key.der)
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        pytest.param("no PEM", id="other-text"),
+        pytest.param("k\u00e9y", id="not-ascii"),
+        pytest.param(CERTIFICATE, id="no-key"),
+        pytest.param(pem_of(Tenant.key.private), id="no-certificate"),
+        pytest.param(
+            pem_of(Tenant.key.private, serialization.BestAvailableEncryption(b"x")) + CERTIFICATE,
+            id="a-key-with-a-passphrase",
+        ),
+        pytest.param(
+            pem_of(ec.generate_private_key(ec.SECP256R1())) + CERTIFICATE, id="an-elliptic-key"
+        ),
+    ],
+)
+def test_it_is_a_fault_of_the_settings_when_the_certificates_file_holds(
+    tenant, settings_of_api, bearer, tmp_path, pem
+):
+    file = tmp_path / "client.pem"
+    file.write_text(pem, encoding="utf-8")
+    settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(file)}
+    tenant.grants()
     response = create_app(settings).test_client().get("/subscriptions", headers=bearer)
     assert (response.status_code, response.json["code"]) == (500, "api_misconfigured")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "login.microsoftonline.com.evil.example"])
+def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, api, bearer, host):
+    elsewhere = f"https://{host}/{TENANT_ID}/oauth2/v2.0/token"
+    changed = tenant.metadata | {"token_endpoint": elsewhere}
+    tenant.net.replace(responses.GET, tenant.discovery, json=changed)
+    tenant.net.post(elsewhere, json=TOKEN | {"expires_in": 3600})
+    response = api.get("/subscriptions", headers=bearer)
+    assert (response.status_code, response.json["code"]) == (502, "idp_unavailable")
+    assert not tenant.calls("POST", elsewhere)
 
 
 @pytest.mark.parametrize(
@@ -610,19 +654,8 @@ def test_the_correlation_id_goes_to_entra_and_arm_and_back(tenant, api, bearer):
 
 
 def test_a_certificate_takes_the_place_of_the_secret(tenant, settings_of_api, bearer, tmp_path):
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.x509 import load_der_x509_certificate
-
-    key = tenant.key
     pem = tmp_path / "client.pem"
-    pem.write_bytes(
-        key.private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + load_der_x509_certificate(key.der).public_bytes(serialization.Encoding.PEM)
-    )
+    pem.write_text(pem_of(tenant.key.private) + CERTIFICATE)
     settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(pem)}
     tenant.grants()
     tenant.lists("first")
