@@ -238,13 +238,13 @@ class _EntraClient:
             body = json.loads(response.content)
         except (ValueError, RecursionError):
             body = None
-        is_object = isinstance(body, dict)
-        if response.status_code == 429 or (
-            is_object and body.get("error") == "temporarily_unavailable"
-        ):
+        code = body.get("error", "") if isinstance(body, dict) else None
+        if response.status_code == 429 or code == "temporarily_unavailable":
             wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)
             raise DownstreamError("idp_throttled", retry_after=wait)
-        if response.status_code // 100 not in (2, 4) or not is_object:
+        # One word, since MSAL repeats it in a header of its next requests, whoever they are for.
+        is_oauth = isinstance(code, str) and re.fullmatch(r"[\w.-]{0,64}", code, re.ASCII)
+        if response.status_code // 100 not in (2, 4) or not is_oauth:
             raise DownstreamError("idp_unavailable", f"status {response.status_code}")
         return response
 
@@ -275,8 +275,8 @@ def _refusal(result: dict[str, Any], client_id: str, asked_claims: str | None) -
     https://learn.microsoft.com/entra/identity-platform/reference-error-codes asks not to branch
     on AADSTS numbers, so ``error``, ``suberror`` and ``claims`` decide.
     """
-    error, suberror = str(result["error"]), str(result.get("suberror"))
-    reason = f"error={error[:40]!r} trace_id={str(result.get('trace_id'))[:36]!r}"
+    error, suberror = result["error"], result.get("suberror")
+    reason = f"error={error} trace_id={str(result.get('trace_id'))[:36]!r}"
     rejected = error in ("interaction_required", "invalid_grant", "login_required")
     claims = checked_claims(result.get("claims"))
     if "consent_required" in (error, suberror) and not claims:

@@ -546,7 +546,8 @@ def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, ap
         (200, {**TOKEN, "expires_in": 9, "id_token": "junk"}, 502, "idp_unavailable"),
         (200, {**TOKEN, "expires_in": 9, "client_info": "junk"}, 200, None),
         (200, {**TOKEN, "expires_in": "3599"}, 200, None),
-        (400, {"error": ["a", "list"]}, 500, "api_misconfigured"),
+        (400, {"error": ["a", "list"]}, 502, "idp_unavailable"),
+        (400, {"error": "invalid_grant", "suberror": ["a", "list"]}, 401, "assertion_rejected"),
     ],
 )  # fmt: skip
 def test_relays_an_answer_of_entra(tenant, api, bearer, caplog, status, body, expected, code):
@@ -557,6 +558,27 @@ def test_relays_an_answer_of_entra(tenant, api, bearer, caplog, status, body, ex
     written = response.get_data(as_text=True) + str(response.headers) + caplog.text
     assert "AADSTS" not in written
     assert "contoso.example" not in written
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(None, id="null"),
+        pytest.param(5, id="a-number"),
+        pytest.param(["invalid_grant"], id="a-list"),
+        pytest.param({"code": "invalid_grant"}, id="an-object"),
+        pytest.param("invalid\r\ngrant", id="two-lines"),
+        pytest.param("invalid_gr\u00e4nt", id="not-ascii"),
+        pytest.param("invalid_grant" * 5, id="no-code-but-a-text"),
+    ],
+)
+def test_the_next_user_does_not_suffer_from_an_odd_answer_whose_error_is(tenant, api, error):
+    """MSAL kept what it was, and failed over it with every later request."""
+    tenant.net.post(tenant.token_endpoint, status=400, json={"error": error})
+    tenant.grants()
+    tenant.lists("first")
+    assert get(api, tenant, uti="alice").json["code"] == "idp_unavailable"
+    assert get(api, tenant, uti="bob").status_code == 200
 
 
 @pytest.mark.parametrize(
