@@ -5,12 +5,14 @@ import socket
 import socketserver
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 
+from helpers import request_context
 from helpers.environment import load_settings
 from main import create_app
 from tests.mock_azure import MockAzure
@@ -186,10 +188,10 @@ def machine(proxy, tmp_path, monkeypatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def answer_of_new_api(azure, **settings):
+def answer_of_new_api(azure, user="alice", **settings):
     """What an API that starts now answers to its first request."""
     api = create_app(load_settings(azure.flask_api_settings() | settings)).test_client()
-    return api.get("/subscriptions", headers=bearer(azure.access_token()))
+    return api.get("/subscriptions", headers=bearer(azure.access_token(user)))
 
 
 def test_keys_exchange_and_list_go_through_the_proxy(far_azure, proxy, machine):
@@ -221,9 +223,54 @@ def test_a_proxy_that_is_down_is_not_logged_with_its_password(far_azure, machine
     assert "proxy-secret" not in caplog.text
 
 
-# --- the log --------------------------------------------------------------------------------------
+# --- an upstream that misbehaves on the wire ------------------------------------------------------
 
 EXCHANGE, ARM = "token:on_behalf_of", "arm:subscriptions"
+
+
+@pytest.mark.parametrize(
+    ("hop", "fault", "status", "code"),
+    [
+        pytest.param(ARM, {"drip_seconds": 0.01}, 504, "downstream_timeout", id="arm-drips"),
+        pytest.param(ARM, {"latency_seconds": 2}, 504, "downstream_timeout", id="arm-is-late"),
+        pytest.param(ARM, {"truncate": True}, 502, "downstream_error", id="arm-stops-halfway"),
+        pytest.param(ARM, {"drop": True}, 502, "downstream_error", id="arm-hangs-up"),
+        pytest.param(EXCHANGE, {"drip_seconds": 0.01}, 504, "idp_timeout", id="entra-drips"),
+        pytest.param(EXCHANGE, {"latency_seconds": 2}, 504, "idp_timeout", id="entra-is-late"),
+        pytest.param(EXCHANGE, {"truncate": True}, 502, "idp_unavailable", id="entra-stops"),
+        pytest.param(EXCHANGE, {"drop": True}, 502, "idp_unavailable", id="entra-hangs-up"),
+        pytest.param(
+            "discovery", {"truncate": True}, 503, "keys_unavailable", id="discovery-stops"
+        ),
+        pytest.param("jwks", {"drop": True}, 503, "keys_unavailable", id="keys-hang-up"),
+        pytest.param(
+            "jwks", {"body": b"0" * 9_000_000}, 503, "keys_unavailable", id="keys-of-9-MB"
+        ),
+    ],
+)
+def test_has_a_status_of_its_own(azure, monkeypatch, hop, fault, status, code):
+    """With one second for each request in place of twenty."""
+    monkeypatch.setattr(request_context, "REQUEST_SECONDS", 1.0)
+    azure.consent_all()
+    azure.faults.add(hop, times=None, **fault)
+    begun = time.monotonic()
+    answer = answer_of_new_api(azure)
+    assert (answer.status_code, answer.json["code"]) == (status, code)
+    assert time.monotonic() - begun < 5
+
+
+def test_many_pages_share_the_time_of_one_request(azure, monkeypatch):
+    monkeypatch.setattr(request_context, "REQUEST_SECONDS", 1.0)
+    azure.consent_all("gina")
+    azure.arm_page_size = 4
+    azure.faults.add(ARM, latency_seconds=0.1, times=None)
+    begun = time.monotonic()
+    answer = answer_of_new_api(azure, "gina")
+    assert (answer.status_code, answer.json["code"]) == (504, "downstream_timeout")
+    assert time.monotonic() - begun < 5
+
+
+# --- the log --------------------------------------------------------------------------------------
 
 
 def test_the_log_at_its_most_talkative_holds_no_token_secret_or_name(azure, serve_api):

@@ -52,6 +52,14 @@ def test_nobody_elses_list_is_an_empty_list(tenant, listing):
     assert (response.status_code, response.json["value"]) == (200, [])
 
 
+def test_what_people_wrote_comes_as_json_and_as_nothing_else(tenant, listing):
+    page(tenant, SUBSCRIPTIONS, None, "<script>alert(1)</script>")
+    response = listing()
+    assert response.json["value"] == [{"displayName": "<script>alert(1)</script>"}]
+    assert response.mimetype == "application/json"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
 def test_the_users_token_for_arm_is_sent_and_not_the_assertion(tenant, listing, bearer):
     page(tenant)
     listing()

@@ -281,6 +281,18 @@ def test_a_token_that_could_not_be_renewed_serves_until_it_ends(tenant, on_behal
         on_behalf_of.acquire("a", ends)
 
 
+@pytest.mark.parametrize("years", [10, -10])
+def test_a_jump_of_the_machines_clock_causes_no_exchanges(
+    tenant, on_behalf_of, clock, years, monkeypatch
+):
+    tenant.grants("first")
+    ends = int(time.time()) + 1000
+    on_behalf_of.acquire("a", ends)
+    monkeypatch.setattr(token_acquisition, "time", lambda: time.time() + years * 31e6)
+    assert [on_behalf_of.acquire("a", ends) for _ in range(3)] == ["first"] * 3
+    assert len(exchanges(tenant)) == 1
+
+
 def test_no_token_outlives_the_assertion_it_came_from(tenant, on_behalf_of, clock):
     tenant.grants("first")
     tenant.grants("second")
@@ -529,6 +541,8 @@ def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, ap
         (503, {"error": "x"}, 502, "idp_unavailable"),
         (200, {}, 502, "idp_unavailable"),
         (200, {"access_token": "b"}, 502, "idp_unavailable"),
+        (200, TOKEN, 502, "idp_unavailable"),
+        (200, {"access_token": "b", "expires_in": 9}, 502, "idp_unavailable"),
         (200, {"access_token": "b", "token_type": "pop", "expires_in": 9}, 502, "idp_unavailable"),
         (200, {**TOKEN, "expires_in": 0}, 502, "idp_unavailable"),
         (200, {**TOKEN, "expires_in": -1}, 502, "idp_unavailable"),
