@@ -4,19 +4,24 @@ Hypothesis makes the inputs up, the same ones in each run.
 """
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
 import pytest
+import requests
 import responses
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from flask.testing import FlaskClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import azure_resource_manager
-from helpers.errors import ANSWERS
+from helpers.errors import ANSWERS, ApiError
+from helpers.http_session import http_session
+from helpers.signing_keys import SigningKeys
 from main import create_app
 from tests.mock_azure.keys import base64url
 from tests.mock_azure.tokens import sign
@@ -51,6 +56,11 @@ number = count()
 def tenant() -> Iterator[Tenant]:
     with responses.RequestsMock(assert_all_requests_are_fired=False) as net:
         yield Tenant(net)
+
+
+@pytest.fixture(scope="module")
+def session() -> requests.Session:
+    return http_session()
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +180,30 @@ PARAMETER = st.tuples(
 def test_any_challenge_of_arm_is_relayed_or_a_bad_gateway(api, azure, tenant, header):
     answer = answer_to_user(api, tenant, azure, arm=(401, {"WWW-Authenticate": header}, "{}"))
     assert answer in [(401, "claims_challenge"), (502, "downstream_unauthorized")]
+
+
+GOOD_JWK = Tenant.key.as_jwk(ISSUER)
+JWK = st.dictionaries(st.sampled_from([*GOOD_JWK, "alg", "key_ops", "d"]), JSON, max_size=2).map(
+    lambda changes: GOOD_JWK | changes
+)
+KEYS_URI = f"{ISSUER.removesuffix('/v2.0')}/discovery/v2.0/keys"
+
+
+@some
+@given(
+    metadata=JSON
+    | st.fixed_dictionaries({"issuer": st.just(ISSUER) | JSON, "jwks_uri": st.text()})
+    | st.just({"issuer": ISSUER, "jwks_uri": KEYS_URI}),
+    jwks=JSON | st.fixed_dictionaries({"keys": JSON | st.lists(JWK | JSON, max_size=3)}),
+)
+def test_any_key_document_gives_a_strong_key_or_an_error_of_the_table(session, metadata, jwks):
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as net:
+        net.get(f"{ISSUER}/.well-known/openid-configuration", json=metadata)
+        net.get(KEYS_URI, json=jwks)
+        with contextlib.suppress(ApiError):
+            key = SigningKeys(session, ISSUER).find(Tenant.key.kid)
+            assert isinstance(key.key, RSAPublicKey)
+            assert key.key.key_size >= 2048
 
 
 ENTRAS_WORDS = ["access_token", "token_type", "expires_in", "error", "suberror", "claims",
