@@ -222,6 +222,8 @@ def test_accepts_header_with(api, azure_answers, header):
         pytest.param({"alg": "HS256"}, id="alg-HS256"),
         pytest.param({"kid": None}, id="kid-missing"),
         pytest.param({"kid": 7}, id="kid-a-number"),
+        pytest.param({"kid": ["k"]}, id="kid-a-list"),
+        pytest.param({"kid": {"k": 1}}, id="kid-an-object"),
         pytest.param({"kid": ""}, id="kid-empty"),
         pytest.param({"kid": "k" * 10_000}, id="kid-of-10-kB"),
         pytest.param({"kid": "../../dev/null"}, id="kid-a-path"),

@@ -3,6 +3,7 @@
 import base64
 import json
 import ssl
+import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from helpers import request_context, token_acquisition
+from helpers.claims_challenges import encode_claims
 from helpers.errors import ANSWERS, AuthError, DownstreamError
 from main import create_app
 from tests.unit.flask_api.conftest import API_ID, ARM, REALM, SUBSCRIPTIONS, TENANT_ID, Tenant
@@ -207,6 +209,25 @@ def test_threads_that_bring_one_assertion_share_one_failure(tenant, api, bearer,
     assert [answer.status_code for answer in answers] == [status] * 20
     assert len({answer.json["correlation_id"] for answer in answers}) == 20
     assert len(exchanges(tenant)) == 1
+
+
+def test_threads_whose_token_was_rejected_share_one_exchange_with_the_claims(tenant, api, bearer):
+    """All of them hold the first token when Resource Manager asks for another."""
+    all_are_there = threading.Barrier(20, timeout=10)
+
+    def resource_manager(request):
+        if request.headers["Authorization"] == "Bearer first":
+            all_are_there.wait()
+            return 401, {"WWW-Authenticate": f'Bearer claims="{encode_claims(CLAIMS)}"'}, "{}"
+        return 200, {}, '{"value": []}'
+
+    tenant.grants("first")
+    slowly(tenant, 200, TOKEN | {"expires_in": 3600, "access_token": "second"})
+    tenant.net.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
+    assert [answer.status_code for answer in in_threads(api, 20, bearer)] == [200] * 20
+    plain, with_claims = exchanges(tenant)
+    assert "capolids" not in plain["claims"][0]
+    assert "capolids" in with_claims["claims"][0]
 
 
 def test_a_thread_waits_for_another_no_longer_than_its_own_time(tenant, api, bearer, monkeypatch):
