@@ -165,14 +165,14 @@ class OnBehalfOf:
         # threads build at once, no harm is done.
         if self._client is None:
             try:
-                self._client = msal.ConfidentialClientApplication(
+                client = msal.ConfidentialClientApplication(
                     self._settings["CLIENT_ID"],
                     client_credential=_credential(self._settings),
                     authority=self._settings["AUTHORITY"],
                     instance_discovery=False,  # the authority is configured, not guessed
                     client_capabilities=["cp1"],  # this API relays claims challenges
                     exclude_scopes=["offline_access"],  # no refresh token is kept here
-                    http_client=_EntraClient(self._session, self._settings["AUTHORITY"]),
+                    http_client=_EntraClient(self._session),
                     http_cache=_NoReplay(),
                     token_cache=_NoTokenCache(),
                 )
@@ -180,6 +180,10 @@ class OnBehalfOf:
                 raise DownstreamError("api_misconfigured", type(error).__name__) from error
             except UNEXPECTED_JSON as error:
                 raise DownstreamError("idp_unavailable", "not a discovery document") from error
+            # MSAL takes whatever address discovery names. The secret goes to the authority alone.
+            if not client.authority.token_endpoint.startswith(f"{self._settings['AUTHORITY']}/"):
+                raise DownstreamError("idp_unavailable", "discovery leads elsewhere")
+            self._client = client
         return self._client
 
 
@@ -212,9 +216,8 @@ class _NoReplay(dict[str, Any]):
 class _EntraClient:
     """The HTTP client that MSAL asks for: lets only OAuth answers through to it."""
 
-    def __init__(self, session: requests.Session, authority: str) -> None:
+    def __init__(self, session: requests.Session) -> None:
         self._session = session
-        self._authority = authority
 
     def close(self) -> None:
         """Do nothing: the session belongs to the app."""
@@ -222,9 +225,6 @@ class _EntraClient:
     def _send(
         self, method: str, url: str, headers: dict[str, str] | None = None, **kwargs: Any
     ) -> requests.Response:
-        # MSAL asks whatever address discovery names; the secret goes to the authority alone.
-        if not url.startswith(f"{self._authority}/"):
-            raise DownstreamError("idp_unavailable", "discovery leads elsewhere")
         headers = {**(headers or {}), "client-request-id": g.correlation_id}
         try:
             response = self._session.request(

@@ -129,7 +129,7 @@ def test_with_msals_own_memory_one_users_answer_would_reach_the_next(
 ):
     """Should this fail one day, MSAL has mended it, and _NoReplay and _EntraClient can go."""
     monkeypatch.setattr(token_acquisition, "_NoReplay", dict)
-    monkeypatch.setattr(token_acquisition, "_EntraClient", lambda session, *_: Unguarded(session))
+    monkeypatch.setattr(token_acquisition, "_EntraClient", lambda session: Unguarded(session))
     of_alice = {"error": "invalid_grant"} if answer["status"] == 429 else TOKEN | {"expires_in": 9}
     tenant.net.post(tenant.token_endpoint, json=of_alice, **answer)
     tenant.net.post(tenant.token_endpoint, json=TOKEN | {"expires_in": 9, "access_token": "bobs"})
@@ -202,9 +202,18 @@ def test_threads_that_bring_one_assertion_share_one_exchange(tenant, api, bearer
 @pytest.mark.parametrize(
     ("body", "status"), [({"error": "server_error"}, 502), ({"error": "invalid_grant"}, 401)]
 )
-def test_threads_that_bring_one_assertion_share_one_failure(tenant, api, bearer, body, status):
+def test_threads_that_bring_one_assertion_share_one_failure(
+    tenant, api, bearer, body, status, monkeypatch
+):
     """Else they would try one after the other, each with a timeout of its own."""
-    slowly(tenant, 400, body)
+    asking = threading.Semaphore(0)
+    monkeypatch.setattr(token_acquisition, "describe_hop", lambda *hop: asking.release())
+
+    def when_all_ask(request):
+        assert all(asking.acquire(timeout=10) for _ in range(20))
+        return 400, {}, json.dumps(body)
+
+    tenant.net.add_callback(responses.POST, tenant.token_endpoint, when_all_ask)
     answers = in_threads(api, 20, bearer)
     assert [answer.status_code for answer in answers] == [status] * 20
     assert len({answer.json["correlation_id"] for answer in answers}) == 20
@@ -526,6 +535,10 @@ def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, ap
     response = api.get("/subscriptions", headers=bearer)
     assert (response.status_code, response.json["code"]) == (502, "idp_unavailable")
     assert not tenant.calls("POST", elsewhere)
+    tenant.net.replace(responses.GET, tenant.discovery, json=tenant.metadata)
+    tenant.grants()
+    tenant.lists("first")
+    assert api.get("/subscriptions", headers=bearer).status_code == 200
 
 
 @pytest.mark.parametrize(
