@@ -23,6 +23,7 @@ from tests.unit.flask_api.conftest import (
 )
 
 NOW = int(time.time())
+SCOPE = f'scope="api://{API_ID}/access_as_user"'
 
 
 def get(api, token=None, **headers):
@@ -187,7 +188,9 @@ def test_refuses_claims_with(api, azure_answers, claims, status, code):
     response = get(api, azure_answers.issue_access_token(**claims))
     assert (response.status_code, response.json["code"]) == (status, code)
     error = {401: "invalid_token", 403: "insufficient_scope"}[status]
-    assert response.headers["WWW-Authenticate"].startswith(f'{REALM}, error="{error}"')
+    challenge = response.headers["WWW-Authenticate"]
+    assert challenge.startswith(f'{REALM}, error="{error}"')
+    assert (SCOPE in challenge) == (status == 403)
     assert refused_by_validation(azure_answers)
 
 
@@ -450,6 +453,7 @@ def test_the_list_of_clients_admits_only_its_own(tenant, settings_of_api):
     for azp in (API_ID, None, [UI_ID]):
         response = get(api, tenant.issue_access_token(azp=azp))
         assert (response.status_code, response.json["code"]) == (403, "client_not_allowed")
+        assert SCOPE in response.headers["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
