@@ -73,7 +73,7 @@ def test_finds_nothing_in(header):
 def test_takes_linear_time_over_hostile_headers(hostile):
     def seconds(text):
         begun = time.process_time()
-        for _ in range(20):
+        for _ in range(5):
             claims_of_challenge(text)
         return time.process_time() - begun
 
