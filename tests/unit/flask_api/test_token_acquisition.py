@@ -332,14 +332,14 @@ def test_no_token_outlives_the_assertion_it_came_from(tenant, on_behalf_of, cloc
     assert on_behalf_of.acquire("a", ends) == "second"
 
 
-def test_the_cache_is_bounded(tenant, on_behalf_of, monkeypatch):
+def test_the_cache_keeps_those_that_were_used_last(tenant, request, monkeypatch):
+    monkeypatch.setattr(token_acquisition, "MAX_CACHED_ASSERTIONS", 3)
+    on_behalf_of = request.getfixturevalue("on_behalf_of")
     tenant.grants()
-    on_behalf_of._outcomes = type(on_behalf_of._outcomes)(
-        3, ttu=lambda _, token, now: token.ends_at, timer=token_acquisition.monotonic
-    )
-    for name in "abcde":
+    for name in "abcadea":  # each d and e puts out one of b and c
         on_behalf_of.acquire(name, int(time.time()) + 1000)
     assert len(on_behalf_of._outcomes) == 3
+    assert len(exchanges(tenant)) == 5
 
 
 def test_a_rejected_token_is_not_handed_out_again(tenant, on_behalf_of):
