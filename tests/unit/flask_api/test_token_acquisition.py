@@ -19,10 +19,12 @@ from helpers import request_context, token_acquisition
 from helpers.claims_challenges import encode_claims
 from helpers.errors import ANSWERS, AuthError, DownstreamError
 from main import create_app
+from tests.mock_azure.keys import base64url
 from tests.unit.flask_api.conftest import API_ID, ARM, REALM, SUBSCRIPTIONS, TENANT_ID, Tenant
 
 MULTILINE = 'AADSTS50076: use "MFA"\r\nSet-Cookie: x=y alice@contoso.example'
 HUGE = '{"x":"%s"}' % ("y" * 5000)
+NESTED = f"e30.{base64url(b'[' * 100_000)}.e30"  # a JWT whose payload is too deep to read
 TOKEN = {"access_token": "b", "token_type": "Bearer"}
 CLAIMS = '{"access_token":{"capolids":{"essential":true,"values":["p1"]}}}'
 
@@ -351,6 +353,40 @@ def test_a_rejected_token_is_not_handed_out_again(tenant, on_behalf_of):
     assert on_behalf_of.acquire("a", ends) == "second"
 
 
+def meanwhile(tenant, work):
+    """Let Entra grant a second token, and ``work`` be done just before it answers."""
+    done = []
+
+    def answer(request):
+        done.append(work())
+        return 200, {}, json.dumps(TOKEN | {"expires_in": 3600, "access_token": "second"})
+
+    tenant.net.add_callback(responses.POST, tenant.token_endpoint, answer)
+    return done
+
+
+def test_the_old_token_serves_others_while_the_next_is_asked_for(
+    tenant, on_behalf_of, clock, monkeypatch
+):
+    monkeypatch.setattr(request_context, "REQUEST_SECONDS", 1)
+    ends = int(time.time()) + 100_000
+    tenant.grants("first")
+    done = meanwhile(tenant, lambda: on_behalf_of.acquire("a", ends))
+    on_behalf_of.acquire("a", ends)
+    clock.now += 3600 - 100
+    assert on_behalf_of.acquire("a", ends) == "second"
+    assert done == ["first"]
+
+
+def test_a_rejected_token_serves_nobody_while_another_is_asked_for(tenant, on_behalf_of):
+    ends = int(time.time()) + 1000
+    tenant.grants("first")
+    done = meanwhile(tenant, lambda: list(on_behalf_of._outcomes))
+    on_behalf_of.acquire("a", ends)
+    assert on_behalf_of.acquire("a", ends, "first", CLAIMS) == "second"
+    assert done == [[]]
+
+
 def test_a_refusal_is_remembered_for_a_moment(tenant, on_behalf_of, clock):
     refuse(tenant, error="invalid_grant", suberror="consent_required")
     tenant.grants()
@@ -591,6 +627,7 @@ def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, ap
         (200, {**TOKEN, "expires_in": 9, "access_token": "t\u00f6ken"}, 502, "idp_unavailable"),
         (200, {**TOKEN, "expires_in": 9, "token_type": "bearer"}, 200, None),
         (200, {**TOKEN, "expires_in": 9, "id_token": "junk"}, 502, "idp_unavailable"),
+        (200, {**TOKEN, "expires_in": 9, "id_token": NESTED}, 502, "idp_unavailable"),
         (200, {**TOKEN, "expires_in": 9, "client_info": "junk"}, 200, None),
         (200, {**TOKEN, "expires_in": "3599"}, 200, None),
         (400, {"error": ["a", "list"]}, 502, "idp_unavailable"),
