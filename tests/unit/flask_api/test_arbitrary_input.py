@@ -15,7 +15,7 @@ import requests
 import responses
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from flask.testing import FlaskClient
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import azure_resource_manager
@@ -35,7 +35,13 @@ from tests.unit.flask_api.conftest import (
 )
 
 # Nothing is kept in a file, and nothing depends on how busy the machine is.
-some = settings(derandomize=True, deadline=None, database=None, max_examples=100)
+some = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 JSON = st.recursive(
     st.none()
