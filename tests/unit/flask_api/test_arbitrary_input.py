@@ -71,9 +71,7 @@ def session() -> requests.Session:
 
 @pytest.fixture(scope="module")
 def api(tenant: Tenant) -> FlaskClient:
-    api = create_app(SETTINGS).test_client()
-    api.get("/subscriptions", headers={"Authorization": f"Bearer {tenant.issue_access_token()}"})
-    return api
+    return create_app(SETTINGS).test_client()
 
 
 @pytest.fixture(scope="module")
