@@ -82,6 +82,7 @@ def test_no_header_gets_more_than_a_refusal(azure, apps, head):
     assert int(status[1]) in (400, 401, 431)
     assert azure.requests("arm") == []
     assert get(apps.api, azure.access_token()).status_code == 200
+    assert not re.search(r"eyJ[\w-]{10}", apps.api.written())  # how every JWT begins
 
 
 # --- a certificate in place of the secret ---------------------------------------------------------
