@@ -205,12 +205,11 @@ class _NoReplay(dict[str, Any]):
     """Keeps MSAL from answering one user's exchange with what Entra answered to another.
 
     MSAL remembers throttled and failed requests so as not to repeat them, but its key for this
-    flow has no user in it.
+    flow has no user in it. Here it remembers nothing.
     """
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if not key.startswith("POST "):
-            super().__setitem__(key, value)
+        pass
 
 
 class _EntraClient:

@@ -20,7 +20,15 @@ from helpers.claims_challenges import encode_claims
 from helpers.errors import ANSWERS, AuthError, DownstreamError
 from main import create_app
 from tests.mock_azure.keys import base64url
-from tests.unit.flask_api.conftest import API_ID, ARM, REALM, SUBSCRIPTIONS, TENANT_ID, Tenant
+from tests.unit.flask_api.conftest import (
+    API_ID,
+    ARM,
+    REALM,
+    SETTINGS,
+    SUBSCRIPTIONS,
+    TENANT_ID,
+    Tenant,
+)
 
 MULTILINE = 'AADSTS50076: use "MFA"\r\nSet-Cookie: x=y alice@contoso.example'
 HUGE = '{"x":"%s"}' % ("y" * 5000)
@@ -51,6 +59,7 @@ def test_the_assertion_is_exchanged_as_the_protocol_says(tenant, api, bearer):
     assert form["requested_token_use"] == ["on_behalf_of"]
     assert form["assertion"] == [bearer["Authorization"].split()[1]]
     assert form["client_id"] == [API_ID]
+    assert form["client_secret"] == [SETTINGS["CLIENT_SECRET"]]
     scopes = form["scope"][0].split()
     assert f"{ARM}/user_impersonation" in scopes
     assert "offline_access" not in scopes  # no refresh token is kept here
@@ -537,6 +546,7 @@ CERTIFICATE = ssl.DER_cert_to_PEM_cert(Tenant.key.der)
 @pytest.mark.parametrize(
     "pem",
     [
+        pytest.param(None, id="gone"),
         pytest.param("no PEM", id="other-text"),
         pytest.param("k\u00e9y", id="not-ascii"),
         pytest.param(CERTIFICATE, id="no-key"),
@@ -550,11 +560,12 @@ CERTIFICATE = ssl.DER_cert_to_PEM_cert(Tenant.key.der)
         ),
     ],
 )
-def test_it_is_a_fault_of_the_settings_when_the_certificates_file_holds(
+def test_it_is_a_fault_of_the_settings_when_the_certificates_file_is_or_holds(
     tenant, settings_of_api, bearer, tmp_path, pem
 ):
     file = tmp_path / "client.pem"
-    file.write_text(pem, encoding="utf-8")
+    file.write_text(pem or "", encoding="utf-8")
+    file.rename(tmp_path / ("client.pem" if pem else "elsewhere.pem"))
     settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(file)}
     tenant.grants()
     response = create_app(settings).test_client().get("/subscriptions", headers=bearer)
@@ -676,6 +687,7 @@ def test_the_next_user_does_not_suffer_from_an_odd_answer_whose_error_is(tenant,
         pytest.param({"body": "busy", "status": 429}, 503, "idp_throttled", id="text-429"),
         pytest.param({"body": "[]", "status": 200}, 502, "idp_unavailable", id="a-list"),
         pytest.param({"body": "", "status": 200}, 502, "idp_unavailable", id="nothing"),
+        pytest.param({"body": "[" * 100_000}, 502, "idp_unavailable", id="deeply-nested"),
         pytest.param(
             {"status": 302, "headers": {"Location": "https://evil.example/"}},
             502,
@@ -755,6 +767,7 @@ def test_the_correlation_id_goes_to_entra_and_arm_and_back(tenant, api, bearer):
     (exchange,) = tenant.calls("POST", tenant.token_endpoint)
     (listing,) = tenant.calls("GET", SUBSCRIPTIONS)
     assert exchange.headers["client-request-id"] == guid
+    assert exchange.headers["Accept"] == "application/json"  # as MSAL asks
     assert listing.headers["x-ms-client-request-id"] == guid
     assert listing.headers["x-ms-correlation-request-id"] == guid
 
