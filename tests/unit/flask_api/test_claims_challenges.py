@@ -83,5 +83,8 @@ def test_takes_linear_time_over_hostile_headers(hostile):
 
 def test_only_a_json_object_of_a_sane_size_is_checked_claims():
     assert checked_claims(CLAIMS) == CLAIMS
+    longest = '{"x":"%s"}' % ("y" * (4096 - 8))
+    assert checked_claims(longest) == longest
+    assert checked_claims(f"{longest} ") is None
     for bad in (None, 5, "", "[]", "null", "{", '{"x":"' + "y" * 4096 + '"}', {"a": 1}):
         assert checked_claims(bad) is None
