@@ -9,6 +9,8 @@ from helpers.claims_challenges import checked_claims, claims_of_challenge, encod
 
 CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}'
 ENCODED = base64.b64encode(CLAIMS.encode()).decode()
+DEEP = '{"a":' + "[" * 3000
+LISTED = '{"access_token":[]}'
 URLSAFE = base64.urlsafe_b64encode('{"a":"\u00ff\u00fe>>>???"}'.encode()).decode()
 
 
@@ -22,6 +24,7 @@ URLSAFE = base64.urlsafe_b64encode('{"a":"\u00ff\u00fe>>>???"}'.encode()).decode
         f'Bearer claims = "{ENCODED}" , error="x"',
         f'PoP nonce="n", Bearer error="x", claims="{ENCODED}"',
         f'Bearer claims="{ENCODED}", PoP nonce="n"',
+        f'PoP claims="x", Bearer claims="{ENCODED}"',
         f'Bearer realm="a, \\"Bearer claims=x", claims="{ENCODED}"',
     ],
 )
@@ -46,6 +49,10 @@ def test_knows_the_url_safe_alphabet():
         f'Bearer claims="{ENCODED}", Bearer claims="{ENCODED}"',
         f'claims="{ENCODED}"',
         f'Bearer claims="{ENCODED}',
+        f'Bearer claims="{ENCODED}" "more"',
+        f'Bearer claims="%{ENCODED}"',
+        f'Bearer claims="{encode_claims(DEEP)}"',
+        f'Bearer claims="{encode_claims(LISTED)}"',
         'Bearer claims="%%%"',
         'Bearer claims=""',
         f'Bearer claims="{base64.b64encode(b"[]").decode()}"',
