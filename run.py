@@ -129,7 +129,8 @@ class Service:
 
 
 def say(name: str, text: str) -> None:
-    print(f"{name:<9}| {text}", flush=True)
+    # In one piece, since several threads say something at once.
+    print(f"{name:<9}| {text}\n", end="", flush=True)
 
 
 def relay(name: str, process: subprocess.Popen[str]) -> None:
@@ -215,6 +216,8 @@ def loopback() -> list[str]:
 
 def check_ports(ports: dict[str, int]) -> None:
     for option, port in ports.items():
+        if not 0 < port < 65536 or list(ports.values()).count(port) > 1:
+            raise Problem(f"{option} {port}: each part needs a port of its own, from 1 to 65535.")
         for address in loopback():
             with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
                 if not WINDOWS:
@@ -253,7 +256,8 @@ def running(options: argparse.Namespace) -> Iterator[list[Service]]:
     with tempfile.TemporaryDirectory(prefix="on-behalf-of-") as scratch:
         try:
             if options.azure:
-                settings: dict[str, Any] = azure_settings()
+                settings: dict[str, Any] = azure_settings(ui, api)
+                check_settings(api_python, ui_python, settings)
             else:
                 settings = start_mock(services, api_python, Path(scratch), options, ui, api)
             serve_api = ["-m", "flask", "--app", "main", "run", "--port", str(options.api_port)]
@@ -291,29 +295,56 @@ def start_mock(
     command += ["--back-port", str(options.back_port), "--ui-url", ui, "--api-url", api]
     services.append(start("MockAzure", ROOT, command, {}))
     wait_until_healthy(services[-1], f"http://{options.front_host}:{options.front_port}/")
+    while not file.exists():  # it listens first, and then writes down where
+        check_alive(services)
+        time.sleep(0.05)
     settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     settings["DjangoUI"]["DATABASE_PATH"] = str(scratch / "db.sqlite3")
     return settings
 
 
-def azure_settings() -> dict[str, dict[str, str]]:
+def azure_settings(ui: str, api: str) -> dict[str, dict[str, str]]:
+    """Return what the two files can't know: the mode, and where this start lets the apps listen."""
     for folder in ("FlaskAPI", "DjangoUI"):
         if not (ROOT / folder / "development.env").is_file():
             raise Problem(
-                f"{folder}/development.env is not there. Register the apps and fill it in as "
-                "README.md says under Registration."
+                f"{folder}/development.env is not there. AppCreationScripts/configure.py "
+                "registers the apps and writes it; README.md has both ways under Registration."
             )
     return {
         "FlaskAPI": {"FLASK_ENV": "development"},
-        "DjangoUI": {"ENVIRONMENT": "development"},
+        "DjangoUI": {
+            "ENVIRONMENT": "development",
+            "FLASK_BACKEND_URL": f"{api}/subscriptions",
+            "REDIRECT_URI": f"{ui}/account/callback",  # on localhost Entra ignores the port
+            "POST_LOGOUT_REDIRECT_URI": f"{ui}/account/signed-out",
+        },
     }
+
+
+def check_settings(api_python: Path, ui_python: Path, settings: dict[str, Any]) -> None:
+    """Let each app say all that is wrong with its settings, before a server starts for it."""
+    problems = []
+    for folder, command in {
+        "FlaskAPI": [str(api_python), "-m", "flask", "--app", "main", "routes"],
+        "DjangoUI": [str(ui_python), "manage.py", "check"],
+    }.items():
+        environ = {**os.environ, **settings[folder]}
+        checked = subprocess.run(
+            command, cwd=ROOT / folder, env=environ, capture_output=True, text=True, check=False
+        )
+        if checked.returncode:
+            problems.append(f"{folder} can't start.\n{checked.stderr.strip()}")
+    if problems:
+        raise Problem("\n\n".join(problems))
 
 
 def demo(options: argparse.Namespace) -> int:
     with running(options) as services:
         url = f"http://localhost:{options.ui_port}"
         azure = "Azure is your tenant." if options.azure else "Azure is a mock on this machine."
-        print(f"\n  The sample runs at {url}\n  {azure} Ctrl-C stops everything.\n", flush=True)
+        then = "Everything answered." if options.check else "Ctrl-C stops everything."
+        print(f"\n  The sample runs at {url}\n  {azure} {then}\n", flush=True)
         if options.check:
             return 0
         if options.browser and "CI" not in os.environ and has_display():

@@ -82,18 +82,27 @@ class App:
 
 
 class Apps:
-    """DjangoUI and FlaskAPI against a mock. Further settings go to one app or the other."""
+    """DjangoUI and FlaskAPI against a mock. Further settings go to one app or the other.
+
+    Without a mock these have to be all but the addresses, say ``ENV_FILE``.
+    """
 
     def __init__(
         self,
-        azure: MockAzure,
+        azure: MockAzure | None,
         api_settings: dict[str, str] | None = None,
         ui_settings: dict[str, str] | None = None,
     ) -> None:
         api_port, ui_port = free_port(), free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="apps-")
-        api = azure.flask_api_settings() | (api_settings or {})
-        ui = azure.django_ui_settings(f"http://localhost:{ui_port}", f"http://localhost:{api_port}")
+        api_url, ui_url = f"http://localhost:{api_port}", f"http://localhost:{ui_port}"
+        api = (azure.flask_api_settings() if azure else {}) | (api_settings or {})
+        ui = azure.django_ui_settings() if azure else {}
+        ui |= {
+            "FLASK_BACKEND_URL": f"{api_url}/subscriptions",
+            "REDIRECT_URI": f"{ui_url}/account/callback",
+            "POST_LOGOUT_REDIRECT_URI": f"{ui_url}/account/signed-out",
+        }
         ui["DATABASE_PATH"] = str(Path(self._folder.name, "db.sqlite3"))
         self.api = App("FlaskAPI", "main:create_app()", api, api_port)
         self.ui = App("DjangoUI", "UI.wsgi", ui | (ui_settings or {}), ui_port)

@@ -8,4 +8,5 @@ urlpatterns = [
     path("problem/<slug:code>", views.ProblemView.as_view(), name="sign_in_problem"),
     path("logout", views.LogOutView.as_view(), name="logout"),
     path("signed-out", views.SignedOutView.as_view(), name="signed_out"),
+    path("forget-pages", views.ForgetPagesView.as_view(), name="forget_pages"),
 ]

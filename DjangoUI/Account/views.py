@@ -29,6 +29,9 @@ class LoginView(View):
     """Send the browser to Microsoft Entra ID, to come back to ``next`` in the end."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
+        if IDENTITY not in request.session and unfinished_sign_ins.lost_its_session(request):
+            # Entra would sign the user in again without a question, and so in circles.
+            raise Problem("store_unavailable", "a session made a moment ago is gone")
         return _begin(request, _own_path(request.GET.get("next", "")))
 
 
@@ -39,7 +42,9 @@ class CallbackView(View):
         state = request.GET.get("state", "")
         unfinished = unfinished_sign_ins.find(request, state)
         if unfinished is None:
-            if IDENTITY in request.session:  # a second click; the first one did it
+            # A second click, and the first one did it. If something is still asked of a sign-in,
+            # that is not so, and the home page would lead here again.
+            if IDENTITY in request.session and not asked_of_sign_in(request.session)["code"]:
                 return redirect("azure_management_home")
             return _to_problem_page(Problem("sign_in_expired", "no cookie for this state"))
         try:
@@ -56,6 +61,7 @@ class CallbackView(View):
             )
             rotate_token(request)
             response = redirect(unfinished["next"])
+            unfinished_sign_ins.note_success(response)
         unfinished_sign_ins.forget(response, state)
         return response
 
@@ -95,12 +101,14 @@ class LogOutView(View):
         except Problem as problem:
             logger.warning("problem: %s", problem)
             address = ""
-        if not address:
-            return redirect("signed_out")
-        parameters = {"post_logout_redirect_uri": settings.POST_LOGOUT_REDIRECT_URI}
-        if hint := identity.get("logout_hint"):
-            parameters["logout_hint"] = hint  # else Entra asks which account to sign out
-        return redirect(f"{address}{'&' if '?' in address else '?'}{urlencode(parameters)}")
+        if address:
+            parameters = {"post_logout_redirect_uri": settings.POST_LOGOUT_REDIRECT_URI}
+            if hint := identity.get("logout_hint"):
+                parameters["logout_hint"] = hint  # else Entra asks which account to sign out
+            address += f"{'&' if '?' in address else '?'}{urlencode(parameters)}"
+        response = redirect(address or "signed_out")
+        unfinished_sign_ins.forget_success(response)
+        return response
 
 
 class SignedOutView(View):
@@ -110,6 +118,17 @@ class SignedOutView(View):
         if IDENTITY in request.session:  # signed in again meanwhile, in another tab
             return redirect("azure_management_home")
         return render(request, "Account/signed_out.html")
+
+
+class ForgetPagesView(View):
+    """The image of nothing on the signed-out page; it comes when all other pages are left.
+
+    Chromium keeps even ``no-store`` pages whole for its Back button. This header ends that:
+    https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Clear-Site-Data
+    """
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(status=204, headers={"Clear-Site-Data": '"cache"'})
 
 
 def _begin(request: HttpRequest, back_to: str, again: bool = False) -> HttpResponse:

@@ -1,11 +1,9 @@
 """Fetch the signed-in user's subscriptions, and do what the API asks for before that works."""
 
-from typing import Any
-
 from django.contrib.sessions.backends.base import SessionBase
 
 from Helpers.errors import ApiRefusal, SignInRequired
-from Helpers.flask_api import list_subscriptions
+from Helpers.flask_api import Listed, list_subscriptions
 from Helpers.request_context import correlation_id
 from Helpers.session import TOKEN_CACHE, note_success
 from Helpers.token_acquisition import acquire_token_silent
@@ -19,8 +17,8 @@ SIGN_IN = {"invalid_token", "token_expired", "claims_challenge"} | {
 }
 
 
-def subscriptions_of(session: SessionBase) -> list[dict[str, Any]]:
-    """Return the subscriptions that the user of ``session`` can see.
+def subscriptions_of(session: SessionBase) -> Listed:
+    """Return what the API lists for the user of ``session``.
 
     A new access token may mend what the API refuses; if not, a sign-in may. Each is tried once.
 
@@ -31,12 +29,12 @@ def subscriptions_of(session: SessionBase) -> list[dict[str, Any]]:
     access_token = acquire_token_silent(session)
     try:
         try:
-            subscriptions = list_subscriptions(access_token, correlation_id.get())
+            listed = list_subscriptions(access_token, correlation_id.get())
         except ApiRefusal as refusal:
             if refusal.code not in NEW_TOKEN:
                 raise
             access_token = acquire_token_silent(session, force_refresh=True, claims=refusal.claims)
-            subscriptions = list_subscriptions(access_token, correlation_id.get())
+            listed = list_subscriptions(access_token, correlation_id.get())
     except ApiRefusal as refusal:
         if refusal.code not in SIGN_IN:
             raise
@@ -44,4 +42,4 @@ def subscriptions_of(session: SessionBase) -> list[dict[str, Any]]:
             session.pop(TOKEN_CACHE, None)  # Entra revoked what these tokens came from
         raise SignInRequired(refusal.code, refusal.claims) from refusal
     note_success(session)
-    return subscriptions
+    return listed

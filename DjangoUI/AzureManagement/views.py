@@ -2,10 +2,12 @@
 
 import json
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views import View
 
+from AzureManagement.how_it_works import how_it_works
 from AzureManagement.subscriptions import subscriptions_of
 from Helpers.session import IDENTITY
 
@@ -14,10 +16,12 @@ class SubscriptionsView(View):
     """Home page: the signed-in user's Azure subscriptions, as a table and as JSON."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        subscriptions = subscriptions_of(request.session)
+        listed = subscriptions_of(request.session)
         context = {
             "user": request.session[IDENTITY],
-            "subscriptions": subscriptions,
-            "json": json.dumps(subscriptions, indent=2, ensure_ascii=False),
+            "subscriptions": listed.subscriptions,
+            "json": json.dumps(listed.subscriptions, indent=2, ensure_ascii=False),
         }
+        if settings.ENVIRONMENT == "development":
+            context["how_it_works"] = how_it_works(request.session, listed)
         return render(request, "AzureManagement/subscriptions.html", context)

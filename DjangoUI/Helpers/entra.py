@@ -19,7 +19,7 @@ from Helpers.request_context import correlation_id
 KEEP_SECONDS = 24 * 60 * 60
 RETRY_SECONDS = 10  # so long a failed discovery is not tried again
 MAX_RETRY_AFTER_SECONDS = 120
-
+NEEDED = {"issuer", "authorization_endpoint", "token_endpoint"}  # of the discovery document
 
 _building = threading.Lock()
 
@@ -61,23 +61,39 @@ class EntraClient:
     def get(self, url: str, **kwargs: Any) -> requests.Response:
         if url != self._discovery_url:
             return self._send("GET", url, **kwargs)
-        with self._lock:
-            if monotonic() > self._keep_until:
-                self._keep_until = monotonic() + RETRY_SECONDS
-                try:
-                    response = self._send("GET", url, **kwargs)
-                except Problem:
-                    if self._document is None:
-                        raise
-                else:
-                    if not response.ok:  # for instance an unknown tenant: MSAL says so
-                        self._keep_until = 0.0
-                        return response
-                    self._document, self.known_discovery = response, response.json()
-                    self._keep_until = monotonic() + KEEP_SECONDS
-            if self._document is None:
-                raise Problem("entra_unavailable", "discovery failed a moment ago")
+        # One thread asks; the others wait for it only if there is no older document to go on with.
+        is_old = monotonic() > self._keep_until
+        if is_old and self._lock.acquire(blocking=self._document is None):
+            try:
+                document = self._discover(url, **kwargs)
+            finally:
+                self._lock.release()
+        else:
+            document = self._document
+        if document is None:
+            raise Problem("entra_unavailable", "discovery failed a moment ago")
+        return document
+
+    def _discover(self, url: str, **kwargs: Any) -> requests.Response | None:
+        if monotonic() <= self._keep_until:  # another thread has asked meanwhile
             return self._document
+        keep_seconds = RETRY_SECONDS
+        try:
+            response = self._send("GET", url, **kwargs)
+            found = {key: text for key, text in response.json().items() if isinstance(text, str)}
+            if not response.ok and self._document is None:
+                keep_seconds = 0
+                return response  # for instance an unknown tenant: MSAL says so
+            if not response.ok or not found.keys() >= NEEDED:
+                raise Problem("entra_unavailable", "no complete discovery document")
+            self._document, self.known_discovery = response, found
+            keep_seconds = KEEP_SECONDS
+        except Problem:
+            if self._document is None:
+                raise
+        finally:
+            self._keep_until = monotonic() + keep_seconds
+        return self._document
 
     def post(self, url: str, **kwargs: Any) -> requests.Response:
         return self._send("POST", url, **kwargs)
@@ -92,7 +108,7 @@ class EntraClient:
         try:
             response = self._session.request(method, url, headers=headers, **kwargs)
             is_object = isinstance(response.json(), dict)
-        except (requests.RequestException, RecursionError) as error:
+        except (requests.RequestException, ValueError, RecursionError) as error:
             raise Problem("entra_unavailable", type(error).__name__) from error
         if response.status_code == 429:
             wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)

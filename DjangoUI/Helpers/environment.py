@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 APP_DIR = Path(__file__).resolve().parent.parent
 
 MODE = "ENVIRONMENT"
+TEMPLATE = "production.env"
 PLACEHOLDER = re.compile(r"ReplaceWith|Flask_API_Client_ID")
 GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -42,6 +43,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     problems = [*_problems(settings), *_problems_of_file(in_file, mode)]
     if problems:
         where = f"{env_file} or the environment" if env_file else "the environment"
+        if env_file and name != TEMPLATE and not env_file.is_file():
+            where += f" (that file is not there: copy {TEMPLATE} to it)"
         raise ImproperlyConfigured("\n  ".join([f"Mend the settings in {where}:", *problems]))
     return settings
 
@@ -57,7 +60,10 @@ def _read(env_file: Path) -> dict[str, str]:
     if not env_file.is_file():
         return {}
     # No interpolation, since a secret may hold a dollar sign; a Windows editor may add a BOM.
-    values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
+    try:
+        values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ImproperlyConfigured(f"{env_file} is not UTF-8: save it in that encoding.") from error
     return {key: (value or "").strip() for key, value in values.items()}
 
 
@@ -74,10 +80,14 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
                 yield f"{key} still holds the placeholder of the template."
         elif reason := check(value):
             yield f"{key} {reason}"
+    if re.fullmatch(GUID, settings["CLIENT_SECRET"]):
+        yield "CLIENT_SECRET is the secret's ID. Use its Value, which is shown only once."
     if bool(settings["CLIENT_SECRET"]) == bool(settings["CLIENT_CERTIFICATE"]):
         yield "CLIENT_SECRET or CLIENT_CERTIFICATE is needed, and only one of them."
     if settings["SCOPE"].rpartition("/")[0] != settings["API_SCOPE"].rpartition("/")[0]:
         yield "SCOPE and API_SCOPE must be scopes of the same API."
+    if settings["CLIENT_ID"] and f"/{settings['CLIENT_ID']}/" in settings["API_SCOPE"]:
+        yield "CLIENT_ID must be this app's, and the ID in SCOPE and API_SCOPE the API's."
     if production and (reason := _safe_address(settings["FLASK_BACKEND_URL"])):
         yield f"FLASK_BACKEND_URL {reason} Access tokens travel to it."
 
@@ -151,6 +161,7 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
     "REDIS_URL": _matches(r"(rediss?|unix)://\S+", "must be a redis:// or rediss:// address."),
     "BEHIND_TLS_PROXY": _matches(r"true|false", "must be true or false."),
     "DATABASE_PATH": _anything,
+    "TRACE_URL": _matches(rf"https?://{HOST}/(\S*/)?", "must be an address that ends in a slash."),
     "LOG_LEVEL": _matches("|".join(LOG_LEVELS), f"must be one of {', '.join(LOG_LEVELS)}."),
 }
 DEFAULTS = {
@@ -166,6 +177,7 @@ OPTIONAL = {
     "PRODUCTION_HOST",
     "CA_BUNDLE",
     "REDIS_URL",
+    "TRACE_URL",
     *DEFAULTS,
 }
 SECRETS = ("CLIENT_SECRET", "DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FALLBACKS")

@@ -63,7 +63,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return problem_page(request, Problem("form_expired"))
+    is_our_form = request.path_info == reverse("logout")
+    return problem_page(request, Problem("form_expired" if is_our_form else "bad_request"))
 
 
 def _code(exception: BaseException | None, otherwise: str) -> str:

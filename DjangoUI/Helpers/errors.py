@@ -131,7 +131,8 @@ PAGES = API_PAGES | {
     "login_required": Page(
         403,
         "Microsoft Entra ID needs to see you",
-        "Your organization asks for a step that nobody can take for you.",
+        "Your organization asks for a step that was not taken, or does not allow this sign-in. "
+        f"Sign in again, {_ADMIN} about it.",
         "sign_in",
     ),
     "session_ended": _SIGN_IN_ENDED,
@@ -172,7 +173,7 @@ PAGES = API_PAGES | {
         503,
         "This app cannot remember who is signed in",
         f"Its session store does not answer. {_WAIT} If you run this app: was “python manage.py "
-        "migrate” run, and does Redis answer where REDIS_URL names one?",
+        "migrate” run, does Redis answer where REDIS_URL names one, and do all instances share it?",
     ),
     "form_expired": Page(  # its only form is that for signing out
         403,

@@ -2,7 +2,8 @@
 
 from base64 import b64decode
 from functools import cache
-from typing import Any
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import requests
 from django.conf import settings
@@ -17,32 +18,45 @@ ANSWER_SECONDS = 25.0  # the API gives up after 20, and then says why
 MAX_RETRY_AFTER_SECONDS = 300
 
 
-def list_subscriptions(access_token: str, correlation_id: str) -> list[dict[str, Any]]:
-    """Return the subscriptions as Azure Resource Manager describes them, in its order.
+class Listed(NamedTuple):
+    """The API's answer: subscriptions as Azure Resource Manager describes them, in its order.
 
     https://learn.microsoft.com/rest/api/resources/subscriptions/list
+    """
+
+    subscriptions: list[dict[str, Any]]
+    server_timing: str  # the header of that name: where the API spent its time
+    milliseconds: float  # from asking to having read the answer
+
+
+def list_subscriptions(access_token: str, correlation_id: str) -> Listed:
+    """Return what the API lists for the user of ``access_token``.
 
     :raises ApiRefusal: for every other answer, and when there is none.
     """
     headers = {"Authorization": f"Bearer {access_token}", CORRELATION_HEADER: correlation_id}
+    begun = perf_counter()
     try:
         response = _session(settings.CA_BUNDLE).get(
             settings.FLASK_BACKEND_URL, headers=headers, timeout=(CONNECT_SECONDS, ANSWER_SECONDS)
         )
     except requests.ReadTimeout as error:
         raise ApiRefusal("api_timeout") from error
+    except requests.TooManyRedirects as error:  # it answers, though with the address of another
+        raise ApiRefusal("api_error") from error
     except requests.RequestException as error:
         raise ApiRefusal("api_unreachable") from error
     try:
         body = response.json()
-    except (requests.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         body = None
     if response.status_code != 200:
         raise _refusal(response, body)
     subscriptions = body.get("value") if isinstance(body, dict) else None
     if not isinstance(subscriptions, list) or not all(isinstance(s, dict) for s in subscriptions):
         raise ApiRefusal("api_error")
-    return subscriptions
+    milliseconds = (perf_counter() - begun) * 1000
+    return Listed(subscriptions, response.headers.get("Server-Timing", ""), milliseconds)
 
 
 @cache

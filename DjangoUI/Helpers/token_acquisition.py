@@ -4,7 +4,6 @@ Above this module nobody sees one of MSAL's dicts. Protocol:
 https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
 """
 
-import hmac
 import json
 import threading
 import warnings
@@ -130,6 +129,8 @@ def acquire_token_silent(
         raise SignInRequired("no_token")
     if "error" in result:
         raise _silent_problem(result, claims)
+    if not isinstance(result.get("access_token"), str):
+        raise Problem("entra_unavailable", "an answer without an access token")
     return str(result["access_token"])
 
 
@@ -143,13 +144,13 @@ def _identity(unverified_claims: Any, flow: dict[str, Any]) -> dict[str, str]:
     issuer = entra().discovery().get("issuer", "")
     tenant_id = settings.AUTHORITY.rpartition("/")[2]
     expires = claims.get("exp")
-    nonce = sha256(str(flow["nonce"]).encode()).hexdigest()  # as MSAL sent it
+    nonce = sha256(flow["nonce"].encode()).hexdigest()  # as MSAL sent it
     for name, is_good in {
         "iss": claims.get("iss") == issuer and f"/{tenant_id}/" in issuer,
         "aud": claims.get("aud") == settings.CLIENT_ID,
         "tid": claims.get("tid") == tenant_id,
         "exp": type(expires) is int and expires > time() - CLOCK_SKEW_SECONDS,
-        "nonce": hmac.compare_digest(str(claims.get("nonce")), nonce),
+        "nonce": claims.get("nonce") == nonce,
         "oid": bool(claims.get("oid")) and isinstance(claims["oid"], str),
     }.items():
         if not is_good:
@@ -165,13 +166,18 @@ def _identity(unverified_claims: Any, flow: dict[str, Any]) -> dict[str, str]:
 
 
 def checked_claims(text: object) -> str | None:
-    """Return ``text`` if it is a JSON object of a sane size, as ``claims`` have to be."""
-    if not isinstance(text, str) or len(text.encode()) > MAX_CLAIMS_BYTES:
-        return None
+    """Return ``text`` if it is what ``claims`` have to be: a JSON object, and a short one.
+
+    MSAL adds to its member ``access_token``, so that has to be an object too.
+    """
     try:
-        return text if isinstance(json.loads(text), dict) else None
+        if not isinstance(text, str) or len(text.encode()) > MAX_CLAIMS_BYTES:
+            return None
+        claims = json.loads(text)
     except (ValueError, RecursionError):
         return None
+    is_good = isinstance(claims, dict) and isinstance(claims.get("access_token", {}), dict)
+    return text if is_good else None
 
 
 def _client(tokens: msal.SerializableTokenCache) -> msal.ConfidentialClientApplication:

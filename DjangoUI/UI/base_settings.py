@@ -23,6 +23,7 @@ PRODUCTION_HOST = env["PRODUCTION_HOST"]
 CA_BUNDLE = env["CA_BUNDLE"]
 REDIS_URL = env["REDIS_URL"]
 DATABASE_PATH = env["DATABASE_PATH"]
+TRACE_URL = env["TRACE_URL"]
 LOG_LEVEL = env["LOG_LEVEL"]
 
 # --- Django ---
@@ -139,7 +140,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"handlers": [], "level": LOG_LEVEL},
-        "django.server": {"handlers": [], "level": LOG_LEVEL, "propagate": True},
+        # runserver's own lines would say again what UI.middleware logs.
+        "django.server": {"handlers": [], "level": "CRITICAL", "propagate": True},
         # At DEBUG these write down what they send.
         "msal": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},

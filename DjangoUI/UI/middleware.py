@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from time import perf_counter
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -46,13 +47,23 @@ def localhost(get_response: GetResponse) -> GetResponse:
 
 
 def correlation(get_response: GetResponse) -> GetResponse:
-    """Give the request a correlation id, and keep its answer out of every cache."""
+    """Give the request a correlation id, keep its answer out of every cache, and log it."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
+        started = perf_counter()
         correlation_id.set(str(uuid4()))
         response = get_response(request)
         response[CORRELATION_HEADER] = correlation_id.get()
         response.headers.setdefault("Cache-Control", "no-store")
+        # The route and not the path: what a visitor makes up is not kept, nor is a query string.
+        route = request.resolver_match
+        logger.info(
+            "method=%s path=%s status=%d ms=%.1f",
+            request.method,
+            f"/{route.route}" if route else "-",
+            response.status_code,
+            (perf_counter() - started) * 1000,
+        )
         return response
 
     return answer

@@ -12,6 +12,7 @@ APP_DIR = Path(__file__).resolve().parent.parent
 
 # Flask gave up the name FLASK_ENV in version 2.3; here it chooses the file to read.
 MODE = "FLASK_ENV"
+TEMPLATE = "production.env"
 PLACEHOLDER = re.compile(r"ReplaceWith|Flask_API_Client_ID")
 GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 HTTPS = r"https://[\w.-]+(?::\d+)?"
@@ -41,6 +42,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     problems = [*_problems(settings), *_problems_of_file(in_file, mode)]
     if problems:
         where = f"{env_file} or the environment" if env_file else "the environment"
+        if env_file and name != TEMPLATE and not env_file.is_file():
+            where += f" (that file is not there: copy {TEMPLATE} to it)"
         raise ConfigurationError("\n  ".join([f"Mend the settings in {where}:", *problems]))
     return settings
 
@@ -49,7 +52,10 @@ def _read(env_file: Path) -> dict[str, str]:
     if not env_file.is_file():
         return {}
     # No interpolation, since a secret may hold a dollar sign; a Windows editor may add a BOM.
-    values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
+    try:
+        values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{env_file} is not UTF-8: save it in that encoding.") from error
     return {key: (value or "").strip() for key, value in values.items()}
 
 
@@ -63,9 +69,13 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
             yield f"{key} still holds the placeholder of the template."
         elif reason := check(value):
             yield f"{key} {reason}"
+    if re.fullmatch(GUID, settings["CLIENT_SECRET"]):
+        yield "CLIENT_SECRET is the secret's ID. Use its Value, which is shown only once."
     if bool(settings["CLIENT_SECRET"]) == bool(settings["CLIENT_CERTIFICATE"]):
         yield "CLIENT_SECRET or CLIENT_CERTIFICATE is needed, and only one of them."
-    if settings["ISSUER"] and settings["ISSUER"] != f"{settings['AUTHORITY']}/v2.0":
+    # A wrong AUTHORITY has been named already; then this says nothing new.
+    authority, issuer = settings["AUTHORITY"], settings["ISSUER"]
+    if issuer and not CHECKS["AUTHORITY"](authority) and issuer != f"{authority}/v2.0":
         yield "ISSUER must be the AUTHORITY followed by /v2.0: this API takes version 2 tokens."
 
 

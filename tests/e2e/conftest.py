@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.apps import Apps
+from tests.mock_azure import MockAzure
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 180  # a first start installs packages
 CHROMIUM = next(
@@ -128,3 +131,24 @@ def demo_on_another_site() -> Iterator[Demo]:
     demo = start_demo(front_host="127.0.0.1")
     yield demo
     stop_demo(demo)
+
+
+@pytest.fixture(scope="session")
+def one_azure() -> Iterator[MockAzure]:
+    """A mock under this process's control, with its sign-in pages on another site."""
+    with MockAzure(front_host="127.0.0.1") as azure:
+        yield azure
+
+
+@pytest.fixture(scope="session")
+def apps(one_azure: MockAzure) -> Iterator[Apps]:
+    """Both apps under gunicorn, in front of that mock."""
+    with Apps(one_azure) as apps:
+        yield apps
+
+
+@pytest.fixture
+def azure(one_azure: MockAzure) -> MockAzure:
+    """The tenant, with nothing happened yet."""
+    one_azure.reset()
+    return one_azure

@@ -137,16 +137,16 @@ def walk(page: Page) -> None:
     page.get_by_role("button", name=re.compile("Alice")).click()
     page.get_by_role("button", name="Accept").click()
     expect(page).to_have_url("http://localhost:8000/")
-    expect(page.get_by_role("table")).to_contain_text("Contoso Production")
+    expect(page.get_by_role("table", name="Your subscriptions")).to_contain_text(
+        "Contoso Production"
+    )
 
 
 @pytest.mark.usefixtures("ports_of_the_readme")
 def test_both_apps_by_hand(installed, page: Page):
-    activate = "source {0}/venv/bin/activate\n"
     with MockAzure() as azure:
         registered(installed, azure)
-        api = activate.format("FlaskAPI") + block("cd FlaskAPI", "flask run")
-        ui = activate.format("DjangoUI") + block("cd DjangoUI", "runserver")
+        api, ui = block("cd FlaskAPI", "flask run"), block("cd DjangoUI", "runserver")
         with (
             background(api, installed, "http://127.0.0.1:5000/health") as api_log,
             background(ui, installed, "http://localhost:8000/health") as ui_log,
@@ -177,6 +177,7 @@ def test_every_shell_block_is_run_by_a_test():
         "run.py test": "the continuous integration runs it",
         "cd FlaskAPI\npython3 -m venv": "installed",
         "cd DjangoUI\npython3 -m venv": "installed",
+        "AppCreationScripts/configure.py": "test_app_creation, with the mock's addresses",
         "run.py --azure": "test_both_apps_with_one_command",
         "flask run": "test_both_apps_by_hand",
         "manage.py runserver": "test_both_apps_by_hand",

@@ -33,7 +33,7 @@ def test_a_user_signs_in_sees_the_list_and_signs_out(anywhere, page: Page):
     accept(page)
 
     expect(page).to_have_url(f"{anywhere.ui}/")
-    rows = page.get_by_role("table").get_by_role("row")
+    rows = page.get_by_role("table", name="Your subscriptions").get_by_role("row")
     expect(rows).to_have_count(5)
     expect(rows.nth(1)).to_contain_text("Contoso Production")
     page.locator("summary", has_text="JSON").click()
@@ -53,6 +53,6 @@ def test_a_user_signs_in_sees_the_list_and_signs_out(anywhere, page: Page):
     sign_in(page, anywhere.ui, "Bob Brown")
     accept(page)
     expect(page.get_by_role("heading", name=re.compile("subscriptions"))).to_be_visible()
-    expect(page.get_by_role("table")).to_have_count(0)
+    expect(page.get_by_role("table", name="Your subscriptions")).to_have_count(0)
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(f"{anywhere.ui}/account/signed-out")

@@ -1,7 +1,13 @@
 """Both apps and the mock as processes and servers, started once for all tests here."""
 
 import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +61,60 @@ def serve_api(azure: MockAzure) -> Iterator[Callable[..., App]]:
 def visitor(apps: Apps) -> Callable[[], Visitor]:
     """Make a visitor of the web app, with a browser's cookies of their own."""
     return lambda: Visitor(apps.ui.url)
+
+
+@pytest.fixture
+def own_apps(azure: MockAzure) -> Iterator[Apps]:
+    """Both apps for one test alone, which may stop and damage them."""
+    with Apps(azure) as apps:
+        yield apps
+
+
+REDIS = shutil.which("redis-server")
+NO_REDIS = "no Redis on this machine: sudo apt install redis-server"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without Redis its tests are skipped with the mend, but never in CI."""
+    if not REDIS and os.environ.get("CI") != "true":
+        for item in items:
+            if "redis" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.skip(reason=NO_REDIS))
+
+
+class Redis:
+    """A Redis of our own on a socket in ``folder``; it keeps what it holds when it is restarted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert REDIS, NO_REDIS
+        keep = ["--save", "", "--appendonly", "yes", "--dir", str(self.folder)]
+        options = ["--port", "0", "--unixsocket", str(self.socket), "--logfile", "redis.log"]
+        self.process = subprocess.Popen([REDIS, *options, *keep])
+        deadline = time.monotonic() + 10
+        while not self.socket.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def send(self, how: signal.Signals) -> None:
+        assert self.process
+        self.process.send_signal(how)
+
+    def stop(self) -> None:
+        self.send(signal.SIGTERM)
+        self.send(signal.SIGCONT)
+        assert self.process
+        self.process.wait(10)
+        self.socket.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    server = Redis(tmp_path)
+    server.start()
+    yield server
+    server.stop()

@@ -1,11 +1,21 @@
 """A browser without a browser: follows redirects, keeps cookies, presses the buttons of forms."""
 
 import re
+import time
+from collections.abc import Callable
 from html import unescape
 from typing import Self
 from urllib.parse import urljoin
 
 import requests
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Return as soon as ``condition`` is true."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Visitor:
@@ -36,18 +46,52 @@ class Visitor:
         return self
 
     def sign_in(self, user: str) -> Self:
-        """Go through Entra's pages, whichever come."""
-        self.open()
+        """Open the home page and go through Entra's pages."""
+        return self.open().answer(user)
+
+    def answer(self, user: str) -> Self:
+        """Go through Entra's pages from here, whichever come, as ``user`` who agrees to all."""
         for _ in range(6):
-            if "Choose who you are" in self.page.text:
+            if self.asks("Choose who you are"):
                 self.press(user=user)
-            elif "Permissions requested" in self.page.text or "Approve this" in self.page.text:
+            elif self.asks("Permissions requested") or self.asks("Approve this"):
                 self.press(decision="accept")
+            elif "submit.js" in self.page.text:  # a form that a browser sends by itself
+                self.press()
             else:
                 break
         return self
 
+    def asks(self, question: str) -> bool:
+        """Whether the page is that one of Entra's."""
+        return question in self.page.text
+
+    def wait_a_little(self) -> Self:
+        """Do as if the ten seconds were over in which the app remembers a sign-in by a cookie."""
+        self.session.cookies.set("signed_in_just_now", None)
+        return self
+
+    def another_tab(self) -> "Visitor":
+        """The same person once more: cookies as they are now, but no connection, are shared."""
+        tab = Visitor(self.ui)
+        tab.session.cookies.update(self.session.cookies)
+        return tab
+
+    def click(self, label: str) -> Self:
+        """Follow the link that looks like a button and is called ``label``."""
+        link = re.search(rf'<a class="button[^"]*" href="([^"]+)">{label}</a>', self.page.text)
+        assert link, self.page.text
+        return self.open(unescape(link[1]))
+
+    @property
+    def reads(self) -> tuple[int, str]:
+        """The page's status and heading."""
+        heading = re.search(r"<h1[^>]*>(.*?)</h1>", self.page.text)
+        assert heading, self.page.text
+        return self.page.status_code, unescape(heading[1])
+
     @property
     def names(self) -> list[str]:
         """The subscriptions in the page's table."""
-        return [unescape(name) for name in re.findall(r'scope="row">(.*?)</th>', self.page.text)]
+        found = re.findall(r'scope="row">([^<]+)</th>', self.page.text)  # below, <code> follows
+        return [unescape(name) for name in found]

@@ -1,4 +1,4 @@
-"""A mock of the part of Azure that the sample talks to: Entra ID and Azure Resource Manager."""
+"""A mock of what the sample needs of Azure: Entra ID, Resource Manager, some of Microsoft Graph."""
 
 from .azure import MockAzure
 

@@ -26,6 +26,12 @@ def main() -> int:
     parser.add_argument(
         "--settings", type=Path, metavar="FILE", help="write the apps' settings here as JSON"
     )
+    parser.add_argument(
+        "--cloud", type=Path, metavar="FILE", help="write the addresses for AppCreationScripts here"
+    )
+    parser.add_argument(
+        "--empty", action="store_true", help="begin without the sample's registrations"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     stopping = threading.Event()
@@ -49,8 +55,12 @@ def main() -> int:
         return 1
     written: list[Path] = []
     try:
+        if options.empty:
+            azure.unregister()
         if options.settings:
             written = write_settings(azure, options.settings, options.ui_url, options.api_url)
+        if options.cloud:
+            written += write_cloud(azure, options.cloud)
         print("Mock Azure: not Microsoft. Everything here is invented, and so is who signs in.")
         print(f"  browsers  {azure.front_url}")
         print(f"  servers   {azure.back_url}  (CA: {written[-1] if written else azure.ca_file})")
@@ -63,6 +73,14 @@ def main() -> int:
         azure.close()
     print("Mock Azure has stopped.")
     return 0
+
+
+def write_cloud(azure: MockAzure, file: Path) -> list[Path]:
+    """Write what ``configure.py --cloud`` reads and the CA beside it; return the files written."""
+    ca_file = file.resolve().with_suffix(".pem")
+    _write(ca_file, azure.ca_file.read_text())
+    _write(file, json.dumps(azure.cloud() | {"ca_bundle": str(ca_file)}, indent=2))
+    return [file, ca_file]
 
 
 def write_settings(azure: MockAzure, file: Path, ui_url: str, api_url: str) -> list[Path]:

@@ -11,13 +11,13 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from . import arm, authorize, discovery, faults, record, token_endpoint
-from .errors import ArmError, EntraError
+from . import arm, authorize, discovery, faults, graph, record, token_endpoint, trace
+from .errors import ArmError, EntraError, GraphError
 
 if TYPE_CHECKING:
     from .azure import MockAzure
 
-FRONT = {"front", "static"}
+FRONT = {"front", "trace", "static"}
 
 
 def create_app(azure: "MockAzure") -> Flask:
@@ -29,7 +29,7 @@ def create_app(azure: "MockAzure") -> Flask:
     app = Flask(__name__)
     app.extensions["mock_azure"] = azure
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for module in (authorize, discovery, token_endpoint, arm):
+    for module in (authorize, trace, discovery, token_endpoint, arm, graph):
         app.register_blueprint(module.blueprint)
 
     @app.before_request
@@ -85,6 +85,18 @@ def create_app(azure: "MockAzure") -> Flask:
             )
         return response, error.status
 
+    @app.errorhandler(GraphError)
+    def graph_error(error: GraphError) -> ResponseReturnValue:
+        """https://learn.microsoft.com/graph/errors"""
+        g.answer = error.code
+        inner = {
+            "date": azure.clock.stamp().replace(" ", "T").removesuffix("Z"),
+            "request-id": str(uuid.uuid4()),
+            "client-request-id": correlation_id("client-request-id"),
+        }
+        envelope = {"code": error.code, "message": error.text, "innerError": inner}
+        return jsonify({"error": envelope}), error.status
+
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> ResponseReturnValue:
         return f"Mock Azure: {error.code} {error.name}.\n", error.code or 500, {
@@ -109,7 +121,7 @@ def create_app(azure: "MockAzure") -> Flask:
             echo, ask = "client-request-id", "return-client-request-id"
         if request.headers.get(ask) == "true" and request.headers.get(echo):
             headers[echo] = correlation_id(echo)
-        if request.blueprint == "front":
+        if request.blueprint in FRONT:
             headers["Cache-Control"] = "no-store"
             headers["Referrer-Policy"] = "no-referrer"
             form_action = g.get("form_action", "'none'")

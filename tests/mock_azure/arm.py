@@ -11,15 +11,9 @@ from flask.typing import ResponseReturnValue
 
 from . import tokens
 from .context import azure
-from .directory import Json
+from .directory import ARM_ID, Json
 from .errors import ArmError
 from .policies import SignIn
-
-AUDIENCES = {
-    f"https://management.{host}{slash}"
-    for host in ("azure.com", "core.windows.net")
-    for slash in ("", "/")
-}
 
 blueprint = Blueprint("arm", __name__)
 
@@ -72,7 +66,8 @@ def _caller() -> SignIn:
     now = azure.clock.now()
     if not isinstance(claims.get("exp"), int) or claims["exp"] < now:
         raise ArmError("ExpiredAuthenticationToken")
-    if str(claims.get("aud")) not in AUDIENCES:
+    # ARM's historical name ends in a slash.
+    if str(claims.get("aud")).removesuffix("/") not in azure.applications[ARM_ID].uris:
         raise ArmError("InvalidAuthenticationTokenAudience", audience=claims.get("aud"))
     if claims.get("iss") != azure.issuer_v1:
         raise ArmError("InvalidAuthenticationTokenTenant", issuer=claims.get("iss"))

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response
 from . import faults, policies, tokens
 from .authorization_request import AuthorizeRequest, ErrorForClient, is_registered
 from .context import azure
+from .directory import ANY_TENANT
 from .errors import EntraError
 from .policies import SignIn
 
@@ -37,11 +38,13 @@ def index() -> str:
 @blueprint.get("/<tenant>/oauth2/v2.0/authorize")
 def authorize(tenant: str) -> ResponseReturnValue:
     """Begin: sign in silently when the browser has a session, else show the sign-in page."""
-    _check_tenant(tenant)
+    azure.check_tenant(tenant)
     wanted = AuthorizeRequest(request.args.to_dict())
     if any(len(values) > 1 for values in request.args.listvalues()):  # RFC 6749 section 3.1
         raise EntraError(9002313)
     wanted.check_client()
+    if tenant == ANY_TENANT and not wanted.client.public:
+        raise EntraError(50194, client=wanted.client.name)
     try:
         wanted.check()
     except EntraError as error:
@@ -53,6 +56,21 @@ def authorize(tenant: str) -> ResponseReturnValue:
     if sign_in is None or asks_anew or _too_old(wanted, sign_in):
         if wanted["prompt"] == "none":
             raise ErrorForClient(wanted, EntraError(50058))
+        return _page("sign-in", wanted, users=azure.users.values())
+    return _continue(wanted, sign_in)
+
+
+@blueprint.route("/devicelogin", methods=["GET", "POST"])
+def device_login() -> ResponseReturnValue:
+    """A code that a device without a browser shows is typed in here."""
+    known = azure.device_requests.get(request.form.get("user_code", "").strip().upper())
+    if known is None:
+        g.form_action = "'self'"
+        wrong = request.method == "POST"
+        return make_response(render_template("device.html", wrong=wrong, done=False))
+    wanted = AuthorizeRequest(known)
+    sign_in = _session()
+    if sign_in is None:
         return _page("sign-in", wanted, users=azure.users.values())
     return _continue(wanted, sign_in)
 
@@ -93,7 +111,7 @@ def logout(tenant: str) -> ResponseReturnValue:
 
     OpenID Connect RP-Initiated Logout 1.0 section 3.
     """
-    _check_tenant(tenant)
+    azure.check_tenant(tenant)
     target = request.values.get("post_logout_redirect_uri", "")
     known = any(is_registered(target, client) for client in azure.applications.values())
     if known:
@@ -140,7 +158,11 @@ def _check(wanted: AuthorizeRequest, sign_in: SignIn) -> None:
     for resource_id in {ask.resource.client_id for ask in wanted.scopes.asks}:
         azure.policies.check(sign_in, resource_id, wanted.claims)
     if wanted["prompt"] == "consent" or azure.consents.missing(sign_in.user, wanted.asked):
-        if not azure.consents.may_decide(sign_in.user):
+        administrators_only = any(
+            consent.resource.permissions[consent.scope].admin_only for consent in wanted.asked
+        )
+        is_admin = azure.users[sign_in.user].is_admin
+        if not azure.consents.may_decide(sign_in.user) or (administrators_only and not is_admin):
             raise EntraError(90094, client=wanted.client.name)
         raise EntraError(65001, "interaction_required", client=wanted.client.name)
 
@@ -159,6 +181,8 @@ def _too_old(wanted: AuthorizeRequest, sign_in: SignIn) -> bool:
 def _finish(wanted: AuthorizeRequest, sign_in: SignIn) -> Response:
     """Issue the code."""
     g.user = sign_in.user
+    if user_code := wanted["user_code"]:
+        return _remember(_tell_device(user_code, sign_in.as_json()), sign_in)
     code = azure.seals.seal(
         "code",
         jti=str(uuid.uuid4()),
@@ -175,17 +199,12 @@ def _finish(wanted: AuthorizeRequest, sign_in: SignIn) -> Response:
 # --- pages and redirects --------------------------------------------------------------------------
 
 
-def _check_tenant(tenant: str) -> None:
-    if tenant != azure.tenant_id:
-        raise EntraError(90002, tenant=tenant)
-
-
 def _from_form(tenant: str, page: str) -> tuple[AuthorizeRequest, SignIn | None]:
     """The request that a form of ``page`` carries.
 
     :raises EntraError: 9002313 when it was not ours, was for another page or is too old.
     """
-    _check_tenant(tenant)
+    azure.check_tenant(tenant)
     sealed = azure.seals.unseal(page, request.form.get("request"))
     if sealed is None or azure.clock.now() > sealed["at"] + PAGE_LIFETIME_SECONDS:
         raise EntraError(9002313)
@@ -203,7 +222,9 @@ def _page(
     known = sign_in.as_json() if sign_in else None
     sealed = azure.seals.seal(page, query=wanted.query, sign_in=known, at=azure.clock.now())
     context |= {"wanted": wanted, "sealed": sealed, "tenant": azure.tenant_id}
-    g.form_action = f"'self' {_origin(wanted['redirect_uri'])}"
+    g.form_action = "'self'"
+    if wanted["redirect_uri"]:
+        g.form_action += f" {_origin(wanted['redirect_uri'])}"
     return make_response(render_template(f"{page}.html", **context))
 
 
@@ -226,12 +247,21 @@ def _error_parameters(error: EntraError) -> dict[str, str]:
 
 def _redirect(wanted: AuthorizeRequest, **answer: str) -> Response:
     """Send the browser back to the client, by 303 or by a form that submits itself."""
+    if wanted["user_code"]:
+        return _tell_device(wanted["user_code"], {})
     if wanted["response_mode"] != "form_post":
         return redirect(_answer_address(wanted, answer), 303)
     answer |= _state(wanted)
     g.form_action = _origin(wanted["redirect_uri"])
     html = render_template("form_post.html", wanted=wanted, answer=answer)
     return make_response(html)
+
+
+def _tell_device(user_code: str, decision: dict[str, Any]) -> Response:
+    """Let the device's next question be answered: ``decision`` is the sign-in, or empty."""
+    azure.device_codes[user_code] = decision
+    azure.device_requests.pop(user_code, None)
+    return make_response(render_template("device.html", wrong=False, done=True))
 
 
 def _answer_address(wanted: AuthorizeRequest, answer: dict[str, str]) -> str:

@@ -4,6 +4,8 @@ import secrets
 import ssl
 import tempfile
 import threading
+import uuid
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +15,9 @@ from . import consents, directory, scopes, server, tls, tokens
 from .app import create_app
 from .clock import Clock
 from .consents import Consents
+from .errors import EntraError
 from .faults import Faults
+from .graph import Registry
 from .keys import SigningKey, SigningKeys
 from .policies import Policies, SignIn
 from .record import Recorded, Recorder
@@ -28,7 +32,8 @@ class MockAzure:
 
     Port 0 means any free one. ``listen`` holds the addresses to bind to; the host names are those
     in URLs. Without ``with`` no socket is opened: ``azure.app`` then serves Flask's test client,
-    and ``front_url``, ``login_url`` and ``arm_url`` may play Microsoft's own addresses.
+    and ``front_url``, ``login_url``, ``arm_url`` and ``graph_url`` may play Microsoft's own
+    addresses.
 
     Controls: ``faults``, ``policies`` (Conditional Access), ``consents``, ``keys`` (rollover),
     ``clock``, ``token_lifetime_seconds``, ``arm_page_size`` and the methods below. ``reset`` undoes
@@ -46,6 +51,7 @@ class MockAzure:
         front_url: str = "",
         login_url: str = "",
         arm_url: str = "",
+        graph_url: str = "",
     ) -> None:
         self._listen = listen
         self._ports = (front_port, back_port)
@@ -53,13 +59,14 @@ class MockAzure:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
         self._back_host = back_host
-        self._fixed_urls = (front_url, login_url, arm_url)
+        self._fixed_urls = (front_url, login_url, arm_url, graph_url)
         self.tenant_id = directory.TENANT_ID
         self.clock = Clock()
         self.keys = SigningKeys()
-        self._set_addresses(front_host, front_port, back_port)
         self._applications = directory.applications()
         self.ui, self.api, *_ = self._applications.values()
+        self.applications = dict(self._applications)
+        self._set_addresses(front_host, front_port, back_port)
         self.reset()
         self.app = create_app(self)
 
@@ -76,18 +83,27 @@ class MockAzure:
         self.policies = Policies(self.users)
         self.faults = Faults()
         self.recorder = Recorder()
+        self.registry = Registry()
+        self.device_requests: dict[str, dict[str, str]] = {}  # by the code that a person types
+        self.device_codes: dict[str, directory.Json] = {}  # the sign-in, or {} when declined
         self._used: dict[str, float] = {}
 
     # --- addresses --------------------------------------------------------------------------------
 
     def _set_addresses(self, front_host: str, front_port: int, back_port: int) -> None:
         self.front_host = front_host
-        front_url, login_url, arm_url = self._fixed_urls
+        front_url, login_url, arm_url, graph_url = self._fixed_urls
         self.front_url = front_url or f"http://{front_host}:{front_port}"
         self.back_url = f"https://{self._back_host}:{back_port}"
         self.login_url = login_url or self.back_url
         self.arm_url = arm_url or self.back_url
-        urls = (self.front_url, self.back_url, self.login_url, self.arm_url)
+        # An origin of its own, as in Azure: its scopes begin with it, and ARM's with ARM's.
+        self.graph_url = graph_url or f"https://127.0.0.1:{back_port}"
+        for app_id, url in ((directory.ARM_ID, self.arm_url), (directory.GRAPH_ID, self.graph_url)):
+            app = self._applications[app_id]
+            app = replace(app, uris=tuple(dict.fromkeys([*app.uris, url])))
+            self._applications[app_id] = self.applications[app_id] = app
+        urls = (self.front_url, self.back_url, self.login_url, self.arm_url, self.graph_url)
         self.host_names = {urlsplit(url).hostname for url in urls}
 
     @property
@@ -150,6 +166,11 @@ class MockAzure:
             self._folder.cleanup()
             self._folder = None
 
+    def check_tenant(self, tenant: str, error: str = "") -> None:
+        """:raises EntraError: 90002 for any tenant but this one, or whichever a user is of."""
+        if tenant not in (self.tenant_id, directory.ANY_TENANT):
+            raise EntraError(90002, error=error, tenant=tenant)
+
     # --- what the applications need ---------------------------------------------------------------
 
     def flask_api_settings(self) -> dict[str, str]:
@@ -181,6 +202,7 @@ class MockAzure:
             "SCOPE": f"{self.api.uris[0]}/.default",
             "API_SCOPE": f"{self.api.uris[0]}/access_as_user",
             "PRODUCTION_HOST": urlsplit(ui_url).hostname or "",
+            "TRACE_URL": f"{self.front_url}/trace/",
         }
 
     def _credentials(self, app: directory.Application) -> dict[str, str]:
@@ -189,6 +211,16 @@ class MockAzure:
             "CLIENT_SECRET": app.secret or "",
             "AUTHORITY": self.authority,
             **({"CA_BUNDLE": str(self.ca_file)} if self._folder else {}),
+        }
+
+    def cloud(self) -> dict[str, str]:
+        """The addresses that AppCreationScripts take with ``--cloud``."""
+        return {
+            "login": self.login_url,
+            "graph": self.graph_url,
+            "arm": self.arm_url,
+            "portal": "https://portal.azure.com",
+            "ca_bundle": str(self.ca_file),
         }
 
     # --- controls for tests -----------------------------------------------------------------------
@@ -244,6 +276,19 @@ class MockAzure:
     def register_certificate(self, app: directory.Application, der: bytes) -> None:
         """Let ``app`` (``azure.api`` or ``azure.ui``) authenticate with a certificate as well."""
         self.applications[app.client_id] = app.with_certificate(der)
+
+    def unregister(self) -> None:
+        """Forget both applications of the sample: the tenant before AppCreationScripts ran."""
+        for app in (self.ui, self.api):
+            del self.applications[app.client_id]
+
+    def add_service(self, *roles: str) -> directory.Application:
+        """Register an application that calls Graph as itself, with these permissions."""
+        secret = directory.Secret(secrets.token_urlsafe(30))
+        client_id = str(uuid.uuid4())
+        service = directory.Application(client_id, "Automation", secrets=(secret,), roles=roles)
+        self.applications[client_id] = service
+        return service
 
     def consent_all(self, user: str = "alice") -> None:
         """Grant what ``user`` grants by accepting the combined consent page."""

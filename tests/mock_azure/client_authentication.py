@@ -31,7 +31,10 @@ def required(name: str) -> str:
 
 
 def authenticate_client() -> Application:
-    """The client, by secret in the body or in Basic, or by an assertion its certificate signed."""
+    """The client: by secret in the body or in Basic, or by an assertion its certificate signed.
+
+    A public client only says its name.
+    """
     basic = request.authorization if request.authorization else None
     client_id, secret = request.form.get("client_id"), request.form.get("client_secret")
     if basic and basic.type == "basic":  # form-encoded before base64: RFC 6749 section 2.3.1
@@ -45,11 +48,16 @@ def authenticate_client() -> Application:
         _check_client_assertion(app, required("client_assertion"))
         g.by_certificate = True
         return app
+    if app.public:
+        return app
     if not secret:
         raise EntraError(7000218)
-    if not hmac.compare_digest(secret.encode(), (app.secret or "").encode()):
-        raise EntraError(7000215, client=app.client_id)
-    return app
+    for known in app.secrets:
+        if hmac.compare_digest(secret.encode(), known.text.encode()):
+            if known.expires_at < azure.clock.now():
+                raise EntraError(7000222, client=app.client_id)
+            return app
+    raise EntraError(7000215, client=app.client_id)
 
 
 def _check_client_assertion(app: Application, assertion: str) -> None:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from .directory import GRAPH_ID, Application, User
 from .scopes import DEFAULT, Scopes
 
+EVERYBODY = ""  # in place of a user: an administrator has agreed for all of them
+
 
 class Consent(NamedTuple):
     """One permission: ``client`` may call ``resource`` with ``scope`` as the user who agrees."""
@@ -14,6 +16,7 @@ class Consent(NamedTuple):
     resource: Application
     scope: str
     by_default: bool = False
+    hidden: bool = False  # agreed to, but not listed on the page
 
 
 class Consents:
@@ -22,8 +25,9 @@ class Consents:
         self._may_not = {user.key for user in users.values() if not user.may_consent}
 
     def granted(self, user: str, client: str, resource: str) -> set[str]:
-        """The scopes of ``resource`` that ``user`` lets ``client`` use; both are client ids."""
-        return {g[3] for g in self._granted if g[:3] == (user, client, resource)}
+        """The scopes of ``resource`` that ``client`` may use for ``user``; both are client ids."""
+        agreed = {(user, client, resource), (EVERYBODY, client, resource)}
+        return {g[3] for g in self._granted if g[:3] in agreed}
 
     def grant(self, user: str, consents: Iterable[Consent]) -> None:
         for consent in consents:
@@ -37,6 +41,10 @@ class Consents:
             for g in self._granted
             if g[0] != user or g[1] != (client or g[1]) or g[2] != (resource or g[2])
         }
+
+    def forget(self, application: str) -> None:
+        """Drop every consent that the application, by its client id, gave or got."""
+        self._granted = {g for g in self._granted if application not in g[1:3]}
 
     def forbid(self, user: str) -> None:
         """From now on only an administrator may consent for ``user``."""
@@ -68,17 +76,20 @@ def wanted(
 
     When the resource lists the client in ``knownClientApplications`` and ``.default`` is asked,
     what the resource itself requires further down comes along: one page for both applications
-    (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow).
+    (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow). That page
+    then does not list the step between the two
+    (https://github.com/AzureAD/microsoft-identity-web/issues/1597).
     """
     found: list[Consent] = []
     for ask in scopes.asks:
         if ask.name != DEFAULT:
             found.append(Consent(client, ask.resource, ask.name))
             continue
+        is_known = client.client_id in ask.resource.known_clients
         for resource_id, scope in client.required:
             if resource_id == ask.resource.client_id:
-                found.append(Consent(client, ask.resource, scope, by_default=True))
-        if client.client_id in ask.resource.known_clients:
+                found.append(Consent(client, ask.resource, scope, True, hidden=is_known))
+        if is_known:
             for resource_id, scope in ask.resource.required:
                 below = applications[resource_id]
                 found.append(Consent(ask.resource, below, scope, by_default=True))

@@ -3,12 +3,13 @@
 import secrets
 import uuid
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
 GRAPH_ID = "00000003-0000-0000-c000-000000000000"
 ARM_ID = "797f4846-ba00-4fd7-ba43-dac1f8f63013"
+COMMAND_LINE_ID = "14d82eec-204b-4c2f-b7e8-296a70dab67e"
 OIDC_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})
 
 
@@ -19,6 +20,7 @@ def stable_guid(name: str) -> str:
 
 TENANT_ID = stable_guid("tenant")
 PARTNER_ID = stable_guid("partner tenant")
+ANY_TENANT = "organizations"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class User:
     needs_mfa: bool = False
     may_consent: bool = True
     home_tenant_id: str = TENANT_ID
+    is_admin: bool = False
 
     @property
     def key(self) -> str:
@@ -98,15 +101,32 @@ class User:
 
 @dataclass(frozen=True)
 class Permission:
-    """A delegated permission, with the sentence the consent page shows for it."""
+    """A delegated permission, with the sentence the consent page shows for it.
+
+    ``id`` is the one that registrations name it by. Only an administrator may consent if
+    ``admin_only``.
+    """
 
     title: str
     description: str
+    id: str = ""
+    admin_only: bool = False
+
+
+class Secret(NamedTuple):
+    """A client secret; ``expires_at`` in seconds since 1970."""
+
+    text: str
+    expires_at: float = float("inf")
 
 
 @dataclass(frozen=True)
 class Application:
-    """An app registration; ``required`` lists (resource's client id, scope) it was set up with."""
+    """An app registration; ``required`` lists (resource's client id, scope) it was set up with.
+
+    A ``public`` one has no credential. ``roles`` are the application permissions of Microsoft
+    Graph that an administrator gave it.
+    """
 
     client_id: str
     name: str
@@ -117,8 +137,15 @@ class Application:
     known_clients: tuple[str, ...] = ()
     token_version: int = 1
     xms_cc: bool = False
-    secret: str | None = None
+    secrets: tuple[Secret, ...] = ()
     certificates: tuple[bytes, ...] = ()  # DER
+    public: bool = False
+    roles: tuple[str, ...] = ()
+
+    @property
+    def secret(self) -> str:
+        """The first client secret, for whoever plays this application."""
+        return self.secrets[0].text if self.secrets else ""
 
     def with_certificate(self, der: bytes) -> "Application":
         return replace(self, certificates=(*self.certificates, der))
@@ -133,7 +160,7 @@ def users() -> dict[str, User]:
     )
     gina = tuple(Subscription(f"Fleet {number:03}") for number in range(1, 301))
     everyone = (
-        User("Alice", "Adams", "has four subscriptions", alice),
+        User("Alice", "Adams", "has four subscriptions, and administers", alice, is_admin=True),
         User("Bob", "Brown", "has no subscriptions"),
         User("Gina", "Green", "has 300 subscriptions, which come in many pages", gina),
         User("Carol", "Clark", "needs a second factor for Azure", alice[:2], needs_mfa=True),
@@ -144,7 +171,7 @@ def users() -> dict[str, User]:
 
 
 def applications() -> dict[str, Application]:
-    """Both registrations of the sample, as its README sets them up, and two of Microsoft's."""
+    """Both registrations of the sample, as its README sets them up, and three of Microsoft's."""
     ui_id, api_id = stable_guid("app/ui"), stable_guid("app/api")
     ui = Application(
         ui_id,
@@ -155,7 +182,7 @@ def applications() -> dict[str, Application]:
         ),
         required=((api_id, "access_as_user"), (GRAPH_ID, "openid")),
         token_version=2,
-        secret=secrets.token_urlsafe(30),
+        secrets=(Secret(secrets.token_urlsafe(30)),),
     )
     api = Application(
         api_id,
@@ -170,7 +197,7 @@ def applications() -> dict[str, Application]:
         required=((ARM_ID, "user_impersonation"),),
         known_clients=(ui_id,),
         token_version=2,
-        secret=secrets.token_urlsafe(30),
+        secrets=(Secret(secrets.token_urlsafe(30)),),
     )
     arm = Application(
         ARM_ID,
@@ -180,6 +207,7 @@ def applications() -> dict[str, Application]:
             "user_impersonation": Permission(
                 "Access Azure Resource Manager as you",
                 "Allow the application to manage your Azure resources as you would.",
+                "41094075-9dad-400e-a0bd-54e686782033",
             )
         },
         xms_cc=True,
@@ -189,7 +217,11 @@ def applications() -> dict[str, Application]:
         "Microsoft Graph",
         uris=("https://graph.microsoft.com",),
         permissions={
-            "openid": Permission("Sign you in", "Allow the application to sign you in."),
+            "openid": Permission(
+                "Sign you in",
+                "Allow the application to sign you in.",
+                "37f7f235-527c-4136-accd-4a02d197296e",
+            ),
             "profile": Permission("View your basic profile", "Allow it to see your name."),
             "email": Permission("View your email address", "Allow it to see your address."),
             "offline_access": Permission(
@@ -197,6 +229,22 @@ def applications() -> dict[str, Application]:
                 "Allow it to use these permissions while you are not using it.",
             ),
             "User.Read": Permission("Sign you in and read your profile", "Also your job title."),
+            "Application.ReadWrite.All": Permission(
+                "Read and write all applications",
+                "Allow the application to make and delete registrations as you would.",
+                admin_only=True,
+            ),
+            "DelegatedPermissionGrant.ReadWrite.All": Permission(
+                "Manage all delegated permission grants",
+                "Allow the application to consent for every user of the organization.",
+                admin_only=True,
+            ),
         },
     )
-    return {app.client_id: app for app in (ui, api, arm, graph)}
+    command_line = Application(
+        COMMAND_LINE_ID,
+        "Microsoft Graph Command Line Tools",
+        redirect_uris=("http://localhost",),
+        public=True,
+    )
+    return {app.client_id: app for app in (ui, api, arm, graph, command_line)}

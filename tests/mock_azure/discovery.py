@@ -4,7 +4,7 @@ from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from .context import azure
-from .errors import EntraError
+from .directory import ANY_TENANT
 
 blueprint = Blueprint("discovery", __name__)
 
@@ -12,9 +12,8 @@ blueprint = Blueprint("discovery", __name__)
 @blueprint.get("/<tenant>/v2.0/.well-known/openid-configuration", endpoint="discovery")
 def openid_configuration(tenant: str) -> ResponseReturnValue:
     """The discovery document: a browser's endpoints on the front URL, the others on the back."""
-    if tenant != azure.tenant_id:
-        raise EntraError(90002, error="invalid_tenant", tenant=tenant)
-    front, back = f"{azure.front_url}/{tenant}", azure.authority
+    azure.check_tenant(tenant, "invalid_tenant")
+    front, back = f"{azure.front_url}/{tenant}", f"{azure.login_url}/{tenant}"
     response = jsonify(
         {
             "token_endpoint": f"{back}/oauth2/v2.0/token",
@@ -29,9 +28,12 @@ def openid_configuration(tenant: str) -> ResponseReturnValue:
             "id_token_signing_alg_values_supported": ["RS256"],
             "response_types_supported": ["code"],
             "scopes_supported": ["openid", "profile", "email", "offline_access"],
-            "issuer": azure.issuer,
+            "issuer": azure.issuer.replace(azure.tenant_id, "{tenantid}")
+            if tenant == ANY_TENANT
+            else azure.issuer,
             "request_uri_parameter_supported": False,
             "authorization_endpoint": f"{front}/oauth2/v2.0/authorize",
+            "device_authorization_endpoint": f"{back}/oauth2/v2.0/devicecode",
             "http_logout_supported": True,
             "frontchannel_logout_supported": False,
             "end_session_endpoint": f"{front}/oauth2/v2.0/logout",
@@ -51,8 +53,7 @@ def openid_configuration(tenant: str) -> ResponseReturnValue:
 @blueprint.get("/<tenant>/discovery/v2.0/keys", endpoint="jwks")
 def keys(tenant: str) -> ResponseReturnValue:
     """The signing keys (RFC 7517)."""
-    if tenant != azure.tenant_id:
-        raise EntraError(90002, error="invalid_tenant", tenant=tenant)
+    azure.check_tenant(tenant, "invalid_tenant")
     response = jsonify({"keys": [key.as_jwk(azure.issuer) for key in azure.keys.published]})
     response.headers["Cache-Control"] = "max-age=86400, private"
     return response

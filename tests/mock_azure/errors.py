@@ -49,6 +49,7 @@ AADSTS: dict[int, Row] = {
         "The grant was issued at {issued} and has been revoked: tokens from before {valid_from} "
         "are not valid. A fresh sign-in is needed.",
     ),
+    50194: Row("unauthorized_client", "Application '{client}' is of one tenant: name that."),
     50196: Row("invalid_grant", "The client seems to be in a request loop, which was ended."),
     53000: Row("invalid_grant", "The device is not in the required state.", "message_only"),
     53003: Row(
@@ -70,6 +71,8 @@ AADSTS: dict[int, Row] = {
     70007: Row("invalid_request", "The response mode '{response_mode}' is not supported."),
     70008: Row("invalid_grant", "The authorization code or refresh token has expired."),
     70011: Row("invalid_scope", "The scope '{scope}' is not valid."),
+    70016: Row("authorization_pending", "The user has not finished signing in yet."),
+    70020: Row("expired_token", "The device code has expired."),
     70043: Row("invalid_grant", "A sign-in frequency policy has ended this session.", "bad_token"),
     90002: Row("invalid_request", "The tenant '{tenant}' was not found."),
     90009: Row("invalid_request", "Application '{client}' asks for a token for itself."),
@@ -179,6 +182,39 @@ ARM: dict[str, ArmRow] = {
     "ServerTimeout": ArmRow(503, "The server was unavailable. Please try again."),
     "GatewayTimeout": ArmRow(504, "The server behind this one gave no answer in time."),
 }
+
+
+# https://learn.microsoft.com/graph/errors and the pages of each method
+GRAPH: dict[str, tuple[int, str]] = {
+    "InvalidAuthenticationToken": (401, "The access token is not valid here: {reason}."),
+    "Authorization_RequestDenied": (403, "One of these permissions is needed: {permissions}."),
+    "Request_ResourceNotFound": (
+        404,
+        "Resource '{id}' does not exist or one of its queried reference-property objects are not "
+        "present.",
+    ),
+    "Request_BadRequest": (400, "{reason}"),
+    "Request_UnsupportedQuery": (400, "The filter is not supported here: {filter}"),
+    "NoBackingApplicationObject": (
+        400,
+        "The appId '{id}' of the service principal does not reference a valid application object.",
+    ),
+    "ObjectConflict": (409, "Another object has the same value of '{property}'."),
+    "CannotDeleteOrUpdateEnabledEntitlement": (
+        400,
+        "A scope has to be disabled before it can be deleted or renamed.",
+    ),
+}
+
+
+class GraphError(Exception):
+    """An answer of Microsoft Graph that is not a success; ``code`` is a key of ``GRAPH``."""
+
+    def __init__(self, code: str, **details: Any) -> None:
+        self.code = code
+        self.status, text = GRAPH[code]
+        self.text = text.format_map(_Known(details))
+        super().__init__(f"{code}: {self.text}")
 
 
 class ArmError(Exception):

@@ -75,7 +75,8 @@ class Faults:
         """Let something go wrong at ``hop``, the next time or ``times`` times (None: always).
 
         Hops: ``discovery``, ``jwks``, ``authorize``, ``token:authorization_code``,
-        ``token:refresh_token``, ``token:on_behalf_of``, ``arm:subscriptions``.
+        ``token:refresh_token``, ``token:on_behalf_of``, ``token:device_code``,
+        ``token:client_credentials``, ``arm:subscriptions``, ``graph:`` and a view of ``graph.py``.
         ``preset`` is an AADSTS number or a code of ARM, whose sentence and challenge ``details``
         shape (``{"error": "invalid_grant", "claims": "{...}", "status": 503}``). ``how`` holds the
         fields of ``Fault``; without preset, status and body the true answer is given, only with

@@ -12,13 +12,13 @@ from werkzeug.wrappers import Response
 from . import tokens
 from .authorize import COOKIE
 from .directory import Json
-from .token_endpoint import ON_BEHALF_OF
+from .token_endpoint import DEVICE_CODE, ON_BEHALF_OF
 
 if TYPE_CHECKING:
     from .azure import MockAzure
 
 SECRETS = {"assertion", "client_assertion", "client_secret", "code", "code_verifier",
-           "refresh_token", "request"}  # fmt: skip
+           "device_code", "refresh_token", "request", "user_code"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,19 @@ class Recorder:
             and (user is None or found.user == user)
         ]
 
+    def of(self, correlation_id: str) -> list[Recorded]:
+        """What came with this correlation id, oldest first."""
+        return [seen for seen in self.find(None, None) if seen.correlation_id == correlation_id]
+
 
 def hop() -> str:
     """The running request's name in the picture of who calls whom, e.g. ``token:on_behalf_of``."""
     blueprint, _, name = (request.endpoint or "nothing").rpartition(".")
     if blueprint == "token":
         grant_type = request.form.get("grant_type", "")
-        return f"token:{'on_behalf_of' if grant_type == ON_BEHALF_OF else grant_type}"
-    return f"arm:{name}" if blueprint == "arm" else name
+        short = {ON_BEHALF_OF: "on_behalf_of", DEVICE_CODE: "device_code"}
+        return f"token:{short.get(grant_type, grant_type)}"
+    return f"{blueprint}:{name}" if blueprint in ("arm", "graph") else name
 
 
 def claimed_user(azure: "MockAzure") -> str | None:

@@ -1,11 +1,14 @@
-"""The token endpoint: authorization code, refresh token and on-behalf-of (back channel).
+"""The token endpoint: each grant, and the beginning of the device code's (back channel).
 
 https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
 https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
 """
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Callable
 
 from flask import Blueprint, g, jsonify, request
@@ -14,14 +17,16 @@ from flask.typing import ResponseReturnValue
 from . import scopes, tokens
 from .client_authentication import authenticate_client, required
 from .context import azure
-from .directory import GRAPH_ID, Application, Json
+from .directory import ANY_TENANT, GRAPH_ID, Application, Json
 from .errors import EntraError
 from .keys import base64url
 from .policies import SignIn, has_cp1, parse_claims
 
 CODE_LIFETIME_SECONDS = 600
 REFRESH_LIFETIME_SECONDS = 90 * 24 * 3600
+DEVICE_CODE_LIFETIME_SECONDS = 900
 ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
 blueprint = Blueprint("token", __name__)
 
@@ -29,18 +34,20 @@ blueprint = Blueprint("token", __name__)
 @blueprint.post("/<tenant>/oauth2/v2.0/token", endpoint="token")
 def token(tenant: str) -> ResponseReturnValue:
     """Answer with tokens; only the body counts, a parameter in the query string is not read."""
-    if tenant != azure.tenant_id:
-        raise EntraError(90002, tenant=tenant)
+    azure.check_tenant(tenant)
     grant_type = required("grant_type")
     if grant_type not in GRANTS:
         raise EntraError(70003, grant_type=grant_type)
-    response = jsonify(GRANTS[grant_type](authenticate_client()))
+    client = authenticate_client()
+    if tenant == ANY_TENANT and not client.public:
+        raise EntraError(50194, client=client.name)
+    response = jsonify(GRANTS[grant_type](client))
     response.headers.update({"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"})
     response.headers["Expires"] = "-1"
     return response
 
 
-# --- the three grants -----------------------------------------------------------------------------
+# --- the grants -----------------------------------------------------------------------------------
 
 
 def _authorization_code(client: Application) -> Json:
@@ -115,10 +122,69 @@ def _check_assertion(app: Application, assertion: str) -> Json:
     return claims
 
 
+def _device_code(client: Application) -> Json:
+    """A code that a person has approved in a browser, which may have happened anywhere."""
+    code = azure.seals.unseal("device", required("device_code"))
+    if code is None or code["client_id"] != client.client_id:
+        raise EntraError(9002313, error="invalid_grant")
+    if azure.clock.now() > code["at"] + DEVICE_CODE_LIFETIME_SECONDS:
+        raise EntraError(70020)
+    decision = azure.device_codes.get(code["user_code"])
+    if decision is None:
+        raise EntraError(70016)
+    if not decision:
+        raise EntraError(65004, error="authorization_declined")
+    return _issue(client, SignIn(**decision), code["scope"])
+
+
+def _client_credentials(client: Application) -> Json:
+    """A token for the application itself: ``roles`` and no user."""
+    if client.public:
+        raise EntraError(7000218)
+    audience, _, name = required("scope").rpartition("/")
+    graph = azure.applications[GRAPH_ID]
+    if name != scopes.DEFAULT or audience not in graph.uris:
+        raise EntraError(70011, scope=request.form["scope"])
+    g.issued = tokens.app_token_claims(azure, client, audience, g.get("by_certificate", False))
+    lifetime = g.issued["exp"] - int(azure.clock.now())
+    return {
+        "token_type": "Bearer",
+        "expires_in": lifetime,
+        "ext_expires_in": lifetime,
+        "access_token": tokens.issued(azure, g.issued),
+    }
+
+
+@blueprint.post("/<tenant>/oauth2/v2.0/devicecode", endpoint="devicecode")
+def devicecode(tenant: str) -> ResponseReturnValue:
+    """Begin a sign-in that ends in a browser on another device."""
+    azure.check_tenant(tenant)
+    client_id, scope = required("client_id"), required("scope")
+    if not (client := azure.applications.get(client_id)):
+        raise EntraError(700016, client=client_id, tenant=azure.tenant_id)
+    if not client.public:
+        raise EntraError(7000218)
+    scopes.parse(scope, client, azure.applications)
+    user_code = "".join(secrets.choice("BCDFGHJKLMNPQRSTVWXZ") for _ in range(9))
+    sealed = {"user_code": user_code, "client_id": client_id, "scope": scope}
+    azure.device_requests[user_code] = sealed
+    uri = f"{azure.front_url}/devicelogin"
+    return {
+        "user_code": user_code,
+        "device_code": azure.seals.seal("device", **sealed, at=azure.clock.now()),
+        "verification_uri": uri,
+        "expires_in": DEVICE_CODE_LIFETIME_SECONDS,
+        "interval": 1,  # Entra's is 5; nobody here has to wait
+        "message": f"Open {uri} and enter the code {user_code}.",
+    }
+
+
 GRANTS: dict[str, Callable[[Application], Json]] = {
     "authorization_code": _authorization_code,
     "refresh_token": _refresh_token,
     ON_BEHALF_OF: _on_behalf_of,
+    DEVICE_CODE: _device_code,
+    "client_credentials": _client_credentials,
 }
 
 

@@ -1,5 +1,6 @@
 """Account.views: signing in, coming back, signing out."""
 
+import time
 from hashlib import sha256
 from urllib.parse import parse_qs, urlsplit
 
@@ -8,7 +9,34 @@ import requests
 from django.contrib.sessions.models import Session
 from django.test import Client
 
+from Helpers.encryption import encrypt
+from Helpers.errors import PAGES
 from Helpers.session import IDENTITY, TRIED
+
+# What Entra may say in place of a code, and the page that it leads to.
+ERRORS = [
+    ("access_denied", "access_denied", 403),
+    ("consent_required", "consent_required", 403),
+    ("login_required", "login_required", 403),
+    ("interaction_required", "login_required", 403),
+    ("temporarily_unavailable", "entra_busy", 503),
+    ("server_error", "entra_unavailable", 503),
+    ("service_unavailable", "entra_unavailable", 503),
+    ("invalid_request", "ui_misconfigured", 500),
+    ("invalid_client", "ui_misconfigured", 500),
+    ("invalid_scope", "ui_misconfigured", 500),
+    ("invalid_resource", "ui_misconfigured", 500),
+    ("unauthorized_client", "ui_misconfigured", 500),
+    ("unsupported_response_type", "sign_in_refused", 502),
+    ("account_selection_required", "sign_in_refused", 502),
+]
+SAID_BESIDES = {
+    "error_description": "AADSTS1: <b>secret</b>",
+    "error_uri": "https://evil.example/secret",
+    "error_subcode": "secret-subcode",
+    "suberror": "secret-suberror",
+    "claims": '{"secret": "claims"}',
+}
 
 
 def cookie_name(state: str) -> str:
@@ -73,11 +101,51 @@ class TestCallback:
             "\x00/evil",
             "/" + "a" * 501,
             "",
+            "/\t/evil.example",
+            "\t//evil.example",
+            " //evil.example",
+            "/\n/evil.example",
+            "\\\\evil.example",
+            "http:/evil.example",
+            "http:evil.example",
+            "https:///evil.example",
+            "//user@evil.example",
+            "JaVaScRiPt:alert(1)",
+            "data:text/html,x",
+            "evil.example/",
+            "\u2028//evil.example",
+            "//\uff0fevil.example",
+            "\uff0f\uff0fevil.example",
+            "//[::1",
+            "?next=//evil.example",
         ],
     )
     def test_goes_home_instead_of_to(self, visitor, address):
         query = visitor.begin("/account/login?" + requests.compat.urlencode({"next": address}))
         assert visitor.finish(query)["Location"] == "/"
+
+    @pytest.mark.parametrize(
+        ("address", "location"),
+        [
+            ("/%2f..", "/%2f.."),
+            ("/%2fevil.example", "/%2fevil.example"),
+            ("/\r\nSet-Cookie: x=1", "/%0D%0ASet-Cookie:%20x=1"),
+            ("/ünicode?ä=ö", "/%C3%BCnicode?%C3%A4=%C3%B6"),
+            ("/\uff0fevil.example", "/%EF%BC%8Fevil.example"),
+            ("/?next=//evil.example", "/?next=//evil.example"),
+            ("/" + "a" * 499, "/" + "a" * 499),
+        ],
+    )
+    def test_stays_on_this_site_with(self, visitor, address, location):
+        query = visitor.begin("/account/login?" + requests.compat.urlencode({"next": address}))
+        response = visitor.finish(query)
+        assert response["Location"] == location
+        assert "x" not in response.cookies
+
+    def test_takes_the_place_to_go_to_from_the_cookie_alone(self, visitor):
+        query = visitor.begin("/account/login?next=/%3Fpage=2")
+        response = visitor.finish(query, code="the-code", next="//evil.example")
+        assert response["Location"] == "/?page=2"
 
     def test_gives_the_session_a_new_key_and_nothing_of_the_old_one(self, signed_in):
         before = signed_in.session
@@ -133,23 +201,124 @@ class TestCallback:
     @pytest.mark.parametrize(
         ("error", "code", "status"),
         [
-            ("access_denied", "access_denied", 403),
-            ("consent_required", "consent_required", 403),
-            ("login_required", "login_required", 403),
-            ("interaction_required", "login_required", 403),
-            ("temporarily_unavailable", "entra_busy", 503),
-            ("server_error", "entra_unavailable", 503),
-            ("unauthorized_client", "ui_misconfigured", 500),
+            *ERRORS,
+            ("temporarily_unavailable\r\nSet-Cookie: x=1", "sign_in_refused", 502),
             ("<script>", "sign_in_refused", 502),
+            ("x" * 3000, "sign_in_refused", 502),
+            ("ünbekannt", "sign_in_refused", 502),
         ],
     )
-    def test_explains(self, visitor, error, code, status):
+    def test_explains(self, visitor, entra, caplog, error, code, status):
         query = visitor.begin()
-        response = visitor.finish(query, error=error, error_description="AADSTS1: <b>secret</b>")
-        assert response["Location"].startswith(f"/account/problem/{code}?")
+        response = visitor.finish(query, error=error, **SAID_BESIDES)
+        assert response["Location"].startswith(f"/account/problem/{code}?reference=")
         page = visitor.get(response["Location"])
         assert page.status_code == status
-        assert b"AADSTS" not in page.content
+        assert PAGES[code].title in page.text
+        for text in SAID_BESIDES.values():
+            assert text not in response["Location"] + page.text + caplog.text
+        assert not entra.token_requests
+        assert IDENTITY not in visitor.session
+
+    @pytest.mark.parametrize("error", [error for error, _, _ in ERRORS])
+    @pytest.mark.parametrize("state", [{}, {"state": ""}, {"state": "of-nobody"}])
+    def test_believes_no_error_without_a_state_of_ours(self, visitor, entra, error, state):
+        visitor.begin()
+        response = visitor.get("/account/callback", {"error": error, **SAID_BESIDES, **state})
+        page = visitor.get(response["Location"])
+        assert page.status_code == 400
+        assert "This sign-in cannot be finished" in page.text
+        assert "secret" not in page.text
+        assert not entra.token_requests
+
+    def test_leaves_a_signed_in_user_alone_when_a_forged_error_comes(self, signed_in):
+        response = signed_in.get("/account/callback?error=access_denied&state=forged")
+        assert response["Location"] == "/"
+        assert IDENTITY in signed_in.session
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            pytest.param("", id="nothing"),
+            pytest.param("state=%ff%fe", id="state-that-is-no-text"),
+            pytest.param("state=%ed%a0%80&code=x", id="state-with-half-a-character"),
+            pytest.param("state=%00&code=%00", id="state-with-a-null"),
+            pytest.param("state=" + "x" * 7000, id="long-state"),
+            pytest.param("code=x", id="code-without-state"),
+            pytest.param("state[]=x&code[]=x", id="brackets"),
+        ],
+    )
+    def test_answers_nonsense_with_a_page(self, visitor, query):
+        response = visitor.get(f"/account/callback?{query}")
+        assert response["Location"].startswith("/account/problem/sign_in_expired?")
+
+    def test_takes_the_last_of_two_states_for_the_cookie_as_for_the_check(self, visitor, entra):
+        query = visitor.begin()
+        address = f"/account/callback?code=x&state={query['state']}&state=another"
+        assert "sign_in_expired" in visitor.get(address)["Location"]
+        assert not entra.token_requests
+
+    def test_takes_no_tokens_out_of_the_query(self, visitor, entra):
+        query = visitor.begin()
+        visitor.finish(
+            query, error="access_denied", access_token="stolen", id_token=entra.id_token()
+        )
+        assert IDENTITY not in visitor.session
+
+    def test_finishes_each_of_several_in_any_order(self, visitor):
+        tabs = [visitor.begin(f"/account/login?next=/%3Ftab={number}") for number in range(5)]
+        nonces = [tab["nonce"] for tab in tabs]
+        for number in (3, 0, 4, 1, 2):
+            visitor.entra.nonce = nonces[number]
+            assert visitor.finish(tabs[number])["Location"] == f"/?tab={number}"
+
+    def test_finishes_five_of_six(self, visitor):
+        tabs = [visitor.begin() for _ in range(6)]
+        kept = [name for name, cookie in visitor.cookies.items() if cookie.value]
+        assert sorted(kept) == sorted(cookie_name(tab["state"]) for tab in tabs[1:])
+        assert "sign_in_expired" in visitor.finish(tabs[0])["Location"]
+        visitor.entra.nonce = tabs[1]["nonce"]
+        assert visitor.finish(tabs[1])["Location"] == "/"
+
+    def test_takes_a_flow_to_another_browser_with_its_cookie_only(self, visitor, entra):
+        """The attacker's own sign-in does not become the victim's, though both are under way."""
+        attacker = type(visitor)(headers={"host": "localhost:8000"})
+        attacker.entra = entra
+        theirs, ours = attacker.begin(), visitor.begin()
+        response = visitor.finish(theirs)
+        assert "sign_in_expired" in response["Location"]
+        assert IDENTITY not in visitor.session
+        entra.nonce = ours["nonce"]
+        assert visitor.finish(ours)["Location"] == "/"
+
+    @pytest.mark.parametrize(
+        "forge",
+        [
+            pytest.param(lambda value: encrypt("token_cache", "{}"), id="of-another-purpose"),
+            pytest.param(lambda value: value[:-6] + "AAAAAA", id="changed"),
+            pytest.param(lambda value: value[: len(value) // 2], id="cut-off"),
+            pytest.param(lambda value: "", id="empty"),
+            pytest.param(lambda value: '{"flow": {}}', id="not-encrypted"),
+        ],
+    )
+    def test_takes_no_cookie_that_is(self, visitor, entra, forge):
+        query = visitor.begin()
+        name = cookie_name(query["state"])
+        visitor.cookies[name] = forge(visitor.cookies[name].value)
+        assert "sign_in_expired" in visitor.finish(query)["Location"]
+        assert not entra.token_requests
+
+    def test_takes_no_cookie_older_than_ten_minutes(self, visitor, entra, monkeypatch):
+        query = visitor.begin()
+        later = time.time() + 601
+        monkeypatch.setattr("cryptography.fernet.time.time", lambda: later)
+        assert "sign_in_expired" in visitor.finish(query)["Location"]
+        assert not entra.token_requests
+
+    def test_lets_a_head_request_leave_no_trace(self, visitor):
+        assert visitor.head("/account/callback?code=x&state=y").status_code == 302
+        assert visitor.options("/account/callback").status_code == 200
+        assert not Session.objects.exists()
 
     def test_explains_an_outage_while_the_code_is_redeemed(self, visitor, entra):
         entra.answers.append(requests.ReadTimeout())
@@ -171,6 +340,46 @@ class TestCallback:
 
     def test_takes_no_post(self, visitor):
         assert visitor.post("/account/callback", {"code": "x"}).status_code == 405
+        page = Client(enforce_csrf_checks=True).post("/account/callback", {"code": "x"})
+        assert page.status_code == 400
+        assert "This request cannot be answered" in page.text
+
+
+class TestLoops:
+    """Entra signs users in again without a question, so nobody would stop the browser."""
+
+    def test_end_when_the_session_does_not_last(self, visitor, entra):
+        """As with two instances that have a session store each."""
+        visitor.sign_in("/")
+        Session.objects.all().delete()
+        response = visitor.get("/")
+        assert response["Location"].startswith("/account/login?")
+        page = visitor.get(response["Location"])
+        assert page.status_code == 503
+        assert "cannot remember who is signed in" in page.text
+        assert len(entra.token_requests) == 1
+
+    def test_end_when_the_cookie_of_a_second_round_is_lost(self, signed_in, api):
+        for _ in range(4):
+            api.refuse("consent_required")
+        query = signed_in.begin("/")
+        del signed_in.cookies[cookie_name(query["state"])]
+        response = signed_in.finish(query)
+        assert response["Location"].startswith("/account/problem/sign_in_expired?")
+
+    def test_are_not_seen_where_somebody_signs_out_and_in(self, visitor):
+        visitor.sign_in()
+        visitor.post("/account/logout")
+        assert visitor.sign_in()["Location"] == "/"
+
+    def test_are_not_seen_where_somebody_signs_in_twice(self, visitor):
+        visitor.sign_in()
+        assert visitor.sign_in()["Location"] == "/"
+
+    def test_are_forgotten_soon(self, visitor):
+        visitor.sign_in()
+        cookie = visitor.cookies["signed_in_just_now"]
+        assert (cookie["max-age"], cookie["path"]) == (10, "/account")
 
 
 class TestProblem:
@@ -230,6 +439,10 @@ class TestLogOut:
 class TestSignedOut:
     def test_offers_to_sign_in(self, visitor):
         assert 'href="/account/login"' in visitor.get("/account/signed-out").text
+
+    def test_makes_the_browser_forget_the_pages_that_it_keeps(self, visitor):
+        assert '<img src="/account/forget-pages"' in visitor.get("/account/signed-out").text
+        assert visitor.get("/account/forget-pages")["Clear-Site-Data"] == '"cache"'
 
     def test_leads_home_when_signed_in_again_meanwhile(self, signed_in):
         assert signed_in.get("/account/signed-out")["Location"] == "/"

@@ -1,6 +1,9 @@
 """Helpers.entra: the HTTP client that MSAL uses, and discovery."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from time import sleep
 
 import pytest
 import requests
@@ -41,12 +44,79 @@ def test_discovery_of_yesterday_serves_while_entra_is_down(entra, network, monke
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"status": 400, "json": {"error": "invalid_tenant"}},
+        {"json": {}},
+        {"body": "<html>Sign in to the hotel's network"},
+    ],
+)
+def test_discovery_of_yesterday_serves_when_entra_answers_something_else(
+    entra, network, monkeypatch, change
+):
+    begin_sign_in()
+    network.replace("GET", entra.discovery_url, **change)
+    now = module.monotonic()
+    monkeypatch.setattr(module, "monotonic", lambda: now + 25 * 3600)
+    assert begin_sign_in()["auth_uri"]
+
+
+@pytest.mark.parametrize("name", ["issuer", "authorization_endpoint", "token_endpoint"])
+@pytest.mark.parametrize("value", [None, 7, ["https://login.example"]])
+def test_discovery_that_is_incomplete_is_not_kept(entra, network, monkeypatch, name, value):
+    network.replace("GET", entra.discovery_url, json=entra.discovery() | {name: value})
+    with pytest.raises(Problem, match="entra_unavailable"):
+        begin_sign_in()
+    network.replace("GET", entra.discovery_url, json=entra.discovery())
+    now = module.monotonic()
+    monkeypatch.setattr(module, "monotonic", lambda: now + 11)
+    assert begin_sign_in()["auth_uri"].startswith("https://signin.example/authorize")
+    assert client().known_discovery["issuer"] == f"{entra.authority}/v2.0"
+
+
+def test_discovery_of_a_new_process_is_waited_for_by_all(entra, network):
+    def slowly(request):
+        sleep(0.2)
+        return 200, {}, json.dumps(entra.discovery())
+
+    network.remove("GET", entra.discovery_url)
+    network.add_callback("GET", entra.discovery_url, slowly)
+    with ThreadPoolExecutor(8) as threads:
+        flows = list(threads.map(lambda _: begin_sign_in(), range(8)))
+    assert all(flow["auth_uri"] for flow in flows)
+    assert entra.discovery_requests() == 1
+
+
+def test_discovery_that_is_slow_holds_up_one_thread_only(entra, network, monkeypatch):
+    begin_sign_in()
+    asked, answer = Event(), Event()
+
+    def slowly(request):
+        asked.set()
+        assert answer.wait(10)
+        return 200, {}, json.dumps(entra.discovery())
+
+    network.remove("GET", entra.discovery_url)
+    network.add_callback("GET", entra.discovery_url, slowly)
+    now = module.monotonic()
+    monkeypatch.setattr(module, "monotonic", lambda: now + 25 * 3600)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(begin_sign_in)
+        assert asked.wait(10)
+        assert begin_sign_in()["auth_uri"]  # here and now, with the document of yesterday
+        assert not waiting.done()
+        answer.set()
+        assert waiting.result()["auth_uri"]
+
+
+@pytest.mark.parametrize(
     ("answer", "code"),
     [
         ({"status": 500, "json": {}}, "entra_unavailable"),
         ({"status": 200, "body": "<html>"}, "entra_unavailable"),
         ({"status": 200, "json": []}, "entra_unavailable"),
         ({"status": 200, "body": "[" * 100_000}, "entra_unavailable"),
+        ({"status": 200, "body": '{"a": ' + "9" * 5000 + "}"}, "entra_unavailable"),
         ({"status": 302, "headers": {"Location": "https://evil.example"}}, "entra_unavailable"),
         ({"status": 429, "json": {}}, "entra_busy"),
         ({"body": requests.ReadTimeout()}, "entra_unavailable"),

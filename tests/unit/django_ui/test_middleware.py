@@ -1,5 +1,7 @@
 """UI.middleware and the headers of every page."""
 
+import re
+
 import pytest
 from django.test import Client
 
@@ -75,6 +77,23 @@ class TestHeaders:
             cookie = signed_in.cookies[name]
             assert cookie["httponly"]
             assert cookie["samesite"] == "Lax"
+
+
+class TestLogLine:
+    def test_names_the_route_and_what_came_of_it(self, visitor, caplog):
+        caplog.set_level("INFO")
+        visitor.get("/account/signed-out")
+        assert re.search(r"method=GET path=/account/signed-out status=200 ms=\d", caplog.text)
+
+    @pytest.mark.parametrize("path", ["/account/callback?code=made-up", "/x%0aMADE-UP%1b[31m"])
+    def test_keeps_nothing_that_the_visitor_made_up(self, visitor, caplog, path):
+        """A decoded line feed in the path used to begin a line of the visitor's own."""
+        caplog.set_level("INFO")
+        visitor.get(path)
+        lines = [record.getMessage() for record in caplog.records if record.name == "UI.middleware"]
+        assert len(lines) == 1
+        assert "made-up" not in lines[0].lower()
+        assert "\n" not in caplog.text.replace("\n", "", len(caplog.records))
 
 
 def test_pages_hold_no_script_and_no_inline_style(signed_in):

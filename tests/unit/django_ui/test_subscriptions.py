@@ -247,6 +247,34 @@ def test_causes_that_take_turns_end_on_a_page(signed_in, api):
     assert signed_in.get("/").status_code == 403
 
 
+# How often a refusal that lasts makes the app renew the token, and send the user to Entra.
+ROUNDS = {
+    "authorization_header_missing": (1, 0),
+    "invalid_token": (2, 1),
+    "token_expired": (2, 1),
+    "claims_challenge": (2, 1),
+    "insufficient_scope": (0, 1),
+    "consent_required": (0, 1),
+    "assertion_rejected": (0, 1),
+}
+
+
+@pytest.mark.parametrize("code", sorted(API_PAGES))
+def test_refusal_that_lasts_ends_on_its_page(signed_in, api, entra, code):
+    claims = b64encode(CLAIMS.encode()).decode()  # which count with claims_challenge only
+    header = f'Bearer error="insufficient_claims", claims="{claims}"'
+    for _ in range(20):
+        api.refuse(code, headers={"WWW-Authenticate": header})
+    rounds = 0
+    while (page := signed_in.get("/")).status_code == 302:
+        round_trip(signed_in, page)
+        rounds += 1
+    grants = [request["grant_type"] for request in entra.token_requests]
+    assert (grants.count("refresh_token"), rounds) == ROUNDS.get(code, (0, 0))
+    assert API_PAGES[code].title in page.text
+    assert page.status_code == API_PAGES[code].status
+
+
 MENDED = {"authorization_header_missing", "invalid_token", "token_expired", "claims_challenge"} | {
     "consent_required",
     "insufficient_scope",
@@ -283,6 +311,14 @@ def test_explains_at_once(signed_in, api, entra, code):
         pytest.param((500, {}, '{"code": "internal_error"}'), 502, id="its-own-error"),
         pytest.param((502, {}, "<html>Bad gateway"), 502, id="a-gateway"),
         pytest.param((401, {}, '{"code": ["x"]}'), 502, id="no-code"),
+        pytest.param((200, {}, ""), 502, id="nothing"),
+        pytest.param((200, {}, '{"value": ['), 502, id="half-an-answer"),
+        pytest.param((200, {}, '{"value": ' + "9" * 5000 + "}"), 502, id="a-huge-number"),
+        pytest.param((200, {}, "[" * 100_000), 502, id="deep"),
+        pytest.param((200, {}, b"\xff\xfe\x00"), 502, id="no-text"),
+        pytest.param((204, {}, ""), 502, id="no-content"),
+        pytest.param((304, {}, ""), 502, id="not-modified"),
+        pytest.param((401, {}, '{"code": "sign_in_expired"}'), 502, id="code-of-another-table"),
         pytest.param((302, {"Location": "https://evil.example"}, ""), 502, id="redirect"),
     ],
 )

@@ -1,14 +1,19 @@
 """Helpers.token_acquisition: what the views' tests do not show."""
 
+import base64
+import json
 import time
+from hashlib import sha256
 
 import pytest
 import requests
 from django.contrib.sessions.backends.db import SessionStore
 
+from Helpers.encryption import encrypt
 from Helpers.errors import NotSignedIn, Problem, SignInRequired
 from Helpers.session import IDENTITY, TOKEN_CACHE, start_session
 from Helpers.token_acquisition import (
+    _identity,
     acquire_token_silent,
     begin_sign_in,
     checked_claims,
@@ -70,6 +75,30 @@ class TestIdToken:
         with pytest.raises(Problem, match="id_token_rejected"):
             complete_sign_in(flow, answer)
 
+    @pytest.mark.parametrize(
+        "id_token",
+        [
+            pytest.param("", id="empty"),
+            pytest.param("nonsense", id="one-part"),
+            pytest.param("a.b.c", id="no-base64"),
+            pytest.param("e30.W10.x", id="claims-in-a-list"),
+            pytest.param("e30.bnVsbA.x", id="null"),
+            pytest.param("e30.e30.x", id="no-claims"),
+            pytest.param("e30.IiI.x", id="text"),
+            pytest.param("e30._w.x", id="no-utf-8"),
+            pytest.param(7, id="a-number"),
+            pytest.param(["a.b.c"], id="a-list"),
+            pytest.param({"iss": "x"}, id="an-object"),
+        ],
+    )
+    def test_is_refused_when_it_is(self, entra, id_token):
+        flow = begin_sign_in()
+        answer = answer_to(flow, entra)
+        entra.answer_tokens(id_token=id_token)
+        with pytest.raises(Problem) as refused:
+            complete_sign_in(flow, answer)
+        assert refused.value.code in ("id_token_rejected", "sign_in_refused")
+
     def test_is_taken_when_the_clocks_differ_a_little(self, entra):
         flow = begin_sign_in()
         answer = answer_to(flow, entra)
@@ -84,6 +113,14 @@ class TestIdToken:
         entra.answer_tokens(id_token=entra.id_token(iss="https://login.example/other/v2.0"))
         with pytest.raises(Problem, match="wrong iss"):
             complete_sign_in(flow, answer)
+
+    def test_has_its_nonce_checked_here_too_should_msal_leave_that_as_well(self, entra):
+        flow = begin_sign_in()
+        entra.nonce = sha256(flow["nonce"].encode()).hexdigest()
+        claims = json.loads(base64.b64decode(entra.id_token().split(".")[1] + "=="))
+        assert _identity(claims, flow)["oid"]
+        with pytest.raises(Problem, match="wrong nonce"):
+            _identity(claims | {"nonce": flow["nonce"]}, flow)
 
 
 class TestCompleteSignIn:
@@ -129,6 +166,16 @@ class TestSilent:
         with pytest.raises(SignInRequired, match="no_token"):
             acquire_token_silent(session)
 
+    @pytest.mark.parametrize(
+        "kept", ["", "nonsense", "{}", encrypt("unfinished sign-in", '{"AccessToken": {}}')]
+    )
+    def test_takes_a_cache_that_it_cannot_read_for_an_empty_one(self, session, entra, kept):
+        session[TOKEN_CACHE] = kept
+        asked = len(entra.token_requests)
+        with pytest.raises(SignInRequired, match="no_token"):
+            acquire_token_silent(session)
+        assert len(entra.token_requests) == asked
+
     def test_asks_to_sign_in_when_the_key_has_changed(self, session, settings):
         settings.SECRET_KEY = "another-secret-key-of-at-least-32-characters"
         with pytest.raises(SignInRequired, match="no_token"):
@@ -145,6 +192,20 @@ class TestSilent:
         for failure in ((503, "", {}), requests.ConnectTimeout(), (429, "{}", {})):
             entra.answers.append(failure)
             assert acquire_token_silent(session) == "access-token-1"
+
+    @pytest.mark.parametrize("token", [None, 7, ["x"], {}])
+    def test_takes_no_answer_without_an_access_token(self, session, entra, token):
+        entra.answer_tokens(access_token=token)
+        with pytest.raises(Problem) as refused:
+            acquire_token_silent(session, force_refresh=True)
+        assert refused.value.code in ("entra_unavailable", "no_token")
+
+    @pytest.mark.parametrize("claims", ['{"access_token": []}', '{"access_token": null}', "\ud800"])
+    def test_passes_no_claims_on_that_msal_cannot_add_to(self, session, entra, claims):
+        entra.answer(400, error="interaction_required", claims=claims)
+        with pytest.raises(SignInRequired) as required:
+            acquire_token_silent(session, force_refresh=True)
+        assert begin_sign_in(required.value.code, required.value.claims)["auth_uri"]
 
     def test_does_not_write_to_the_session_without_need(self, session):
         before = session[TOKEN_CACHE]
@@ -207,6 +268,10 @@ def test_file_that_is_no_certificate_is_a_fault_of_the_settings(entra, settings,
     ("text", "is_good"),
     [
         ('{"access_token": {}}', True),
+        ('{"id_token": []}', True),
+        ('{"access_token": []}', False),
+        ('{"access_token": null}', False),
+        ('{"a": "\ud800"}', False),
         ('{"a": "' + "x" * 4087 + '"}', True),
         ('{"a": "' + "x" * 4088 + '"}', False),
         ('{"a": "' + "é" * 2043 + '"}', True),

@@ -1,6 +1,8 @@
 """Account.unfinished_sign_ins: a cookie for each."""
 
+import runpy
 import time
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -107,6 +109,13 @@ def test_takes_a_cookie_that_a_key_of_before_made(jar, settings):
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another-secret-key-of-at-least-32-characters"
     assert unfinished.find(jar.request(), "one") is not None
+
+
+def test_all_together_fit_into_what_gunicorn_reads():
+    gunicorn = runpy.run_path(str(Path(unfinished.__file__).parents[1] / "gunicorn.conf.py"))
+    most = unfinished.KEEP_MOST * (unfinished.MAX_COOKIE_BYTES + 100)
+    assert most + 4096 < gunicorn["limit_request_field_size"]
+    assert unfinished.MAX_COOKIE_BYTES + len("sign_in_0123456789abcdef=") <= 4096  # RFC 6265
 
 
 def test_is_sent_over_https_only_where_sessions_are(jar, settings):

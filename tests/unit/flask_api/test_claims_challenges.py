@@ -50,7 +50,7 @@ def test_knows_the_url_safe_alphabet():
         f'claims="{ENCODED}"',
         f'Bearer claims="{ENCODED}',
         f'Bearer claims="{ENCODED}" "more"',
-        f'Bearer claims="%{ENCODED}"',
+        f'Bearer claims="%%%%{ENCODED}"',
         f'Bearer claims="{encode_claims(DEEP)}"',
         f'Bearer claims="{encode_claims(LISTED)}"',
         'Bearer claims="%%%"',

@@ -16,13 +16,15 @@ def test_user_is_chosen_then_consents_once_for_both_applications(azure, visitor,
     for user in azure.users.values():
         assert user.name in page.text
     page = visitor.press(page, "user", "alice")
-    assert "Access Python Flask Web API" in page.text
+    assert "Access Python Flask Web API" not in page.text  # the step between the two is implied
     assert "Access Azure Resource Manager as you" in page.text
     assert "Maintain access" in page.text
     found = redirected(visitor.press(page, "decision", "accept"))
     assert found["state"] == "the state"
     assert {"code", "session_state", "client_info"} <= set(found)
     assert azure.consents.granted("alice", azure.api.client_id, ARM_ID) == {"user_impersonation"}
+    ui, api = azure.ui.client_id, azure.api.client_id
+    assert azure.consents.granted("alice", ui, api) == {"access_as_user"}
 
 
 def test_second_time_neither_page_is_shown(visitor, redirected):

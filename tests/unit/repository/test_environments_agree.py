@@ -35,8 +35,8 @@ GOOD = {
         "REDIRECT_URI": "http://localhost:8000/account/callback",
         "POST_LOGOUT_REDIRECT_URI": "http://localhost:8000/account/signed-out",
         "LOGIN_URL": "/account/login",
-        "SCOPE": f"api://{API}/.default",
-        "API_SCOPE": f"api://{API}/access_as_user",
+        "SCOPE": f"api://{TENANT}/.default",
+        "API_SCOPE": f"api://{TENANT}/access_as_user",
     },
 }
 MODE = {"FlaskAPI": "FLASK_ENV", "DjangoUI": "ENVIRONMENT"}
@@ -117,6 +117,7 @@ def test_good_settings_are_taken(app):
             "CLIENT_SECRET or CLIENT_CERTIFICATE is needed",
             id="no-credential",
         ),
+        pytest.param({"CLIENT_SECRET": TENANT}, "Use its Value", id="id-of-the-secret"),
         pytest.param({"CLIENT_CERTIFICATE": __file__}, "only one of them", id="two-credentials"),
         pytest.param(
             {"CA_BUNDLE": "/nowhere/ca.pem"},
@@ -142,8 +143,13 @@ def test_refuses_setting(app, change, words):
         ("FlaskAPI", {"ALLOWED_CLIENT_IDS": "one,two"}, "ALLOWED_CLIENT_IDS must be"),
         (
             "DjangoUI",
-            {"API_SCOPE": f"api://{TENANT}/access_as_user"},
+            {"API_SCOPE": f"api://{API}/access_as_user"},
             "SCOPE and API_SCOPE must be scopes of the same API.",
+        ),
+        (
+            "DjangoUI",
+            {"SCOPE": f"api://{API}/.default", "API_SCOPE": f"api://{API}/access_as_user"},
+            "CLIENT_ID must be this app's",
         ),
         ("DjangoUI", {"REDIRECT_URI": "http://localhost:8000/"}, "/account/callback"),
         ("DjangoUI", {"REDIRECT_URI": "http://127.0.0.1:8000/account/callback"}, "localhost only"),
@@ -183,6 +189,24 @@ def test_all_that_is_missing_is_said_at_once_with_the_file(app):
     assert str(app.folder / "development.env") in message
     for key in ("CLIENT_ID", "AUTHORITY", "SCOPE"):
         assert f"{key} is missing." in message
+
+
+def test_a_file_that_is_not_there_is_named_with_the_template_to_copy(app):
+    message = app.load({MODE[app.name]: "development"})
+    assert "development.env or the environment (that file is not there: copy" in message
+    assert "production.env to it)" in message
+
+
+def test_a_wrong_authority_is_said_once():
+    message = App("FlaskAPI", ROOT).load(GOOD["FlaskAPI"] | {"AUTHORITY": f"{AUTHORITY}/"})
+    assert "AUTHORITY must be" in message
+    assert "ISSUER" not in message
+
+
+def test_a_file_in_another_encoding_is_named(app):
+    (app.folder / "x.env").write_text("CLIENT_ID=1\n", encoding="utf-16")
+    message = app.load(app.good | {"ENV_FILE": "x.env"})
+    assert message.endswith("x.env is not UTF-8: save it in that encoding.")
 
 
 def test_a_misspelt_key_in_the_file_is_named(app):

@@ -10,6 +10,8 @@ from dotenv import dotenv_values
 
 import Helpers.environment
 import helpers.environment
+from Helpers.errors import PAGES
+from helpers.errors import ANSWERS
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -177,6 +179,15 @@ def test_national_clouds_give_settings_that_would_be_accepted():
         assert settings["SCOPE"].split("/")[2] == uri.split("/")[2]
 
 
+def test_troubleshooting_names_pages_and_codes_as_they_are():
+    told = section("Troubleshooting")
+    titles = {page.title for page in PAGES.values()}
+    others = {"Port 5000 is taken"}  # the launcher's
+    assert set(re.findall(r'"([A-Z][^"]+)"', told)) <= titles | others
+    codes = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", told)) - {"access_as_user"}
+    assert codes <= PAGES.keys() | ANSWERS.keys()
+
+
 def test_launch_configurations_have_the_names_of_the_text():
     named = set(re.findall(r"\*\*(Python: (?:Flask|Django)[^*]*)\*\*", README))
     found = set()
@@ -193,6 +204,7 @@ def test_powershell_blocks_can_be_parsed_and_call_only_what_we_know():
 
     parser = Parser(Language(tree_sitter_powershell.language()))
     known = {
+        r".\AppCreationScripts\Configure.ps1",
         "cd",
         "py",
         "pip",
@@ -219,7 +231,7 @@ def test_the_project_speaks_of_itself_alone():
     hosts = "|".join(["pypi" + r"\.org", "files.pythonhosted", "registry.npmjs", "deb.debian"])
     pattern = re.compile(rf"{hosts}|\.\./shared|/work/|(?<!\w)/root/", re.IGNORECASE)
     for name in tracked():
-        if name.endswith((".png", ".ico")):
+        if name.endswith(".webp"):
             continue
         text = (ROOT / name).read_text("utf-8")
         if match := pattern.search(text):

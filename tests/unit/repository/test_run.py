@@ -34,11 +34,40 @@ def test_an_old_python_is_told_which_one_is_needed(monkeypatch):
 def test_azure_needs_both_files(monkeypatch, tmp_path):
     monkeypatch.setattr(run, "ROOT", tmp_path)
     with pytest.raises(run.Problem, match=r"FlaskAPI/development\.env is not there"):
-        run.azure_settings()
+        run.azure_settings("http://localhost:8001", "http://localhost:5001")
     for folder in ("FlaskAPI", "DjangoUI"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "development.env").touch()
-    assert run.azure_settings()["DjangoUI"] == {"ENVIRONMENT": "development"}
+    ui = run.azure_settings("http://localhost:8001", "http://localhost:5001")["DjangoUI"]
+    assert ui["ENVIRONMENT"] == "development"
+    assert ui["FLASK_BACKEND_URL"] == "http://localhost:5001/subscriptions"
+    assert ui["REDIRECT_URI"] == "http://localhost:8001/account/callback"
+
+
+def test_wrong_settings_of_both_apps_are_said_at_once_and_without_a_traceback(monkeypatch):
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")  # pytest-django's
+    python = Path(sys.executable)
+    wrong = {"ENV_FILE": "", "FLASK_ENV": "development", "ENVIRONMENT": "development"}
+    with pytest.raises(run.Problem) as told:
+        run.check_settings(python, python, {"FlaskAPI": wrong, "DjangoUI": wrong})
+    for words in (
+        "FlaskAPI can't start",
+        "ISSUER is missing.",
+        "DjangoUI can't start",
+        "API_SCOPE",
+    ):
+        assert words in str(told.value)
+    assert "Traceback" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [{"--ui-port": 0}, {"--ui-port": 99999}, {"--ui-port": 8000, "--api-port": 8000}],
+    ids=["none", "too-high", "twice"],
+)
+def test_a_port_that_can_not_be_is_refused_before_a_start(ports):
+    with pytest.raises(run.Problem, match="each part needs a port of its own"):
+        run.check_ports(ports)
 
 
 def test_a_change_of_requirements_that_are_included_counts(monkeypatch, tmp_path):

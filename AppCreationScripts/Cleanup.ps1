@@ -1,0 +1,31 @@
+<#
+.SYNOPSIS
+Removes what Configure.ps1 made in your tenant and on this machine. It asks first.
+
+.PARAMETER Credential
+As for Configure.ps1.
+
+.PARAMETER TenantId
+As for Configure.ps1.
+
+.PARAMETER AzureEnvironmentName
+As for Configure.ps1.
+
+.PARAMETER MoreOptions
+Whatever else cleanup.py takes, such as --dry-run.
+
+.EXAMPLE
+.\Cleanup.ps1 -TenantId 'contoso.onmicrosoft.com'
+#>
+[CmdletBinding(PositionalBinding = $false)]
+param(
+    [PSCredential] $Credential,
+    [string] $TenantId,
+    [ValidateSet('AzureCloud', 'AzureUSGovernment', 'AzureChinaCloud')]
+    [string] $AzureEnvironmentName = 'AzureCloud',
+    [Parameter(ValueFromRemainingArguments = $true)]
+    [string[]] $MoreOptions = @()
+)
+
+& (Join-Path $PSScriptRoot 'Configure.ps1') -Script 'cleanup.py' @PSBoundParameters
+exit $LASTEXITCODE

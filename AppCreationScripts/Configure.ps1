@@ -1,0 +1,97 @@
+<#
+.SYNOPSIS
+Registers both apps of the sample in your tenant and writes the settings they need.
+
+.DESCRIPTION
+Finds Python, makes FlaskAPI's virtual environment if it is not there, and hands over to
+configure.py. It needs no administrator shell and installs no PowerShell module.
+
+.PARAMETER Credential
+A service principal: its application ID and its secret. Without it you sign in in the browser.
+
+.PARAMETER TenantId
+The tenant, by its ID or a domain name. Without it, the home tenant of whoever signs in.
+
+.PARAMETER AzureEnvironmentName
+The cloud.
+
+.PARAMETER Script
+For Cleanup.ps1.
+
+.PARAMETER MoreOptions
+Whatever else configure.py takes, such as --dry-run.
+
+.EXAMPLE
+.\Configure.ps1
+
+.EXAMPLE
+.\Configure.ps1 -TenantId 'contoso.onmicrosoft.com'
+
+.EXAMPLE
+.\Configure.ps1 -Credential (Get-Credential)
+
+Here the tenant comes from the environment variable AZURE_TENANT_ID.
+
+.EXAMPLE
+.\Configure.ps1 -Credential (Get-Credential) -TenantId 'contoso.onmicrosoft.com' --yes
+#>
+[CmdletBinding(PositionalBinding = $false)]
+param(
+    [PSCredential] $Credential,
+    [string] $TenantId,
+    [ValidateSet('AzureCloud', 'AzureUSGovernment', 'AzureChinaCloud')]
+    [string] $AzureEnvironmentName = 'AzureCloud',
+    [ValidateSet('configure.py', 'cleanup.py')]
+    [string] $Script = 'configure.py',
+    [Parameter(ValueFromRemainingArguments = $true)]
+    [string[]] $MoreOptions = @()
+)
+
+$ErrorActionPreference = 'Stop'
+
+if ($Credential -and $Credential.UserName.Contains('@')) {
+    throw ('A user name and a password do not work any more: Entra asks people who administer a ' +
+        'tenant for a second factor. Leave -Credential out and sign in in the browser, or give ' +
+        'it the application ID and the secret of a service principal.')
+}
+
+$root = Split-Path -Parent $PSScriptRoot
+$venv = Join-Path $root 'FlaskAPI/venv'
+$python = Join-Path $venv 'bin/python'
+if ($env:OS -eq 'Windows_NT') {
+    $python = Join-Path $venv 'Scripts/python.exe'
+}
+if (-not (Test-Path $python)) {
+    $found = Get-Command -Name @('py', 'python3', 'python') -ErrorAction SilentlyContinue |
+        Select-Object -First 1
+    if (-not $found) {
+        throw 'Python 3.11 or newer is not on this machine: https://www.python.org/downloads/'
+    }
+    Write-Host 'Making the virtual environment FlaskAPI/venv'
+    & $found.Source -m venv $venv
+    if ($LASTEXITCODE -ne 0) {
+        throw 'The virtual environment could not be made; the lines above say why.'
+    }
+    & $python -m pip install --disable-pip-version-check -r (Join-Path $root 'FlaskAPI/requirements.txt')
+    if ($LASTEXITCODE -ne 0) {
+        throw 'The packages of FlaskAPI could not be installed; the lines above say why.'
+    }
+}
+
+$options = @('--cloud', $AzureEnvironmentName)
+if ($TenantId) {
+    $options += @('--tenant', $TenantId)
+}
+# Through the environment: everybody on the machine can read a process's arguments.
+$before = @($env:AZURE_CLIENT_ID, $env:AZURE_CLIENT_SECRET)
+if ($Credential) {
+    $env:AZURE_CLIENT_ID = $Credential.UserName
+    $env:AZURE_CLIENT_SECRET = $Credential.GetNetworkCredential().Password
+}
+try {
+    & $python (Join-Path $PSScriptRoot $Script) @options @MoreOptions
+} finally {
+    $env:AZURE_CLIENT_ID = $before[0]
+    $env:AZURE_CLIENT_SECRET = $before[1]
+}
+exit $LASTEXITCODE

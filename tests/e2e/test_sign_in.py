@@ -1,0 +1,113 @@
+"""Signing in and out with a browser's own habits: tabs, double clicks, the back button."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserType, Page, expect
+
+from tests.e2e.test_challenges import reads, sees_the_list, sign_in
+
+
+def choose_alice(page: Page) -> None:
+    page.get_by_role("button", name=re.compile("Alice")).click()
+
+
+def test_double_clicks_do_no_harm(azure, apps, page: Page):
+    page.goto(f"{apps.ui.url}/account/signed-out")
+    page.get_by_role("link", name="Sign in").dblclick()
+    page.get_by_role("button", name=re.compile("Alice")).dblclick()
+    page.get_by_role("button", name="Accept").dblclick()
+    sees_the_list(page, apps)
+    page.reload()
+    sees_the_list(page, apps)
+
+
+def test_a_sign_in_page_of_before_leads_to_the_list(azure, apps, page: Page):
+    """What the back button finds: a sign-in that is finished already."""
+    page.goto(apps.ui.url)
+    sign_in_page = page.url
+    choose_alice(page)
+    page.get_by_role("button", name="Accept").click()
+    sees_the_list(page, apps)
+    page.goto(sign_in_page)
+    sees_the_list(page, apps)
+    page.go_back()
+    page.go_forward()
+    sees_the_list(page, apps)
+
+
+def test_no_code_is_left_in_the_history(azure, apps, page: Page):
+    seen = []
+    page.on("framenavigated", lambda frame: seen.append(frame.url))
+    sign_in(page, apps)
+    sees_the_list(page, apps)
+    assert len(seen) >= 3
+    assert not [url for url in seen if "code=" in url.replace("response_type=code", "")]
+
+
+def test_three_tabs_sign_in_side_by_side(azure, apps, page: Page):
+    tabs = [page, page.context.new_page(), page.context.new_page()]
+    for number, tab in enumerate(tabs):
+        tab.goto(f"{apps.ui.url}/?tab={number}")
+    choose_alice(tabs[2])
+    tabs[2].get_by_role("button", name="Accept").click()
+    choose_alice(tabs[0])
+    choose_alice(tabs[1])
+    for number, tab in enumerate(tabs):
+        expect(tab).to_have_url(f"{apps.ui.url}/?tab={number}")
+        expect(tab.get_by_role("table")).to_contain_text("Contoso Production")
+
+
+def test_the_oldest_of_six_tabs_is_told_what_to_do(azure, apps, page: Page):
+    tabs = [page, *(page.context.new_page() for _ in range(5))]
+    for number, tab in enumerate(tabs):
+        tab.goto(f"{apps.ui.url}/?tab={number}")
+    names = [cookie["name"] for cookie in page.context.cookies(f"{apps.ui.url}/account/")]
+    assert len([name for name in names if name.startswith("sign_in_")]) == 5
+    choose_alice(tabs[0])
+    tabs[0].get_by_role("button", name="Accept").click()
+    reads(tabs[0], "This sign-in cannot be finished")
+    choose_alice(tabs[1])
+    expect(tabs[1]).to_have_url(f"{apps.ui.url}/?tab=1")
+
+
+@pytest.fixture
+def page_with_history(
+    browser_type: BrowserType, browser_type_launch_args: dict[str, Any]
+) -> Iterator[Page]:
+    """A page of a browser that keeps left pages whole, as browsers do outside of tests."""
+    browser = browser_type.launch(
+        **browser_type_launch_args, ignore_default_args=["--disable-back-forward-cache"]
+    )
+    yield browser.new_page()
+    browser.close()
+
+
+def test_the_back_button_shows_nothing_after_signing_out(azure, apps, page_with_history: Page):
+    page = page_with_history
+    sign_in(page, apps)
+    sees_the_list(page, apps)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url(f"{apps.ui.url}/account/signed-out")
+    page.wait_for_load_state()
+    for _ in range(2):
+        page.evaluate("history.back()")
+        page.wait_for_timeout(700)
+        assert "Contoso" not in page.content()
+        assert "Alice Adams" not in page.locator("header").all_inner_texts()
+
+
+def test_a_second_tab_shows_nothing_after_signing_out(azure, apps, page: Page):
+    sign_in(page, apps)
+    sees_the_list(page, apps)
+    other = page.context.new_page()
+    other.goto(apps.ui.url)
+    sees_the_list(other, apps)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url(f"{apps.ui.url}/account/signed-out")
+    other.reload()
+    expect(other.get_by_role("heading", name=re.compile("Sign in|Choose"))).to_be_visible()
+    other.go_back()
+    expect(other.get_by_text("Contoso Production")).to_have_count(0)

@@ -1,0 +1,87 @@
+"""Sessions in Redis: shared by instances, readable by nobody else, and gone without harm."""
+
+import re
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis as Client
+
+from tests.apps import App, Apps, free_port
+from tests.integration.visitor import Visitor
+
+
+@pytest.fixture
+def apps(azure, redis) -> Iterator[Apps]:
+    """Both apps, the UI with its sessions in Redis."""
+    with Apps(azure, ui_settings={"REDIS_URL": redis.url}) as apps:
+        yield apps
+
+
+@pytest.fixture
+def second_ui(apps: Apps) -> Iterator[App]:
+    """Another instance of the UI: the same settings, processes of its own."""
+    ui = App("DjangoUI", "UI.wsgi", apps.ui.settings, free_port())
+    ui.start()
+    yield ui
+    ui.stop()
+    ui.log.unlink()
+
+
+def test_two_instances_know_the_same_users(apps, second_ui, azure):
+    alice = Visitor(apps.ui.url).sign_in("alice")
+    elsewhere = alice.another_tab()
+    elsewhere.ui = second_ui.url
+    assert elsewhere.open().names == alice.names
+    assert len(azure.requests("authorize")) == 1
+    elsewhere.press()
+    alice.wait_a_little().open()  # with her cookies of before, so Entra has to be asked again
+    assert len(azure.requests("authorize")) == 2
+
+
+def test_a_sign_in_may_end_at_another_instance_than_it_began(apps, second_ui):
+    alice = Visitor(second_ui.url).open()  # whose redirect URI is that of the first
+    alice.answer("alice")
+    assert alice.page.url == f"{apps.ui.url}/"
+    assert alice.names[0] == "Contoso Production"
+
+
+def test_a_restart_signs_nobody_out(apps, redis, azure):
+    alice = Visitor(apps.ui.url).sign_in("alice")
+    apps.ui.stop()
+    redis.stop()
+    redis.start()
+    apps.ui.start()
+    assert alice.open().names[0] == "Contoso Production"
+    assert len(azure.requests("authorize")) == 1
+
+
+def test_no_token_can_be_read_in_redis(apps, redis):
+    Visitor(apps.ui.url).sign_in("alice")
+    client = Client.from_url(redis.url)
+    keys = client.keys()
+    assert len(keys) == 1
+    kept = client.get(keys[0])
+    assert 0 < client.ttl(keys[0]) <= 8 * 3600
+    client.close()
+    assert b"token_cache" in kept
+    assert not re.search(rb"eyJ|refresh_token|secret|Contoso Production", kept)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGSTOP], ids=["stopped", "hung"])
+def test_without_redis_there_is_a_page_and_afterwards_the_list(apps, redis, azure, how):
+    alice = Visitor(apps.ui.url).sign_in("alice")
+    cookies = alice.session.cookies.copy()
+    redis.send(how)
+    time.sleep(0.2)
+    for path in ("/", "/account/signed-out", "/account/logout"):
+        begun = time.monotonic()
+        assert alice.open(path).reads == (503, "This app cannot remember who is signed in")
+        assert time.monotonic() - begun < 8
+    assert alice.session.cookies == cookies
+    assert alice.open("/health").page.status_code == 200
+    redis.stop()
+    redis.start()
+    assert alice.open().names[0] == "Contoso Production"
+    assert len(azure.requests("authorize")) == 1

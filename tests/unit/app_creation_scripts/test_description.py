@@ -1,0 +1,187 @@
+"""``sample.json``, the README's manual steps, the templates and the document say the same."""
+
+import inspect
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+import cleanup
+import configure
+import registrations
+from graph import SAMPLE
+from tests.mock_azure import directory
+from tests.unit.repository.test_readme import ROOT, fences, section
+
+API, UI = (registration.description for registration in registrations.registrations())
+DOCUMENT = (ROOT / "AppCreationScripts/AppCreationScripts.md").read_text("utf-8")
+MANUAL = {"FlaskAPI": section("Register the API"), "DjangoUI": section("Register the web app")}
+BOTH = pytest.mark.parametrize("described", [API, UI], ids=["api", "ui"])
+
+
+def template(described) -> dict[str, str | None]:
+    return dotenv_values(ROOT / described["folder"] / "production.env", interpolate=False)
+
+
+@BOTH
+def test_the_manual_steps_give_the_same_name_audience_and_token_version(described):
+    text, application = MANUAL[described["folder"]], described["application"]
+    assert f"**Name**: `{application['displayName']}`" in text
+    assert "**Accounts in this organizational directory only**" in text
+    assert application["signInAudience"] == "AzureADMyOrg"
+    assert '"requestedAccessTokenVersion": 2' in text
+    assert application["api"]["requestedAccessTokenVersion"] == 2
+
+
+def test_the_manual_steps_give_the_scope_the_same_texts():
+    (scope,) = API["application"]["api"]["oauth2PermissionScopes"]
+    titles = {
+        "Scope name": "value",
+        "Admin consent display name": "adminConsentDisplayName",
+        "Admin consent description": "adminConsentDescription",
+        "User consent display name": "userConsentDisplayName",
+        "User consent description": "userConsentDescription",
+    }
+    written = dict(re.findall(r"\*\*([\w ]+)\*\*: `([^`]+)`", MANUAL["FlaskAPI"]))
+    assert {title: written[title] for title in titles} == {
+        title: scope[name] for title, name in titles.items()
+    }
+    assert "**Who can consent?**: **Admins and users**" in MANUAL["FlaskAPI"]
+    assert (scope["type"], scope["isEnabled"]) == ("User", True)
+
+
+def test_the_manual_steps_list_the_same_redirect_uris():
+    uris = re.findall(r"`(http://[^`]+)`", MANUAL["DjangoUI"])
+    assert UI["application"]["web"]["redirectUris"] == uris
+    settings = template(UI)
+    assert uris == [settings["REDIRECT_URI"], settings["POST_LOGOUT_REDIRECT_URI"]]
+
+
+def test_the_manual_steps_add_the_same_permissions_and_known_client():
+    applications = directory.applications()
+    for described in (API, UI):
+        for required in described["application"]["requiredResourceAccess"]:
+            for access in required["resourceAccess"]:
+                resource = applications.get(required["resourceAppId"])
+                ids = (
+                    {one.id: name for name, one in resource.permissions.items()} if resource else {}
+                )
+                name = ids.get(access["id"], access["id"].strip("{}"))
+                assert f"**{name}**" in MANUAL[described["folder"]]
+    assert API["application"]["api"]["knownClientApplications"] == ["{ui}"]
+    assert "knownClientApplications" in section("Let one consent cover both apps")
+    assert "`api://{clientId}`" in MANUAL["FlaskAPI"]
+    assert API["application"]["identifierUris"] == ["api://{api}"]
+
+
+@BOTH
+def test_the_settings_are_those_that_the_manual_steps_fill_in(described):
+    text = MANUAL[described["folder"]]
+    by_hand = set(re.findall(r"^\| `([A-Z_]+)` \|", text, re.M))
+    known = template(described)
+    by_cloud = {key for key, value in described["settings"].items() if "{arm}" in value}
+    assert described["settings"].keys() == by_hand | by_cloud
+    assert described["settings"].keys() <= known.keys()
+
+
+@BOTH
+def test_the_templates_are_what_the_script_writes_for_azure(described):
+    """But for the placeholders: each of them stands where the script puts a value of its own."""
+    places = {
+        "api": "ReplaceWithClientID" if described is API else "Flask_API_Client_ID",
+        "ui": "ReplaceWithClientID",
+        "secret": "ReplaceWithClientSecret",
+        "django_secret_key": "ReplaceWithSecretKey",
+        "tenant": "ReplaceWithTenantID",
+    }
+    names = {**places, **SAMPLE["clouds"]["AzureCloud"]}
+    assert (
+        registrations.filled_in(described["settings"], names).items() <= template(described).items()
+    )
+
+
+def test_the_clouds_are_those_of_the_readme():
+    rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", section("National clouds"), re.M))
+    cells = {
+        name: [
+            cell.strip("`") for cell in next(v for k, v in rows.items() if title in k).split(" | ")
+        ]
+        for name, title in {"portal": "Portal", "login": "AUTHORITY", "scope": "SCOPE"}.items()
+    }
+    for number, cloud in enumerate(SAMPLE["clouds"].values()):
+        assert cells["portal"][number] == cloud["portal"]
+        assert cells["login"][number] == f"{cloud['login']}/<tenant ID>"
+        assert cells["scope"][number] == f"{cloud['arm']}/user_impersonation"
+
+
+def test_the_clouds_are_those_of_the_document():
+    rows = re.findall(r"^\| `(Azure\w+)` \| `(.+)` \| `(.+)` \|$", DOCUMENT, re.M)
+    assert rows == [(name, c["login"], c["graph"]) for name, c in SAMPLE["clouds"].items()]
+
+
+def test_the_mock_begins_with_what_the_script_would_make():
+    ui, api, *_ = directory.applications().values()
+    (scope,) = API["application"]["api"]["oauth2PermissionScopes"]
+    assert (api.name, ui.name) == (
+        API["application"]["displayName"],
+        UI["application"]["displayName"],
+    )
+    assert api.permissions[scope["value"]].title == scope["userConsentDisplayName"]
+    assert api.permissions[scope["value"]].description == scope["userConsentDescription"]
+    assert list(ui.redirect_uris) == UI["application"]["web"]["redirectUris"]
+
+
+# --- the document and the commands ----------------------------------------------------------------
+
+
+def commands() -> list[str]:
+    """Every line of both documents that runs one of the scripts."""
+    texts = fences("shell") + fences("shell", DOCUMENT)
+    return [
+        line.strip()
+        for text in texts
+        for line in text.splitlines()
+        if "AppCreationScripts/" in line
+    ]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_understood(command):
+    python, script, *options = shlex.split(command)
+    assert python == "FlaskAPI/venv/bin/python"
+    parse = {"configure": configure.parse, "cleanup": cleanup.parse}[Path(script).stem]
+    assert parse(options).cloud in (*SAMPLE["clouds"], "mock-cloud.json")
+    assert (ROOT / script).is_file()
+
+
+def test_every_option_is_in_the_document():
+    documented = set(re.findall(r"`(--[\w-]+)", DOCUMENT))
+    for module in (configure, cleanup):
+        source = inspect.getsource(module)
+        assert set(re.findall(r'"(--[a-z][\w-]+)"', source)) <= documented, module.__name__
+    table = DOCUMENT.split("## Options")[1].split("## ")[0]
+    options = set(vars(configure.parse([])))
+    assert {
+        o[2:].replace("-", "_") for o in re.findall(r"^\| `(--[\w-]+)`", table, re.M)
+    } == options
+
+
+def test_the_document_names_what_is_made():
+    for described in (API, UI):
+        assert f"Registration `{described['application']['displayName']}`" in DOCUMENT
+        assert f"`{described['folder']}/development.env`" in DOCUMENT
+        assert described["application"]["tags"][0].startswith("python-on-behalf-of-sample/")
+    for permission in (configure.PERMISSION, configure.CONSENT_PERMISSION):
+        assert f"`{permission}`" in DOCUMENT
+    assert f"{configure.parse([]).secret_days} days long unless" in DOCUMENT
+    assert f"`{registrations.SECRET_NAME}`" in MANUAL["FlaskAPI"]
+
+
+def test_the_document_quotes_what_the_scripts_say():
+    said = "".join(file.read_text("utf-8") for file in (ROOT / "AppCreationScripts").glob("*.py"))
+    quoted = re.findall(r"^\| `([A-Z][a-z].+?)` \| ", DOCUMENT.split("## Troubleshooting")[1], re.M)
+    assert len(quoted) == 3
+    for text in quoted:
+        assert text in said

@@ -1,0 +1,73 @@
+"""The PowerShell scripts are parsed, not run: no machine of ours has PowerShell."""
+
+import re
+
+import pytest
+import tree_sitter_powershell
+from tree_sitter import Language, Parser
+
+from tests.unit.app_creation_scripts.test_description import DOCUMENT
+from tests.unit.repository.test_readme import ROOT, fences
+
+SCRIPTS = sorted((ROOT / "AppCreationScripts").glob("*.ps1"))
+KNOWN = {"Get-Command", "Join-Path", "Select-Object", "Split-Path", "Test-Path", "Write-Host"}
+INVOKED = {"$found.Source", "$python", "(Join-Path $PSScriptRoot 'Configure.ps1')"}
+TEXTS = {path.name: path.read_text("utf-8") for path in SCRIPTS}
+
+
+def called(text: str) -> tuple[set[str], set[str]]:
+    """The commands of a script that parses: those with a name, and those behind ``&``."""
+    tree = Parser(Language(tree_sitter_powershell.language())).parse(text.encode())
+    assert not tree.root_node.has_error, text
+    stack = [tree.root_node]
+    names: set[str] = set()
+    invoked: set[str] = set()
+    while stack:
+        node = stack.pop()
+        stack += node.children
+        for kind, found in (("command_name", names), ("command_name_expr", invoked)):
+            if node.type == kind and node.text:
+                found.add(node.text.decode())
+    return names, invoked - names
+
+
+@pytest.mark.parametrize("name", ["Configure.ps1", "Cleanup.ps1"])
+def test_a_script_calls_only_what_we_know(name):
+    names, invoked = called(TEXTS[name])
+    assert names <= KNOWN
+    assert invoked <= INVOKED
+    assert invoked
+
+
+def test_a_misspelt_command_and_a_missing_bracket_are_seen():
+    assert "Get-Comand" in called("Get-Comand py")[0]
+    with pytest.raises(AssertionError):
+        called("if ($true) { Write-Host 'x'")
+
+
+@pytest.mark.parametrize("name", ["Configure.ps1", "Cleanup.ps1"])
+def test_the_parameters_keep_their_names(name):
+    for parameter in ("PSCredential] $Credential", "string] $TenantId"):
+        assert f"[{parameter}" in TEXTS[name]
+    clouds = "'AzureCloud', 'AzureUSGovernment', 'AzureChinaCloud'"
+    assert (
+        f"[ValidateSet({clouds})]\n    [string] $AzureEnvironmentName = 'AzureCloud'" in TEXTS[name]
+    )
+
+
+def test_the_secret_goes_through_the_environment_only():
+    uses = [line.strip() for line in TEXTS["Configure.ps1"].splitlines() if "Password" in line]
+    assert uses == ["$env:AZURE_CLIENT_SECRET = $Credential.GetNetworkCredential().Password"]
+    arguments = re.search(r"\n    & \$python (.+)\n", TEXTS["Configure.ps1"].split("try {")[1])
+    assert arguments[1] == "(Join-Path $PSScriptRoot $Script) @options @MoreOptions"
+
+
+def test_a_persons_password_is_refused_with_the_reason():
+    assert "$Credential.UserName.Contains('@')" in TEXTS["Configure.ps1"]
+    assert "do not work any more" in TEXTS["Configure.ps1"]
+
+
+def test_the_examples_of_the_document_call_the_scripts():
+    for block in fences("powershell", DOCUMENT):
+        names, invoked = called(block)
+        assert names | invoked <= {r".\AppCreationScripts\Configure.ps1", "Get-Credential"}

@@ -1,0 +1,92 @@
+"""AzureManagement.how_it_works: what learners see, and nobody else."""
+
+import re
+
+import pytest
+
+from AzureManagement.how_it_works import TIMING
+
+TIMINGS = 'validate;dur=0.4, obo;desc="miss";dur=12.3, arm;dur=8.7'
+TRACE = "http://localhost:8400/trace/"
+
+
+def text_of(response):
+    """The page's words, with white space folded."""
+    return " ".join(re.sub(r"<[^>]+>", " ", response.text).split())
+
+
+@pytest.fixture
+def with_jwt(visitor, entra, api):
+    """A browser that Alice is signed in with, whose access token is a JWT as Entra's are."""
+    query = visitor.begin()
+    access_token = entra.id_token(aud="the-api", scp="access_as_user", sub="another", azp="the-ui")
+    entra.answer_tokens(access_token=access_token)
+    visitor.finish(query)
+    api.answer(headers={"Server-Timing": TIMINGS}, value=[])
+    return visitor
+
+
+def test_shows_each_hop_with_its_time(with_jwt):
+    page = text_of(with_jwt.get("/"))
+    assert "0.4 ms to validate it" in page
+    assert "Cache miss" in page
+    for milliseconds in ("12.3 ms", "8.7 ms"):
+        assert milliseconds in page
+
+
+def test_says_that_entra_was_not_called_when_the_api_had_token_b(with_jwt, api):
+    api.answers[0][1]["Server-Timing"] = TIMINGS.replace("miss", "hit")
+    page = text_of(with_jwt.get("/"))
+    assert "not called" in page
+    assert "Cache hit" in page
+
+
+def test_compares_the_claims_of_both_tokens(with_jwt, settings):
+    page = text_of(with_jwt.get("/"))
+    assert f"aud {settings.CLIENT_ID} the-api Audience" in page
+    assert "scp none access_as_user Scope" in page
+    assert "sub pairwise another" in page
+
+
+def test_shows_no_signature_and_no_whole_token(with_jwt):
+    page = with_jwt.get("/").text
+    assert "eyJ" not in page
+    assert "signature" not in page
+    assert "refresh-token" not in page
+
+
+def test_links_to_what_the_mock_saw_of_this_very_request(with_jwt, settings):
+    settings.TRACE_URL = TRACE
+    response = with_jwt.get("/")
+    assert f'href="{TRACE}{response["x-ms-client-request-id"]}"' in response.text
+
+
+def test_without_the_mock_there_is_no_link(with_jwt):
+    assert "token B included" not in with_jwt.get("/").text
+
+
+def test_production_shows_nothing_of_it(with_jwt, settings):
+    settings.ENVIRONMENT = "production"
+    settings.TRACE_URL = TRACE
+    page = with_jwt.get("/").text
+    assert "How it works" not in page
+    assert TRACE not in page
+    assert "the-api" not in page
+
+
+@pytest.mark.parametrize(
+    "server_timing", ["", "arm", "arm;dur=x", "a;dur=1;desc=2, <b>;dur=3"], ids=repr
+)
+def test_other_timings_and_opaque_tokens_do_no_harm(signed_in, api, server_timing):
+    api.answer(headers={"Server-Timing": server_timing}, value=[])
+    response = signed_in.get("/")
+    assert response.status_code == 200
+    assert "How it works" in response.text
+
+
+def test_reads_what_the_api_writes():
+    assert TIMING.findall(TIMINGS) == [
+        ("validate", "", "0.4"),
+        ("obo", "miss", "12.3"),
+        ("arm", "", "8.7"),
+    ]

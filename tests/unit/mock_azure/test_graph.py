@@ -1,0 +1,340 @@
+"""Graph's registrations: shapes, rules, rights, and that the sign-in goes by them."""
+
+import re
+
+import pytest
+
+API_PERMISSION = {
+    "resourceAppId": "797f4846-ba00-4fd7-ba43-dac1f8f63013",
+    "resourceAccess": [{"id": "41094075-9dad-400e-a0bd-54e686782033", "type": "Scope"}],
+}
+SCOPE = {
+    "id": "11111111-2222-4333-8444-555555555555",
+    "value": "read",
+    "type": "User",
+    "isEnabled": True,
+    "adminConsentDisplayName": "Read",
+    "adminConsentDescription": "Reads.",
+    "userConsentDisplayName": "Read",
+    "userConsentDescription": "Reads.",
+}
+ROLES = ("Application.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All")
+
+
+@pytest.fixture
+def token_for(azure, post_token):
+    """A token for Graph with these application permissions."""
+
+    def token_for(*roles):
+        scope = "https://graph.microsoft.com/.default"
+        service = azure.add_service(*roles)
+        answer = post_token(service, grant_type="client_credentials", scope=scope)
+        assert answer.status_code == 200, answer.text
+        return answer.json["access_token"]
+
+    return token_for
+
+
+@pytest.fixture
+def call(back, token_for):
+    """Call Graph as a service that may do everything."""
+    authorization = f"Bearer {token_for(*ROLES)}"
+
+    def call(method, path, body=None, token=None):
+        headers = {"Authorization": f"Bearer {token}" if token else authorization}
+        return back.open(f"/v1.0{path}", method=method, json=body, headers=headers)
+
+    return call
+
+
+@pytest.fixture
+def application(call):
+    return call("POST", "/applications", {"displayName": "New"}).json
+
+
+def error(response):
+    return response.status_code, response.json["error"]["code"]
+
+
+def test_a_new_application_has_what_graph_gives_it(call, application):
+    assert re.fullmatch("[0-9a-f-]{36}", application["appId"])
+    assert application["id"] != application["appId"]
+    assert application["api"]["requestedAccessTokenVersion"] is None
+    for path in (f"/{application['id']}", f"(appId='{application['appId']}')"):
+        assert call("GET", f"/applications{path}").json == application
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param({}, id="no-name"),
+        pytest.param({"displayName": "x", "unknown": 1}, id="unknown-property"),
+        pytest.param({"displayName": "x", "api": {"unknown": 1}}, id="unknown-inner-property"),
+        pytest.param({"displayName": 1}, id="another-type"),
+        pytest.param({"displayName": "x", "tags": "one"}, id="no-collection"),
+        pytest.param({"displayName": "x", "signInAudience": "Everybody"}, id="unknown-audience"),
+        pytest.param(
+            {"displayName": "x", "api": {"requestedAccessTokenVersion": 3}}, id="token-version-3"
+        ),
+        pytest.param(
+            {"displayName": "x", "api": {"knownClientApplications": ["me"]}}, id="no-guid"
+        ),
+        pytest.param({"displayName": "x", "identifierUris": ["api://mine"]}, id="foreign-uri"),
+        pytest.param(
+            {"displayName": "x", "api": {"oauth2PermissionScopes": [SCOPE, SCOPE]}},
+            id="two-scopes-of-one-id",
+        ),
+        pytest.param(
+            {"displayName": "x", "api": {"oauth2PermissionScopes": [{**SCOPE, "value": "a b"}]}},
+            id="scope-with-a-space",
+        ),
+        pytest.param(
+            {"displayName": "x", "requiredResourceAccess": [{"resourceAppId": "me"}]},
+            id="resource-without-a-guid",
+        ),
+    ],
+)
+def test_an_application_is_refused_with(call, body):
+    assert error(call("POST", "/applications", body)) == (400, "Request_BadRequest")
+
+
+@pytest.mark.parametrize(
+    ("uri", "status"),
+    [
+        ("https://www.contoso.example/callback", 204),
+        ("http://localhost:8000/callback", 204),
+        ("http://127.0.0.1:8000/callback", 204),
+        ("http://www.contoso.example/callback", 400),
+        ("https://*.contoso.example/callback", 400),
+        ("https://www.contoso.example/callback#here", 400),
+        ("/callback", 400),
+        ("https://www.contoso.example/" + "x" * 256, 400),
+    ],
+)
+def test_a_redirect_uri(call, application, uri, status):
+    body = {"web": {"redirectUris": [uri]}}
+    assert call("PATCH", f"/applications/{application['id']}", body).status_code == status
+
+
+def test_an_enabled_scope_can_neither_go_nor_be_renamed(call, application):
+    path = f"/applications/{application['id']}"
+
+    def put(*scopes):
+        return call("PATCH", path, {"api": {"oauth2PermissionScopes": list(scopes)}})
+
+    assert put(SCOPE).status_code == 204
+    assert put({**SCOPE, "userConsentDisplayName": "Another text"}).status_code == 204
+    for scopes in ([], [{**SCOPE, "value": "write"}]):
+        assert error(put(*scopes)) == (400, "CannotDeleteOrUpdateEnabledEntitlement")
+    assert put({**SCOPE, "isEnabled": False}).status_code == 204
+    assert put().status_code == 204
+
+
+def test_a_patch_keeps_what_it_leaves_out(call, application):
+    path = f"/applications/{application['id']}"
+    call("PATCH", path, {"api": {"oauth2PermissionScopes": [SCOPE]}, "tags": ["x"]})
+    call("PATCH", path, {"api": {"requestedAccessTokenVersion": 2}})
+    found = call("GET", path).json
+    assert found["tags"] == ["x"]
+    assert found["api"]["oauth2PermissionScopes"] == [SCOPE]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("displayName eq 'New'", 1),
+        ("displayName eq 'Old'", 0),
+        ("tags/any(t:t eq 'x')", 1),
+        ("tags/any(t:t eq 'y')", 0),
+        ("", 1),
+    ],
+)
+def test_a_filter_lets_pass(call, application, query, found):
+    call("PATCH", f"/applications/{application['id']}", {"tags": ["x"]})
+    assert len(call("GET", f"/applications?$filter={query}").json["value"]) == found
+
+
+def test_a_filter_that_graph_might_know_and_the_mock_does_not_is_refused(call):
+    refused = call("GET", "/applications?$filter=startswith(displayName,'N')")
+    assert error(refused) == (400, "Request_UnsupportedQuery")
+
+
+def test_a_secret_is_shown_once(call, application):
+    path = f"/applications/{application['id']}"
+    made = call("POST", f"{path}/addPassword", {"passwordCredential": {"displayName": "x"}}).json
+    (listed,) = call("GET", path).json["passwordCredentials"]
+    assert made["secretText"].startswith(listed["hint"])
+    assert (listed["secretText"], listed["keyId"]) == (None, made["keyId"])
+    key = {"keyId": made["keyId"]}
+    assert call("POST", f"{path}/removePassword", key).status_code == 204
+    assert call("POST", f"{path}/removePassword", key).status_code == 400
+
+
+def test_a_secret_works_until_it_expires_or_is_removed(azure, call, application, post_token):
+    path = f"/applications/{application['id']}"
+    end = azure.clock.stamp(azure.clock.now() + 60).replace(" ", "T")
+    credential = {"passwordCredential": {"endDateTime": end}}
+    made = call("POST", f"{path}/addPassword", credential).json
+    call("POST", "/servicePrincipals", {"appId": application["appId"]})
+
+    def answer():
+        app = azure.applications[application["appId"]]
+        ask = {"grant_type": "client_credentials", "client_secret": made["secretText"]}
+        scope = "https://graph.microsoft.com/.default"
+        return post_token(app, scope=scope, **ask).json.get("error_codes")
+
+    assert answer() is None
+    azure.clock.advance(61)
+    assert answer() == [7000222]
+    azure.clock.advance(-61)
+    call("POST", f"{path}/removePassword", {"keyId": made["keyId"]})
+    assert answer() == [7000215]
+
+
+def test_nobody_signs_in_without_a_service_principal(azure, call, application):
+    assert application["appId"] not in azure.applications
+    body = {"appId": application["appId"]}
+    assert call("POST", "/servicePrincipals", body).status_code == 201
+    assert azure.applications[application["appId"]].name == "New"
+    assert error(call("POST", "/servicePrincipals", body)) == (409, "ObjectConflict")
+    unknown = call("POST", "/servicePrincipals", {"appId": SCOPE["id"]})
+    assert error(unknown) == (400, "NoBackingApplicationObject")
+
+
+def test_deleting_takes_everything_along(azure, call, application):
+    body = {"requiredResourceAccess": [API_PERMISSION]}
+    call("PATCH", f"/applications/{application['id']}", body)
+    client = call("POST", "/servicePrincipals", {"appId": application["appId"]}).json["id"]
+    arm = call("GET", f"/servicePrincipals(appId='{API_PERMISSION['resourceAppId']}')").json["id"]
+    grant = {
+        "clientId": client,
+        "resourceId": arm,
+        "consentType": "AllPrincipals",
+        "scope": "user_impersonation",
+    }
+    assert call("POST", "/oauth2PermissionGrants", grant).status_code == 201
+    app_id, arm_id = application["appId"], API_PERMISSION["resourceAppId"]
+    assert azure.applications[app_id].required == ((arm_id, "user_impersonation"),)
+    assert azure.consents.granted("bob", app_id, arm_id) == {"user_impersonation"}
+    assert error(call("POST", "/oauth2PermissionGrants", grant)) == (409, "ObjectConflict")
+
+    assert call("DELETE", f"/applications/{application['id']}").status_code == 204
+    assert app_id not in azure.applications
+    assert azure.consents.granted("bob", app_id, arm_id) == set()
+    registry = azure.registry
+    assert [registry.applications, registry.principals, registry.grants] == [{}, {}, {}]
+    gone = call("GET", f"/applications/{application['id']}")
+    assert error(gone) == (404, "Request_ResourceNotFound")
+
+
+def test_owners_are_people_of_the_tenant(azure, call, application):
+    path = f"/applications/{application['id']}/owners"
+    assert call("GET", path).json["value"] == []
+    alice = {"@odata.id": f"{azure.graph_url}/v1.0/directoryObjects/{azure.users['alice'].oid}"}
+    assert call("POST", f"{path}/$ref", alice).status_code == 204
+    assert error(call("POST", f"{path}/$ref", alice)) == (400, "Request_BadRequest")
+    nobody = {"@odata.id": f"{azure.graph_url}/v1.0/directoryObjects/{SCOPE['id']}"}
+    assert call("POST", f"{path}/$ref", nobody).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role"),
+    [
+        ("GET", "/applications", "Application.Read.All"),
+        ("POST", "/applications", "Application.ReadWrite.All"),
+        ("GET", "/organization", "Organization.Read.All"),
+        ("GET", "/oauth2PermissionGrants", "DelegatedPermissionGrant.ReadWrite.All"),
+    ],
+)
+def test_a_permission_is_needed(call, token_for, method, path, role):
+    body = {"displayName": "x"}
+    assert call(method, path, body, token_for(role)).status_code in (200, 201)
+    refused = call(method, path, body, token_for("Directory.AccessAsUser.All"))
+    assert error(refused) == (403, "Authorization_RequestDenied")
+
+
+def test_a_token_for_somebody_else_is_refused(azure, call, arm_token):
+    for token in (arm_token(), azure.access_token(), "no-token"):
+        assert error(call("GET", "/applications", token=token)) == (
+            401,
+            "InvalidAuthenticationToken",
+        )
+    azure.clock.advance(7200)
+    assert call("GET", "/applications").status_code == 401
+
+
+def test_an_error_has_graphs_envelope(call):
+    told = call("GET", "/applications/none").json["error"]
+    assert told.keys() == {"code", "message", "innerError"}
+    assert told["innerError"].keys() == {"date", "request-id", "client-request-id"}
+
+
+# --- the sign-ins that the scripts need -----------------------------------------------------------
+
+COMMAND_LINE = "14d82eec-204b-4c2f-b7e8-296a70dab67e"
+WRITE = "https://graph.microsoft.com/Application.ReadWrite.All openid profile offline_access"
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+
+
+@pytest.fixture
+def device(azure, back, visitor):
+    """Ask for a device code, and ask for the token that follows."""
+
+    class Device:
+        def __init__(self):
+            body = {"client_id": COMMAND_LINE, "scope": WRITE}
+            self.flow = back.post("/organizations/oauth2/v2.0/devicecode", data=body).json
+
+        def enter_code(self):
+            form = {"user_code": self.flow["user_code"].lower()}
+            return visitor.client.post("/devicelogin", data=form)
+
+        def poll(self, code=None):
+            code = code or self.flow["device_code"]
+            form = {"client_id": COMMAND_LINE, "grant_type": DEVICE_CODE, "device_code": code}
+            return back.post("/organizations/oauth2/v2.0/token", data=form).json
+
+    return Device()
+
+
+def test_a_device_waits_for_its_user(device, visitor, call):
+    assert device.poll()["error"] == "authorization_pending"
+    page = visitor.press(device.enter_code(), "user", "alice")
+    assert device.poll()["error"] == "authorization_pending"
+    assert "close this window" in visitor.press(page, "decision", "accept").text
+    token = device.poll()["access_token"]
+    assert call("GET", "/applications", token=token).status_code == 200
+
+
+def test_a_device_learns_that_its_user_declined(device, visitor):
+    visitor.press(device.enter_code(), "user", "")
+    assert device.poll()["error"] == "authorization_declined"
+
+
+def test_a_device_code_is_known_and_young(azure, device, visitor):
+    assert device.poll("forged")["error"] == "invalid_grant"
+    assert "not known" in visitor.client.post("/devicelogin", data={"user_code": "WRONG"}).text
+    azure.clock.advance(901)
+    assert device.poll()["error"] == "expired_token"
+
+
+def test_only_an_administrator_may_consent_to_registering(device, visitor):
+    page = visitor.press(device.enter_code(), "user", "bob")
+    assert "An administrator must approve this" in page.text
+    assert device.poll()["error"] == "authorization_pending"
+
+
+def test_the_tenant_may_be_left_open_by_a_public_client_only(azure, back, visitor, post_token):
+    document = back.get("/organizations/v2.0/.well-known/openid-configuration").json
+    assert document["issuer"].endswith("/{tenantid}/v2.0")
+    form = {"client_id": azure.ui.client_id, "client_secret": azure.ui.secret}
+    form |= {"grant_type": "client_credentials", "scope": "https://graph.microsoft.com/.default"}
+    answer = back.post("/organizations/oauth2/v2.0/token", data=form)
+    assert answer.json["error_codes"] == [50194]
+
+
+@pytest.mark.parametrize("scope", ["https://management.azure.com/.default", "User.Read", "x/y"])
+def test_a_service_gets_a_token_for_graphs_default_scope_only(azure, post_token, scope):
+    answer = post_token(azure.add_service(), grant_type="client_credentials", scope=scope)
+    assert answer.json["error"] == "invalid_scope"
