@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPMethod
 from time import perf_counter
 from typing import Any
 from uuid import UUID, uuid4
@@ -50,10 +51,10 @@ def _end(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     if g.hops:
         response.headers["Server-Timing"] = _server_timing()
-    # The route and not the path: what a caller makes up is not kept, nor is a query string.
+    # The route and not the path, and methods that exist: what a caller makes up is not kept.
     logger.info(
         "method=%s path=%s status=%d ms=%.1f correlation_id=%s outcome=%r",
-        request.method,
+        request.method if request.method in HTTPMethod.__members__ else "-",
         request.url_rule or "-",
         response.status_code,
         (perf_counter() - g.started) * 1000,

@@ -85,7 +85,10 @@ class SigningKeys:
 
         is_due = monotonic() - self._tried_at > RETRY_SECONDS
         if is_due and self._refreshing.acquire(blocking=False):
-            threading.Thread(target=refresh, name="signing-keys", daemon=True).start()
+            try:
+                threading.Thread(target=refresh, name="signing-keys", daemon=True).start()
+            except RuntimeError:  # no more threads on this machine: a later request tries again
+                self._refreshing.release()
 
     def _refresh(self) -> None:
         """Replace the keys; after any failure the old ones stay. Call with the lock held."""

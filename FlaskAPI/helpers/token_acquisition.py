@@ -18,6 +18,9 @@ from typing import Any
 import msal
 import requests
 from cachetools import TLRUCache
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flask import current_app, g
 
 from helpers.claims_challenges import checked_claims, encode_claims
@@ -100,7 +103,8 @@ class OnBehalfOf:
         with self._lock:
             known = self._outcomes.get(key)
             if known and known.answer == rejected_token:
-                known = self._outcomes.pop(key, None) and None
+                self._outcomes.pop(key, None)
+                known = None
             exchange = self._exchanges.get((key, claims_challenge))
             if known and (exchange or monotonic() < known.refresh_at):
                 describe_hop("obo", "hit")  # maybe while another thread gets the next token
@@ -161,7 +165,7 @@ class OnBehalfOf:
         # threads build at once, no harm is done.
         if self._client is None:
             try:
-                self._client = msal.ConfidentialClientApplication(
+                client = msal.ConfidentialClientApplication(
                     self._settings["CLIENT_ID"],
                     client_credential=_credential(self._settings),
                     authority=self._settings["AUTHORITY"],
@@ -172,10 +176,14 @@ class OnBehalfOf:
                     http_cache=_NoReplay(),
                     token_cache=_NoTokenCache(),
                 )
-            except (ValueError, OSError) as error:  # discovery's 4xx; a certificate file
+            except ValueError as error:  # discovery's 4xx; a file without a certificate
                 raise DownstreamError("api_misconfigured", type(error).__name__) from error
             except UNEXPECTED_JSON as error:
                 raise DownstreamError("idp_unavailable", "not a discovery document") from error
+            # MSAL takes whatever address discovery names. The secret goes to the authority alone.
+            if not client.authority.token_endpoint.startswith(f"{self._settings['AUTHORITY']}/"):
+                raise DownstreamError("idp_unavailable", "discovery leads elsewhere")
+            self._client = client
         return self._client
 
 
@@ -197,12 +205,11 @@ class _NoReplay(dict[str, Any]):
     """Keeps MSAL from answering one user's exchange with what Entra answered to another.
 
     MSAL remembers throttled and failed requests so as not to repeat them, but its key for this
-    flow has no user in it.
+    flow has no user in it. Here it remembers nothing.
     """
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if not key.startswith("POST "):
-            super().__setitem__(key, value)
+        pass
 
 
 class _EntraClient:
@@ -230,13 +237,13 @@ class _EntraClient:
             body = json.loads(response.content)
         except (ValueError, RecursionError):
             body = None
-        is_object = isinstance(body, dict)
-        if response.status_code == 429 or (
-            is_object and body.get("error") == "temporarily_unavailable"
-        ):
+        code = body.get("error", "") if isinstance(body, dict) else None
+        if response.status_code == 429 or code == "temporarily_unavailable":
             wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)
             raise DownstreamError("idp_throttled", retry_after=wait)
-        if response.status_code // 100 not in (2, 4) or not is_object:
+        # One word, since MSAL repeats it in a header of its next requests, whoever they are for.
+        is_oauth = isinstance(code, str) and re.fullmatch(r"[\w.-]{0,64}", code, re.ASCII)
+        if response.status_code // 100 not in (2, 4) or not is_oauth:
             raise DownstreamError("idp_unavailable", f"status {response.status_code}")
         return response
 
@@ -245,10 +252,20 @@ class _EntraClient:
 
 
 def _credential(settings: dict[str, str]) -> str | dict[str, str]:
-    if certificate := settings["CLIENT_CERTIFICATE"]:
+    """Return the secret, or the RSA key and certificate of one PEM file.
+
+    :raises DownstreamError: ``api_misconfigured``, since MSAL would only fail at the exchange.
+    """
+    if not (certificate := settings["CLIENT_CERTIFICATE"]):
+        return settings["CLIENT_SECRET"]
+    try:
         pem = Path(certificate).read_text(encoding="ascii")
-        return {"private_key": pem, "public_certificate": pem}
-    return settings["CLIENT_SECRET"]
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise DownstreamError("api_misconfigured", type(error).__name__) from error
+    if not isinstance(key, RSAPrivateKey):
+        raise DownstreamError("api_misconfigured", "CLIENT_CERTIFICATE holds another key than RSA")
+    return {"private_key": pem, "public_certificate": pem}
 
 
 def _refusal(result: dict[str, Any], client_id: str, asked_claims: str | None) -> ApiError:
@@ -257,8 +274,8 @@ def _refusal(result: dict[str, Any], client_id: str, asked_claims: str | None) -
     https://learn.microsoft.com/entra/identity-platform/reference-error-codes asks not to branch
     on AADSTS numbers, so ``error``, ``suberror`` and ``claims`` decide.
     """
-    error, suberror = str(result["error"]), str(result.get("suberror"))
-    reason = f"error={error[:40]!r} trace_id={str(result.get('trace_id'))[:36]!r}"
+    error, suberror = result["error"], result.get("suberror")
+    reason = f"error={error} trace_id={str(result.get('trace_id'))[:36]!r}"
     rejected = error in ("interaction_required", "invalid_grant", "login_required")
     claims = checked_claims(result.get("claims"))
     if "consent_required" in (error, suberror) and not claims:

@@ -1,5 +1,6 @@
 """Both apps and the mock as processes and servers, started once for all tests here."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import Apps
+from tests.apps import App, Apps, free_port
 from tests.integration.visitor import Visitor
 from tests.mock_azure import MockAzure
 
@@ -38,6 +39,22 @@ def one_pair_of_apps(one_azure: MockAzure) -> Iterator[Apps]:
 def apps(azure: MockAzure, one_pair_of_apps: Apps) -> Apps:
     """Both apps under gunicorn, two workers each."""
     return one_pair_of_apps
+
+
+@pytest.fixture
+def serve_api(azure: MockAzure) -> Iterator[Callable[..., App]]:
+    """Start FlaskAPI alone, under gunicorn; settings by name replace the tenant's."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(**settings: str) -> App:
+            environ = azure.flask_api_settings() | settings
+            api = App("FlaskAPI", "main:create_app()", environ, free_port())
+            stack.callback(api.log.unlink)
+            stack.callback(api.stop)
+            api.start()
+            return api
+
+        yield serve
 
 
 @pytest.fixture

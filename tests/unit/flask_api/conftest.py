@@ -1,5 +1,6 @@
 """The API in-process; Microsoft's hostnames answered by ``responses``, so no socket is opened."""
 
+import logging
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -110,6 +111,14 @@ class Tenant:
             for call in self.net.calls
             if call.request.method == method and (call.request.url or "").startswith(url)
         ]
+
+
+@pytest.fixture(autouse=True)
+def log_of_this_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence DjangoUI's handler, which cleans a record before ``caplog`` sees it."""
+    for handler in logging.getLogger().handlers:
+        if handler.filters:
+            monkeypatch.setattr(handler, "level", logging.CRITICAL + 1)
 
 
 @pytest.fixture

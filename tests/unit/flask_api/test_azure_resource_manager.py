@@ -8,6 +8,7 @@ import requests
 import responses
 
 from helpers import azure_resource_manager
+from helpers.claims_challenges import claims_of_challenge
 from tests.unit.flask_api.conftest import ARM, SUBSCRIPTIONS
 
 NEXT = f"{SUBSCRIPTIONS}&%24skiptoken=2"
@@ -50,6 +51,14 @@ def test_nobody_elses_list_is_an_empty_list(tenant, listing):
     page(tenant)
     response = listing()
     assert (response.status_code, response.json["value"]) == (200, [])
+
+
+def test_what_people_wrote_comes_as_json_and_as_nothing_else(tenant, listing):
+    page(tenant, SUBSCRIPTIONS, None, "<script>alert(1)</script>")
+    response = listing()
+    assert response.json["value"] == [{"displayName": "<script>alert(1)</script>"}]
+    assert response.mimetype == "application/json"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_the_users_token_for_arm_is_sent_and_not_the_assertion(tenant, listing, bearer):
@@ -206,6 +215,32 @@ def test_a_claims_challenge_that_stays_is_relayed(tenant, listing):
     encoded = response.headers["WWW-Authenticate"].partition('claims="')[2].rstrip('"')
     assert json.loads(base64.b64decode(encoded)) == json.loads(CLAIMS)
     assert len(tenant.calls("GET", ARM)) == 2
+
+
+OTHER_CLAIMS = '{"access_token":{"polids":{"essential":true,"values":["p2"]}}}'
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code", "relayed"),
+    [
+        pytest.param({"error": "invalid_grant"}, "claims_challenge", CLAIMS, id="those-of-arm"),
+        pytest.param(
+            {"error": "interaction_required", "claims": OTHER_CLAIMS},
+            "claims_challenge",
+            OTHER_CLAIMS,
+            id="those-of-entra",
+        ),
+        pytest.param({"error": "invalid_client"}, "api_misconfigured", None, id="none"),
+    ],
+)
+def test_when_the_exchange_with_claims_is_refused_the_client_gets(
+    tenant, listing, refusal, code, relayed
+):
+    tenant.net.get(SUBSCRIPTIONS, status=401, headers={"WWW-Authenticate": challenge()})
+    tenant.net.post(tenant.token_endpoint, status=400, json=refusal)
+    response = listing()
+    assert response.json["code"] == code
+    assert claims_of_challenge(response.headers.get("WWW-Authenticate", "")) == relayed
 
 
 def test_a_refusal_without_claims_is_tried_once_with_a_new_token(tenant, listing):

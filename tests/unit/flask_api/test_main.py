@@ -1,5 +1,7 @@
 """The application as a whole: routes, the form of every answer, headers, and the log."""
 
+import re
+
 import pytest
 
 from helpers.errors import ANSWERS, ApiError, bearer_challenge
@@ -28,6 +30,7 @@ def test_starting_calls_nobody(tenant, api):
         ("DELETE", "/subscriptions", 405, "method_not_allowed"),
         ("GET", "/subscriptions", 401, "authorization_header_missing"),
         ("HEAD", "/subscriptions", 401, None),
+        ("SECRET-CODE", "/subscriptions", 405, "method_not_allowed"),
     ],
 )
 def test_answers_in_one_form(api, method, path, status, code, caplog):
@@ -36,7 +39,7 @@ def test_answers_in_one_form(api, method, path, status, code, caplog):
     assert response.status_code == status
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert "secret-code" not in caplog.text
+    assert "secret-code" not in caplog.text.lower()
     if code:
         assert set(response.json) == {"error", "code", "description", "correlation_id"}
         assert response.json["code"] == code
@@ -100,10 +103,36 @@ def test_a_challenge_can_not_be_broken_out_of():
     "offered", ["", "x", "1234", "12345678-1234-4234-8234-123456789abc\n", "<b>"]
 )
 def test_a_correlation_id_that_is_no_guid_is_replaced(api, offered):
-    import re
-
     response = api.get("/health", headers={"x-ms-client-request-id": offered.strip()})
     assert re.fullmatch(GUID, response.headers["x-ms-client-request-id"])
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_a_trace_id_serves_as_correlation_id(api):
+    """W3C Trace Context; with a GUID beside it, that one counts."""
+    headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+    answer = api.get("/health", headers=headers)
+    assert answer.headers["x-ms-client-request-id"].replace("-", "") == TRACE
+    guid = "12345678-1234-4234-8234-123456789abc"
+    answer = api.get("/health", headers=headers | {"x-ms-client-request-id": guid})
+    assert answer.headers["x-ms-client-request-id"] == guid
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        pytest.param(f"ff-{TRACE}-b7ad6b7169203331-01", id="version-ff"),
+        pytest.param(f"00-{'0' * 32}-b7ad6b7169203331-01", id="no-trace"),
+        pytest.param(f"00-{TRACE.upper()}-b7ad6b7169203331-01", id="upper-case"),
+        pytest.param(f"00-{TRACE}-b7ad6b7169203331-01-more", id="more-behind-it"),
+    ],
+)
+def test_a_trace_parent_is_replaced_that_is(api, offered):
+    answer = api.get("/health", headers={"traceparent": offered})
+    assert re.fullmatch(GUID, answer.headers["x-ms-client-request-id"])
+    assert answer.headers["x-ms-client-request-id"].replace("-", "") not in offered.lower()
 
 
 def test_server_timing_names_the_hops(tenant, api, bearer):

@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 import responses
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from helpers import signing_keys
 from helpers.errors import AuthError, DownstreamError
 from helpers.http_session import http_session
 from helpers.signing_keys import SigningKeys
-from tests.unit.flask_api.conftest import ISSUER, OTHER_TENANT_ID, TENANT_ID
+from tests.unit.flask_api.conftest import ISSUER, OTHER_TENANT_ID, TENANT_ID, Tenant
 
 
 class Clock:
@@ -154,6 +156,29 @@ def test_strangers_do_not_hold_up_threads_while_entra_hangs(tenant, keys, monkey
     assert fetches(tenant) == 2
 
 
+def test_strangers_do_not_wait_for_a_refresh_that_they_may_not_cause(
+    tenant, keys, clock, monkeypatch
+):
+    monkeypatch.setattr(signing_keys, "WAIT_SECONDS", 30)
+    keys.find(tenant.key.kid)
+    clock.now += 3500
+    fail(tenant, status=500)
+    with pytest.raises(AuthError):
+        keys.find("random")  # has used up what unknown keys may cause
+    clock.now += 200
+    answered = threading.Event()
+    asked = delay(tenant, tenant.discovery, tenant.metadata, answered)
+    keys.find(tenant.key.kid)
+    assert asked.wait(5)
+    begun = time.monotonic()
+    with pytest.raises(AuthError):
+        keys.find("random")
+    assert time.monotonic() - begun < 10
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "signing-keys")
+    answered.set()
+    background_ends()
+
+
 def background_ends():
     for thread in threading.enumerate():
         if thread.name == "signing-keys":
@@ -232,11 +257,27 @@ def test_a_failing_refresh_in_the_background_is_tried_every_five_seconds(tenant,
     keys.find(tenant.key.kid)
     fail(tenant, status=500)
     clock.now += 3600 + 1
-    for expected in (2, 2, 3):
+    for expected in (2, 2, 2, 3):
         assert keys.find(tenant.key.kid)
         background_ends()
         assert fetches(tenant) == expected
-        clock.now += 3
+        clock.now += 2.4
+
+
+def test_a_machine_without_a_spare_thread_loses_neither_keys_nor_refreshes(
+    tenant, keys, clock, monkeypatch
+):
+    def no_more_threads(thread):
+        raise RuntimeError("can't start new thread")
+
+    keys.find(tenant.key.kid)
+    clock.now += 3600 + 1
+    with monkeypatch.context() as machine:
+        machine.setattr(threading.Thread, "start", no_more_threads)
+        assert keys.find(tenant.key.kid)
+    assert keys.find(tenant.key.kid)
+    background_ends()
+    assert fetches(tenant) == 2
 
 
 def test_a_key_that_was_published_just_after_the_start_is_found(tenant, keys):
@@ -289,20 +330,43 @@ def test_a_key_is_skipped_that_is(tenant, keys, change):
         keys.find(tenant.stranger.kid)
 
 
-def test_a_key_of_all_tenants_is_taken(tenant, keys):
-    """The common keys name the issuer with ``{tenantid}`` in the tenant's place."""
-    publish(tenant, tenant.key.as_jwk(ISSUER.replace(TENANT_ID, "{tenantid}")))
+@pytest.mark.parametrize(
+    "change",
+    [
+        # The common keys name the issuer with {tenantid} in the tenant's place.
+        pytest.param({"issuer": ISSUER.replace(TENANT_ID, "{tenantid}")}, id="of-all-tenants"),
+        pytest.param({"issuer": None}, id="without-an-issuer"),
+        pytest.param({"use": None}, id="without-a-use"),
+        pytest.param({"alg": "RS256"}, id="with-its-algorithm"),
+        pytest.param({"key_ops": ["verify"]}, id="with-its-operation"),
+    ],
+)
+def test_a_key_is_taken_that_is(tenant, keys, change):
+    jwk = tenant.key.as_jwk(ISSUER) | change
+    publish(tenant, {name: value for name, value in jwk.items() if value is not None})
     assert keys.find(tenant.key.kid)
 
 
-def test_a_key_of_1024_bits_is_skipped(tenant, keys):
-    from cryptography.hazmat.primitives.asymmetric import rsa
-    from jwt.algorithms import RSAAlgorithm
-
-    weak = RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 1024).public_key(), as_dict=True)
-    publish(tenant, weak | {"kid": "weak"}, tenant.key.as_jwk(ISSUER))
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(rsa.generate_private_key(65537, 1024).public_key(), id="1024-bits"),
+        pytest.param(rsa.generate_private_key(65537, 2047).public_key(), id="2047-bits"),
+        pytest.param(Tenant.stranger.private, id="the-private-half"),
+    ],
+)
+def test_a_key_is_skipped_of(tenant, keys, key):
+    bad = RSAAlgorithm.to_jwk(key, as_dict=True) | {"kid": "bad", "key_ops": ["verify"]}
+    publish(tenant, bad, tenant.key.as_jwk(ISSUER))
     with pytest.raises(AuthError):
-        keys.find("weak")
+        keys.find("bad")
+
+
+@pytest.mark.parametrize("kid", [None, 5, True])
+def test_a_key_id_that_is_no_text_does_not_become_one(tenant, keys, kid):
+    publish(tenant, tenant.stranger.as_jwk(ISSUER) | {"kid": kid}, tenant.key.as_jwk(ISSUER))
+    with pytest.raises(AuthError):
+        keys.find(str(kid))
 
 
 OTHER_HOST = {"jwks_uri": f"https://evil.example/{TENANT_ID}/discovery/v2.0/keys"}

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import ssl
+import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +12,27 @@ from urllib.parse import parse_qs
 import pytest
 import requests
 import responses
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from helpers import request_context, token_acquisition
+from helpers.claims_challenges import encode_claims
 from helpers.errors import ANSWERS, AuthError, DownstreamError
 from main import create_app
-from tests.unit.flask_api.conftest import API_ID, ARM, REALM, SUBSCRIPTIONS
+from tests.mock_azure.keys import base64url
+from tests.unit.flask_api.conftest import (
+    API_ID,
+    ARM,
+    REALM,
+    SETTINGS,
+    SUBSCRIPTIONS,
+    TENANT_ID,
+    Tenant,
+)
 
 MULTILINE = 'AADSTS50076: use "MFA"\r\nSet-Cookie: x=y alice@contoso.example'
 HUGE = '{"x":"%s"}' % ("y" * 5000)
+NESTED = f"e30.{base64url(b'[' * 100_000)}.e30"  # a JWT whose payload is too deep to read
 TOKEN = {"access_token": "b", "token_type": "Bearer"}
 CLAIMS = '{"access_token":{"capolids":{"essential":true,"values":["p1"]}}}'
 
@@ -44,6 +59,7 @@ def test_the_assertion_is_exchanged_as_the_protocol_says(tenant, api, bearer):
     assert form["requested_token_use"] == ["on_behalf_of"]
     assert form["assertion"] == [bearer["Authorization"].split()[1]]
     assert form["client_id"] == [API_ID]
+    assert form["client_secret"] == [SETTINGS["CLIENT_SECRET"]]
     scopes = form["scope"][0].split()
     assert f"{ARM}/user_impersonation" in scopes
     assert "offline_access" not in scopes  # no refresh token is kept here
@@ -197,13 +213,41 @@ def test_threads_that_bring_one_assertion_share_one_exchange(tenant, api, bearer
 @pytest.mark.parametrize(
     ("body", "status"), [({"error": "server_error"}, 502), ({"error": "invalid_grant"}, 401)]
 )
-def test_threads_that_bring_one_assertion_share_one_failure(tenant, api, bearer, body, status):
+def test_threads_that_bring_one_assertion_share_one_failure(
+    tenant, api, bearer, body, status, monkeypatch
+):
     """Else they would try one after the other, each with a timeout of its own."""
-    slowly(tenant, 400, body)
+    asking = threading.Semaphore(0)
+    monkeypatch.setattr(token_acquisition, "describe_hop", lambda *hop: asking.release())
+
+    def when_all_ask(request):
+        assert all(asking.acquire(timeout=10) for _ in range(20))
+        return 400, {}, json.dumps(body)
+
+    tenant.net.add_callback(responses.POST, tenant.token_endpoint, when_all_ask)
     answers = in_threads(api, 20, bearer)
     assert [answer.status_code for answer in answers] == [status] * 20
     assert len({answer.json["correlation_id"] for answer in answers}) == 20
     assert len(exchanges(tenant)) == 1
+
+
+def test_threads_whose_token_was_rejected_share_one_exchange_with_the_claims(tenant, api, bearer):
+    """All of them hold the first token when Resource Manager asks for another."""
+    all_are_there = threading.Barrier(20, timeout=10)
+
+    def resource_manager(request):
+        if request.headers["Authorization"] == "Bearer first":
+            all_are_there.wait()
+            return 401, {"WWW-Authenticate": f'Bearer claims="{encode_claims(CLAIMS)}"'}, "{}"
+        return 200, {}, '{"value": []}'
+
+    tenant.grants("first")
+    slowly(tenant, 200, TOKEN | {"expires_in": 3600, "access_token": "second"})
+    tenant.net.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
+    assert [answer.status_code for answer in in_threads(api, 20, bearer)] == [200] * 20
+    plain, with_claims = exchanges(tenant)
+    assert "capolids" not in plain["claims"][0]
+    assert "capolids" in with_claims["claims"][0]
 
 
 def test_a_thread_waits_for_another_no_longer_than_its_own_time(tenant, api, bearer, monkeypatch):
@@ -253,9 +297,9 @@ def test_a_token_is_renewed_before_it_ends(tenant, on_behalf_of, clock):
     tenant.grants("second")
     ends = int(time.time()) + 100_000
     assert on_behalf_of.acquire("a", ends) == "first"
-    clock.now += 3600 - 300 - 1
+    clock.now += 3600 - 300 - 0.5
     assert on_behalf_of.acquire("a", ends) == "first"
-    clock.now += 2
+    clock.now += 1
     assert on_behalf_of.acquire("a", ends) == "second"
 
 
@@ -267,15 +311,27 @@ def test_a_token_that_could_not_be_renewed_serves_until_it_ends(tenant, on_behal
     clock.now += 3600 - 100
     assert [on_behalf_of.acquire("a", ends) for _ in range(5)] == ["first"] * 5
     assert len(exchanges(tenant)) == 2  # the failed try is not repeated at once
-    clock.now += 29
+    clock.now += 29.5
     assert on_behalf_of.acquire("a", ends) == "first"
     assert len(exchanges(tenant)) == 2
-    clock.now += 2
+    clock.now += 1
     assert on_behalf_of.acquire("a", ends) == "first"
     assert len(exchanges(tenant)) == 3
     clock.now += 70
     with pytest.raises(token_acquisition.DownstreamError):
         on_behalf_of.acquire("a", ends)
+
+
+@pytest.mark.parametrize("years", [10, -10])
+def test_a_jump_of_the_machines_clock_causes_no_exchanges(
+    tenant, on_behalf_of, clock, years, monkeypatch
+):
+    tenant.grants("first")
+    ends = int(time.time()) + 1000
+    on_behalf_of.acquire("a", ends)
+    monkeypatch.setattr(token_acquisition, "time", lambda: time.time() + years * 31e6)
+    assert [on_behalf_of.acquire("a", ends) for _ in range(3)] == ["first"] * 3
+    assert len(exchanges(tenant)) == 1
 
 
 def test_no_token_outlives_the_assertion_it_came_from(tenant, on_behalf_of, clock):
@@ -287,14 +343,14 @@ def test_no_token_outlives_the_assertion_it_came_from(tenant, on_behalf_of, cloc
     assert on_behalf_of.acquire("a", ends) == "second"
 
 
-def test_the_cache_is_bounded(tenant, on_behalf_of, monkeypatch):
+def test_the_cache_keeps_those_that_were_used_last(tenant, request, monkeypatch):
+    monkeypatch.setattr(token_acquisition, "MAX_CACHED_ASSERTIONS", 3)
+    on_behalf_of = request.getfixturevalue("on_behalf_of")
     tenant.grants()
-    on_behalf_of._outcomes = type(on_behalf_of._outcomes)(
-        3, ttu=lambda _, token, now: token.ends_at, timer=token_acquisition.monotonic
-    )
-    for name in "abcde":
+    for name in "abcadea":  # each d and e puts out one of b and c
         on_behalf_of.acquire(name, int(time.time()) + 1000)
     assert len(on_behalf_of._outcomes) == 3
+    assert len(exchanges(tenant)) == 5
 
 
 def test_a_rejected_token_is_not_handed_out_again(tenant, on_behalf_of):
@@ -306,16 +362,49 @@ def test_a_rejected_token_is_not_handed_out_again(tenant, on_behalf_of):
     assert on_behalf_of.acquire("a", ends) == "second"
 
 
+def meanwhile(tenant, work):
+    """Let Entra grant a second token, and ``work`` be done just before it answers."""
+    done = []
+
+    def answer(request):
+        done.append(work())
+        return 200, {}, json.dumps(TOKEN | {"expires_in": 3600, "access_token": "second"})
+
+    tenant.net.add_callback(responses.POST, tenant.token_endpoint, answer)
+    return done
+
+
+def test_the_old_token_serves_others_while_the_next_is_asked_for(
+    tenant, on_behalf_of, clock, monkeypatch
+):
+    monkeypatch.setattr(request_context, "REQUEST_SECONDS", 1)
+    ends = int(time.time()) + 100_000
+    tenant.grants("first")
+    done = meanwhile(tenant, lambda: on_behalf_of.acquire("a", ends))
+    on_behalf_of.acquire("a", ends)
+    clock.now += 3600 - 100
+    assert on_behalf_of.acquire("a", ends) == "second"
+    assert done == ["first"]
+
+
+def test_a_rejected_token_serves_nobody_while_another_is_asked_for(tenant, on_behalf_of):
+    ends = int(time.time()) + 1000
+    tenant.grants("first")
+    done = meanwhile(tenant, lambda: list(on_behalf_of._outcomes))
+    on_behalf_of.acquire("a", ends)
+    assert on_behalf_of.acquire("a", ends, "first", CLAIMS) == "second"
+    assert done == [[]]
+
+
 def test_a_refusal_is_remembered_for_a_moment(tenant, on_behalf_of, clock):
     refuse(tenant, error="invalid_grant", suberror="consent_required")
     tenant.grants()
     ends = int(time.time()) + 1000
-    for _ in range(5):
+    for seconds in (7, 7.5, 1):
         with pytest.raises(AuthError, match="consent_required"):
             on_behalf_of.acquire("a", ends)
-        clock.now += 2.9
+        clock.now += seconds
     assert len(exchanges(tenant)) == 1
-    clock.now += 1
     assert on_behalf_of.acquire("a", ends) == "token-b"
 
 
@@ -445,10 +534,57 @@ def test_maps_a_failure_of_discovery_and_recovers(tenant, on_behalf_of, answer, 
     assert on_behalf_of.acquire("a", ends) == "token-b"
 
 
-def test_a_certificate_that_is_none_is_a_fault_of_the_settings(tenant, settings_of_api, bearer):
-    settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": __file__}
+def pem_of(key, encryption=None):
+    form = serialization.PrivateFormat.PKCS8
+    encryption = encryption or serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, form, encryption).decode()
+
+
+CERTIFICATE = ssl.DER_cert_to_PEM_cert(Tenant.key.der)
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        pytest.param(None, id="gone"),
+        pytest.param("no PEM", id="other-text"),
+        pytest.param("k\u00e9y", id="not-ascii"),
+        pytest.param(CERTIFICATE, id="no-key"),
+        pytest.param(pem_of(Tenant.key.private), id="no-certificate"),
+        pytest.param(
+            pem_of(Tenant.key.private, serialization.BestAvailableEncryption(b"x")) + CERTIFICATE,
+            id="a-key-with-a-passphrase",
+        ),
+        pytest.param(
+            pem_of(ec.generate_private_key(ec.SECP256R1())) + CERTIFICATE, id="an-elliptic-key"
+        ),
+    ],
+)
+def test_it_is_a_fault_of_the_settings_when_the_certificates_file_is_or_holds(
+    tenant, settings_of_api, bearer, tmp_path, pem
+):
+    file = tmp_path / "client.pem"
+    file.write_text(pem or "", encoding="utf-8")
+    file.rename(tmp_path / ("client.pem" if pem else "elsewhere.pem"))
+    settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(file)}
+    tenant.grants()
     response = create_app(settings).test_client().get("/subscriptions", headers=bearer)
     assert (response.status_code, response.json["code"]) == (500, "api_misconfigured")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "login.microsoftonline.com.evil.example"])
+def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, api, bearer, host):
+    elsewhere = f"https://{host}/{TENANT_ID}/oauth2/v2.0/token"
+    changed = tenant.metadata | {"token_endpoint": elsewhere}
+    tenant.net.replace(responses.GET, tenant.discovery, json=changed)
+    tenant.net.post(elsewhere, json=TOKEN | {"expires_in": 3600})
+    response = api.get("/subscriptions", headers=bearer)
+    assert (response.status_code, response.json["code"]) == (502, "idp_unavailable")
+    assert not tenant.calls("POST", elsewhere)
+    tenant.net.replace(responses.GET, tenant.discovery, json=tenant.metadata)
+    tenant.grants()
+    tenant.lists("first")
+    assert api.get("/subscriptions", headers=bearer).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -485,6 +621,8 @@ def test_a_certificate_that_is_none_is_a_fault_of_the_settings(tenant, settings_
         (503, {"error": "x"}, 502, "idp_unavailable"),
         (200, {}, 502, "idp_unavailable"),
         (200, {"access_token": "b"}, 502, "idp_unavailable"),
+        (200, TOKEN, 502, "idp_unavailable"),
+        (200, {"access_token": "b", "expires_in": 9}, 502, "idp_unavailable"),
         (200, {"access_token": "b", "token_type": "pop", "expires_in": 9}, 502, "idp_unavailable"),
         (200, {**TOKEN, "expires_in": 0}, 502, "idp_unavailable"),
         (200, {**TOKEN, "expires_in": -1}, 502, "idp_unavailable"),
@@ -500,9 +638,11 @@ def test_a_certificate_that_is_none_is_a_fault_of_the_settings(tenant, settings_
         (200, {**TOKEN, "expires_in": 9, "access_token": "t\u00f6ken"}, 502, "idp_unavailable"),
         (200, {**TOKEN, "expires_in": 9, "token_type": "bearer"}, 200, None),
         (200, {**TOKEN, "expires_in": 9, "id_token": "junk"}, 502, "idp_unavailable"),
+        (200, {**TOKEN, "expires_in": 9, "id_token": NESTED}, 502, "idp_unavailable"),
         (200, {**TOKEN, "expires_in": 9, "client_info": "junk"}, 200, None),
         (200, {**TOKEN, "expires_in": "3599"}, 200, None),
-        (400, {"error": ["a", "list"]}, 500, "api_misconfigured"),
+        (400, {"error": ["a", "list"]}, 502, "idp_unavailable"),
+        (400, {"error": "invalid_grant", "suberror": ["a", "list"]}, 401, "assertion_rejected"),
     ],
 )  # fmt: skip
 def test_relays_an_answer_of_entra(tenant, api, bearer, caplog, status, body, expected, code):
@@ -516,6 +656,27 @@ def test_relays_an_answer_of_entra(tenant, api, bearer, caplog, status, body, ex
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(None, id="null"),
+        pytest.param(5, id="a-number"),
+        pytest.param(["invalid_grant"], id="a-list"),
+        pytest.param({"code": "invalid_grant"}, id="an-object"),
+        pytest.param("invalid\r\ngrant", id="two-lines"),
+        pytest.param("invalid_gr\u00e4nt", id="not-ascii"),
+        pytest.param("invalid_grant" * 5, id="no-code-but-a-text"),
+    ],
+)
+def test_the_next_user_does_not_suffer_from_an_odd_answer_whose_error_is(tenant, api, error):
+    """MSAL kept what it was, and failed over it with every later request."""
+    tenant.net.post(tenant.token_endpoint, status=400, json={"error": error})
+    tenant.grants()
+    tenant.lists("first")
+    assert get(api, tenant, uti="alice").json["code"] == "idp_unavailable"
+    assert get(api, tenant, uti="bob").status_code == 200
+
+
+@pytest.mark.parametrize(
     ("answer", "status", "code"),
     [
         pytest.param({"body": requests.ConnectTimeout()}, 504, "idp_timeout", id="connect-timeout"),
@@ -526,6 +687,7 @@ def test_relays_an_answer_of_entra(tenant, api, bearer, caplog, status, body, ex
         pytest.param({"body": "busy", "status": 429}, 503, "idp_throttled", id="text-429"),
         pytest.param({"body": "[]", "status": 200}, 502, "idp_unavailable", id="a-list"),
         pytest.param({"body": "", "status": 200}, 502, "idp_unavailable", id="nothing"),
+        pytest.param({"body": "[" * 100_000}, 502, "idp_unavailable", id="deeply-nested"),
         pytest.param(
             {"status": 302, "headers": {"Location": "https://evil.example/"}},
             502,
@@ -605,24 +767,14 @@ def test_the_correlation_id_goes_to_entra_and_arm_and_back(tenant, api, bearer):
     (exchange,) = tenant.calls("POST", tenant.token_endpoint)
     (listing,) = tenant.calls("GET", SUBSCRIPTIONS)
     assert exchange.headers["client-request-id"] == guid
+    assert exchange.headers["Accept"] == "application/json"  # as MSAL asks
     assert listing.headers["x-ms-client-request-id"] == guid
     assert listing.headers["x-ms-correlation-request-id"] == guid
 
 
 def test_a_certificate_takes_the_place_of_the_secret(tenant, settings_of_api, bearer, tmp_path):
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.x509 import load_der_x509_certificate
-
-    key = tenant.key
     pem = tmp_path / "client.pem"
-    pem.write_bytes(
-        key.private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + load_der_x509_certificate(key.der).public_bytes(serialization.Encoding.PEM)
-    )
+    pem.write_text(pem_of(tenant.key.private) + CERTIFICATE)
     settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(pem)}
     tenant.grants()
     tenant.lists("first")

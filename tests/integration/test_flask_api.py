@@ -1,0 +1,304 @@
+"""FlaskAPI as it is deployed: what only a real server, real TLS and a real proxy can show."""
+
+import contextlib
+import re
+import socket
+import socketserver
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+from cryptography.hazmat.primitives import serialization
+
+from helpers import request_context
+from helpers.environment import load_settings
+from main import create_app
+from tests.mock_azure import MockAzure
+from tests.mock_azure.tls import server_context
+
+GUID = "12345678-1234-4234-8234-123456789abc"
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def get(api, token, **headers):
+    return requests.get(f"{api.url}/subscriptions", headers=bearer(token) | headers, timeout=30)
+
+
+# --- correlation ids ------------------------------------------------------------------------------
+
+
+def test_one_id_goes_through_all_hops_of_a_call(azure, apps):
+    azure.consent_all()
+    answer = get(apps.api, azure.access_token(), **{"x-ms-client-request-id": GUID})
+    assert answer.headers["x-ms-client-request-id"] == GUID
+    asked = azure.requests("token:on_behalf_of") + azure.requests("arm")
+    assert [found.correlation_id for found in asked] == [GUID, GUID]
+    assert f"correlation_id={GUID} outcome='ok'" in apps.api.written()
+
+
+def test_one_id_goes_through_all_hops_of_a_page(azure, apps, visitor):
+    page = visitor().sign_in("alice").page
+    one = page.headers["x-ms-client-request-id"]
+    for hop in ("token:on_behalf_of", "arm"):
+        assert one in [found.correlation_id for found in azure.requests(hop, "alice")]
+    assert f"correlation_id={one} outcome='ok'" in apps.api.written()
+
+
+# --- what a server lets through -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"Authorization: Bearer a\0b.c.d", id="nul"),
+        pytest.param(b"Authorization: Bearer \xff\xfe.b.c", id="no-text"),
+        pytest.param(b"Authorization: Bearer t\xc3\xb6ken.b.c", id="utf-8"),
+        pytest.param(b"Authorization: Bearer a.b.c\rX: y", id="carriage-return"),
+        pytest.param(b"Authorization: Bearer a.b.c\r\n X: y", id="folded-line"),
+        pytest.param(b"Authorization: Bearer TOKEN\r\nAuthorization: Bearer TOKEN", id="twice"),
+        pytest.param(b"Authorization: Bearer " + b"a" * 17 * 1024, id="17-KiB"),
+        pytest.param(b"Authorization: Bearer " + b"a" * 1_000_000, id="a-megabyte"),
+        pytest.param(b"Authorization:", id="empty"),
+        pytest.param(b"Authorization : Bearer TOKEN", id="space-before-the-colon"),
+        pytest.param(b"authorization_: Bearer TOKEN", id="underscore"),
+    ],
+)
+def test_no_header_gets_more_than_a_refusal(azure, apps, head):
+    """As raw bytes, which no HTTP client would send."""
+    azure.consent_all()
+    head = head.replace(b"TOKEN", azure.access_token().encode())
+    with socket.create_connection(("127.0.0.1", apps.api.port), timeout=10) as connection:
+        with contextlib.suppress(ConnectionError):  # it may be refused before its end
+            connection.sendall(b"GET /subscriptions HTTP/1.1\r\nHost: localhost\r\n" + head)
+            connection.sendall(b"\r\nConnection: close\r\n\r\n")
+        status = re.match(rb"HTTP/1.1 (\d+)", connection.makefile("rb").readline())
+    assert status
+    assert int(status[1]) in (400, 401, 431)
+    assert azure.requests("arm") == []
+    assert get(apps.api, azure.access_token()).status_code == 200
+    assert not re.search(r"eyJ[\w-]{10}", apps.api.written())  # how every JWT begins
+
+
+# --- a certificate in place of the secret ---------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(azure, tmp_path) -> str:
+    """A PEM file with a private key and its certificate."""
+    key = azure.keys.rogue
+    private = key.private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    file = tmp_path / "client.pem"
+    file.write_text(private.decode() + ssl.DER_cert_to_PEM_cert(key.der))
+    return str(file)
+
+
+def test_a_registered_certificate_takes_the_place_of_the_secret(azure, serve_api, certificate):
+    azure.consent_all()
+    azure.register_certificate(azure.api, azure.keys.rogue.der)
+    api = serve_api(CLIENT_SECRET="", CLIENT_CERTIFICATE=certificate)
+    assert get(api, azure.access_token()).status_code == 200
+    (exchange,) = azure.requests("token:on_behalf_of")
+    assert "client_assertion" in exchange.form
+    assert "client_secret" not in exchange.form
+    assert azure.requests("arm")[0].presented["appidacr"] == "2"  # Entra saw a certificate
+
+
+def test_a_certificate_that_is_not_registered_is_a_fault_of_the_settings(
+    azure, serve_api, certificate
+):
+    azure.consent_all()
+    api = serve_api(CLIENT_SECRET="", CLIENT_CERTIFICATE=certificate)
+    answer = get(api, azure.access_token())
+    assert (answer.status_code, answer.json()["code"]) == (500, "api_misconfigured")
+
+
+# --- proxies and trust ----------------------------------------------------------------------------
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """An HTTP proxy for CONNECT that leads every host name to this machine."""
+
+    daemon_threads = True
+    tunnels: list[str]
+
+
+class Tunnel(socketserver.StreamRequestHandler):
+    server: Proxy
+
+    def handle(self) -> None:
+        _, target, _ = self.rfile.readline().decode().split()
+        while self.rfile.readline().strip():
+            pass  # its headers
+        self.server.tunnels.append(target)
+        with socket.create_connection(("localhost", int(target.rpartition(":")[2]))) as upstream:
+            self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=pump, args=(upstream, self.connection), daemon=True)
+            back.start()
+            pump(self.connection, upstream)
+            back.join()
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while chunk := source.recv(65536):
+            target.sendall(chunk)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # one side has hung up
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    with Proxy(("127.0.0.1", 0), Tunnel) as server:
+        server.tunnels = []
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def far_azure() -> Iterator[MockAzure]:
+    """A tenant whose host name nobody but the proxy knows, so that no call can go around it."""
+    with MockAzure(back_host="azure.test") as azure:
+        azure.consent_all()
+        yield azure
+
+
+@pytest.fixture
+def machine(proxy, tmp_path, monkeypatch) -> pytest.MonkeyPatch:
+    """An environment with the proxy, and a bundle for requests that holds none of our roots."""
+    _, foreign = server_context(["localhost"])
+    (tmp_path / "foreign.pem").write_bytes(foreign)
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(
+        "HTTPS_PROXY", f"http://user:proxy-secret@127.0.0.1:{proxy.server_address[1]}"
+    )
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "foreign.pem"))
+    return monkeypatch
+
+
+def answer_of_new_api(azure, user="alice", **settings):
+    """What an API that starts now answers to its first request."""
+    api = create_app(load_settings(azure.flask_api_settings() | settings)).test_client()
+    return api.get("/subscriptions", headers=bearer(azure.access_token(user)))
+
+
+def test_keys_exchange_and_list_go_through_the_proxy(far_azure, proxy, machine):
+    assert answer_of_new_api(far_azure).status_code == 200
+    hops = ["discovery", "jwks", "discovery", "token:on_behalf_of", "arm:subscriptions"]
+    assert [found.hop for found in far_azure.requests()] == hops
+    assert set(proxy.tunnels) == {far_azure.back_url.removeprefix("https://")}
+    assert len(proxy.tunnels) == 2  # a connection for Entra and one for ARM, each used again
+
+
+def test_hosts_of_no_proxy_are_called_directly(far_azure, proxy, machine):
+    machine.setenv("NO_PROXY", "other.test,azure.test")
+    assert answer_of_new_api(far_azure).json["code"] == "keys_unavailable"  # has no address here
+    assert proxy.tunnels == []
+    machine.setenv("NO_PROXY", "other.test,localhost")
+    assert answer_of_new_api(far_azure).status_code == 200
+
+
+def test_trust_comes_from_the_setting_and_not_from_the_environment(far_azure, proxy, machine):
+    machine.setenv("REQUESTS_CA_BUNDLE", str(far_azure.ca_file))
+    assert answer_of_new_api(far_azure, CA_BUNDLE="").json["code"] == "keys_unavailable"
+    assert far_azure.requests() == []
+
+
+def test_a_proxy_that_is_down_is_not_logged_with_its_password(far_azure, machine, caplog):
+    machine.setenv("HTTPS_PROXY", "http://user:proxy-secret@127.0.0.1:9")
+    assert answer_of_new_api(far_azure).json["code"] == "keys_unavailable"
+    assert "signing keys not refreshed" in caplog.text
+    assert "proxy-secret" not in caplog.text
+
+
+# --- an upstream that misbehaves on the wire ------------------------------------------------------
+
+EXCHANGE, ARM = "token:on_behalf_of", "arm:subscriptions"
+
+
+@pytest.mark.parametrize(
+    ("hop", "fault", "status", "code"),
+    [
+        pytest.param(ARM, {"drip_seconds": 0.01}, 504, "downstream_timeout", id="arm-drips"),
+        pytest.param(ARM, {"latency_seconds": 2}, 504, "downstream_timeout", id="arm-is-late"),
+        pytest.param(ARM, {"truncate": True}, 502, "downstream_error", id="arm-stops-halfway"),
+        pytest.param(ARM, {"drop": True}, 502, "downstream_error", id="arm-hangs-up"),
+        pytest.param(EXCHANGE, {"drip_seconds": 0.01}, 504, "idp_timeout", id="entra-drips"),
+        pytest.param(EXCHANGE, {"latency_seconds": 2}, 504, "idp_timeout", id="entra-is-late"),
+        pytest.param(EXCHANGE, {"truncate": True}, 502, "idp_unavailable", id="entra-stops"),
+        pytest.param(EXCHANGE, {"drop": True}, 502, "idp_unavailable", id="entra-hangs-up"),
+        pytest.param(
+            "discovery", {"truncate": True}, 503, "keys_unavailable", id="discovery-stops"
+        ),
+        pytest.param("jwks", {"drop": True}, 503, "keys_unavailable", id="keys-hang-up"),
+        pytest.param(
+            "jwks", {"body": b"0" * 9_000_000}, 503, "keys_unavailable", id="keys-of-9-MB"
+        ),
+    ],
+)
+def test_has_a_status_of_its_own(azure, monkeypatch, hop, fault, status, code):
+    """With one second for each request in place of twenty."""
+    monkeypatch.setattr(request_context, "REQUEST_SECONDS", 1.0)
+    azure.consent_all()
+    azure.faults.add(hop, times=None, **fault)
+    begun = time.monotonic()
+    answer = answer_of_new_api(azure)
+    assert (answer.status_code, answer.json["code"]) == (status, code)
+    assert time.monotonic() - begun < 5
+
+
+def test_many_pages_share_the_time_of_one_request(azure, monkeypatch):
+    monkeypatch.setattr(request_context, "REQUEST_SECONDS", 1.0)
+    azure.consent_all("gina")
+    azure.arm_page_size = 4
+    azure.faults.add(ARM, latency_seconds=0.1, times=None)
+    begun = time.monotonic()
+    answer = answer_of_new_api(azure, "gina")
+    assert (answer.status_code, answer.json["code"]) == (504, "downstream_timeout")
+    assert time.monotonic() - begun < 5
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+
+def test_the_log_at_its_most_talkative_holds_no_token_secret_or_name(azure, serve_api):
+    azure.consent_all()
+    api = serve_api(LOG_LEVEL="DEBUG")
+    secret = azure.flask_api_settings()["CLIENT_SECRET"]
+    for hop, fault in [
+        (ARM, {}),
+        (ARM, {"status": 200, "body": "<html>Contoso Production"}),
+        (ARM, {"drop": True, "times": 3}),
+        (ARM, {"preset": "AuthorizationFailed"}),
+        (ARM, {"preset": "InvalidAuthenticationToken", "times": 2}),
+        (EXCHANGE, {"preset": 50076}),
+        (EXCHANGE, {"preset": 65001}),
+        (EXCHANGE, {"preset": 7000215}),
+        (EXCHANGE, {"preset": 90055}),
+        (EXCHANGE, {"status": 400, "body": "alice@contoso.example"}),
+        (EXCHANGE, {"truncate": True}),
+    ]:
+        azure.faults.add(hop, **fault)
+        get(api, azure.access_token(), Cookie="a=cookie-of-alice")
+    for header in ({}, bearer("a b"), bearer(azure.access_token(aud="x"))):
+        url = f"{api.url}/subscriptions?code=code-in-a-query"
+        assert requests.get(url, headers=header, timeout=30).status_code in (400, 401)
+    written = api.written()
+    assert len(re.findall(r"status=\d+ ms=", written)) >= 14
+    assert "DEBUG urllib3" in written
+    assert not re.search(r"eyJ[\w-]{10}", written)  # how every JWT begins
+    private = [secret, "contoso", "Contoso", "alice", "Alice", "code-in-a-query", "AADSTS"]
+    private += [azure.users["alice"].oid]
+    assert [text for text in private if text in written] == []

@@ -1,0 +1,103 @@
+"""Many users at once, some of them in trouble: nobody sees a foreign list or a foreign failure."""
+
+import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+
+import pytest
+import requests
+
+from tests.mock_azure.directory import Subscription, User
+
+THREADS, USERS, ROUNDS = 16, 50, 3
+SESSIONS = 3  # access tokens of one user, each from a sign-in of its own
+EXCHANGE, ARM = "token:on_behalf_of", "arm:subscriptions"
+CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}'
+
+# What befalls a user at a hop, and the one status that the user may get for it.
+TROUBLES = {
+    "none": (ARM, {}, 200),
+    "throttled by Entra": (
+        EXCHANGE, {"preset": 90055, "headers": {"Retry-After": "60"}, "times": 10}, 503),
+    "an error of Entra": (
+        EXCHANGE, {"status": 500, "headers": {"Retry-After": "60"}, "times": 10}, 502),
+    "Retry-After beside a token": (
+        EXCHANGE, {"headers": {"Retry-After": "60"}, "times": None}, 200),
+    "throttled by ARM": (ARM, {"preset": "TooManyRequests", "times": 10}, 429),
+    "an error of ARM": (ARM, {"preset": "InternalServerError", "times": 10}, 502),
+    "a token that was revoked": (
+        ARM,
+        {"preset": "InvalidAuthenticationToken", "details": {"claims": CLAIMS}, "times": 10},
+        401,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def users(azure) -> dict[str, str]:
+    """Users who can see one subscription each, and the trouble that each of them has."""
+    for number in range(USERS):
+        user = User(f"User{number}", "Test", "is one of many", (Subscription(f"Of {number}"),))
+        azure.users[user.key] = user
+    azure.consents.users = azure.users
+    names = [f"user{number}" for number in range(USERS)]
+    for name in names:
+        azure.consent_all(name)
+    return dict(zip(names, cycle(TROUBLES), strict=False))
+
+
+def ask(session, api, token):
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = session.get(f"{api.url}/subscriptions", headers=headers, timeout=30)
+    names = [found["displayName"] for found in answer.json().get("value", [])]
+    return answer.status_code, names
+
+
+def test_each_answer_carries_the_users_own_list_or_their_own_trouble(azure, apps, users):
+    faults = []
+    for name, trouble in users.items():
+        hop, fault, _ = TROUBLES[trouble]
+        faults.append(azure.faults.add(hop, user=name, **fault))
+    tokens = {name: [azure.access_token(name) for _ in range(SESSIONS)] for name in users}
+
+    def use(thread):
+        """Ask for every user, in an order of this thread's own."""
+        order = random.Random(thread)
+        with requests.Session() as session:
+            for number in range(ROUNDS):
+                for name in order.sample(sorted(users), USERS):
+                    token = tokens[name][number % SESSIONS]
+                    yield name, *ask(session, apps.api, token)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = [
+            found for one in pool.map(lambda n: list(use(n)), range(THREADS)) for found in one
+        ]
+
+    assert len(answers) == THREADS * USERS * ROUNDS
+    foreign = [
+        (name, status, names)
+        for name, status, names in answers
+        if (status, names) != (200, [f"Of {name.removeprefix('user')}"])
+        and (status, names) != (TROUBLES[users[name]][2], [])
+    ]
+    assert foreign == []
+    assert Counter(name for name, status, _ in answers if status == 200).keys() == users.keys()
+    assert all(fault.used >= (fault.times or 1) for fault in faults)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["throttled by Entra", "an error of Entra", "Retry-After beside a token"],
+)
+def test_the_trouble_of_one_user_does_not_touch_the_next(azure, serve_api, users, trouble):
+    """MSAL's memory of answers knows no user in this flow; this API switches it off."""
+    hop, fault, status = TROUBLES[trouble]
+    azure.faults.add(hop, user="user0", **fault)
+    api = serve_api()
+    with requests.Session() as session:  # one connection, so that one worker answers both
+        first = ask(session, api, azure.access_token("user0"))
+        assert first[0] == status
+        assert ask(session, api, azure.access_token("user1")) == (200, ["Of 1"])
+    assert [found.user for found in azure.requests(EXCHANGE)] == ["user0", "user1"]

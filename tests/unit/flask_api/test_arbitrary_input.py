@@ -1,0 +1,257 @@
+"""Whatever comes in, from a stranger or from Azure, is answered as the table of errors foresees.
+
+Hypothesis makes the inputs up, the same ones in each run.
+"""
+
+import base64
+import contextlib
+import json
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+import requests
+import responses
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from helpers import azure_resource_manager
+from helpers.errors import ANSWERS, ApiError
+from helpers.http_session import http_session
+from helpers.signing_keys import SigningKeys
+from main import create_app
+from tests.mock_azure.keys import base64url
+from tests.mock_azure.tokens import sign
+from tests.unit.flask_api.conftest import (
+    API_ID,
+    ISSUER,
+    SETTINGS,
+    SUBSCRIPTIONS,
+    TENANT_ID,
+    Tenant,
+)
+
+# Nothing is kept in a file, and nothing depends on how busy the machine is.
+some = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=6,
+)
+LATIN = st.text(st.characters(max_codepoint=255), max_size=60)  # what a header can hold
+TOKEN = {"token_type": "Bearer", "expires_in": 3600, "access_token": "token-b"}
+GOOD: dict[str, Any] = {"entra": (200, {}, json.dumps(TOKEN)), "arm": (200, {}, '{"value": []}')}
+number = count()
+
+
+@pytest.fixture(scope="module")
+def tenant() -> Iterator[Tenant]:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as net:
+        yield Tenant(net)
+
+
+@pytest.fixture(scope="module")
+def session() -> requests.Session:
+    return http_session()
+
+
+@pytest.fixture(scope="module")
+def api(tenant: Tenant) -> FlaskClient:
+    return create_app(SETTINGS).test_client()
+
+
+@pytest.fixture(scope="module")
+def azure(tenant: Tenant) -> Iterator[dict[str, Any]]:
+    """What Entra's token endpoint and ARM answer: status, headers, body."""
+    answers = dict(GOOD)
+    tenant.net.add_callback("POST", tenant.token_endpoint, lambda _: answers["entra"])
+    tenant.net.add_callback("GET", SUBSCRIPTIONS, lambda _: answers["arm"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(azure_resource_manager, "PAUSE_SECONDS", 0)
+        yield answers
+
+
+def answer_to(api, authorization):
+    """The status and code of an answer; it has the form that was promised."""
+    # As a server hands it over, any byte a character: a test client's headers are checked.
+    environ = {"HTTP_AUTHORIZATION": authorization}
+    response = api.get("/subscriptions", environ_overrides=environ)
+    assert response.headers["Cache-Control"] == "no-store"
+    challenge = response.headers.get("WWW-Authenticate", "")
+    assert challenge.isascii()
+    assert challenge.isprintable()
+    code = response.json.get("code")
+    assert response.status_code == (ANSWERS[code].status if code else 200)
+    return response.status_code, code
+
+
+def answer_to_user(api, tenant, azure, **answers):
+    """What a user gets of whom nothing is remembered, when Azure gives these answers."""
+    token = tenant.issue_access_token(uti=str(next(number)))
+    azure.update(answers)
+    try:
+        return answer_to(api, f"Bearer {token}")
+    finally:
+        azure.update(GOOD)
+
+
+SCHEME = st.sampled_from(["Bearer", "bearer", "Basic"]) | LATIN
+
+
+@some
+@given(scheme=SCHEME, space=st.sampled_from(["", " ", "  ", "\t"]), rest=LATIN)
+def test_any_authorization_header_is_a_400_or_a_401(api, azure, scheme, space, rest):
+    status, _ = answer_to(api, scheme + space + rest)
+    assert status in (400, 401)
+
+
+SEGMENT = st.binary(max_size=60).map(base64url) | st.text("AZaz09-_+/", max_size=40)
+
+
+@some
+@given(segments=st.tuples(SEGMENT, SEGMENT, SEGMENT))
+def test_any_three_segments_are_an_invalid_token(api, azure, segments):
+    assert answer_to(api, f"Bearer {'.'.join(segments)}") == (401, "invalid_token")
+
+
+HEADER_NAMES = ["alg", "kid", "typ", "crit", "b64", "zip", "cty", "jku", "jwk", "x5c", "nonce"]
+
+
+@some
+@given(changes=st.dictionaries(st.sampled_from(HEADER_NAMES), JSON, min_size=1))
+def test_any_header_that_is_genuinely_signed_is_taken_or_an_invalid_token(
+    api, azure, tenant, changes
+):
+    token = sign(tenant.header() | changes, tenant.claims(), tenant.key.private)
+    assert answer_to(api, f"Bearer {token}") in [(200, None), (401, "invalid_token")]
+
+
+CLAIM_NAMES = ["aud", "iss", "iat", "nbf", "exp", "azp", "oid", "scp", "sub", "tid", "ver",
+               "roles", "idtyp"]  # fmt: skip
+
+
+@some
+@given(
+    name=st.sampled_from(CLAIM_NAMES),
+    value=JSON | st.text() | st.sampled_from(["", ISSUER, API_ID, "1.0", "access_as_user"]),
+    left_out=st.just(None) | st.sampled_from(CLAIM_NAMES),
+)
+def test_any_claims_that_are_genuinely_signed_are_taken_only_if_they_are_right(
+    api, azure, tenant, name, value, left_out
+):
+    claims = tenant.claims() | {name: value}
+    claims.pop(left_out, None)
+    status, _ = answer_to(api, f"Bearer {sign(tenant.header(), claims, tenant.key.private)}")
+    assert status in (200, 401, 403)
+    right = {"aud": API_ID, "iss": ISSUER, "tid": TENANT_ID, "ver": "2.0", "scp": "access_as_user"}
+    assert status != 200 or right.items() <= claims.items()
+
+
+@some
+@given(payload=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_payload_that_is_genuinely_signed_is_no_5xx(api, azure, tenant, payload):
+    token = sign(tenant.header(), payload.decode("latin-1"), tenant.key.private)
+    assert answer_to(api, f"Bearer {token}") == (401, "invalid_token")
+
+
+PARAMETER = st.tuples(
+    st.sampled_from(["claims", "error", "realm", "Bearer", "x"]),
+    st.sampled_from(["=", " = ", '="', " "]),
+    LATIN
+    | (JSON | st.fixed_dictionaries({"access_token": JSON})).map(
+        lambda value: base64.b64encode(json.dumps(value).encode()).decode()
+    ),
+    st.sampled_from(["", '"', ", ", '", Bearer ']),
+).map("".join)
+
+
+@some
+@given(header=LATIN | st.lists(PARAMETER).map(lambda found: "Bearer " + ", ".join(found)))
+def test_any_challenge_of_arm_is_relayed_or_a_bad_gateway(api, azure, tenant, header):
+    answer = answer_to_user(api, tenant, azure, arm=(401, {"WWW-Authenticate": header}, "{}"))
+    assert answer in [(401, "claims_challenge"), (502, "downstream_unauthorized")]
+
+
+GOOD_JWK = Tenant.key.as_jwk(ISSUER)
+JWK = st.dictionaries(st.sampled_from([*GOOD_JWK, "alg", "key_ops", "d"]), JSON, max_size=2).map(
+    lambda changes: GOOD_JWK | changes
+)
+KEYS_URI = f"{ISSUER.removesuffix('/v2.0')}/discovery/v2.0/keys"
+
+
+@some
+@given(
+    metadata=JSON
+    | st.fixed_dictionaries({"issuer": st.just(ISSUER) | JSON, "jwks_uri": st.text()})
+    | st.just({"issuer": ISSUER, "jwks_uri": KEYS_URI}),
+    jwks=JSON | st.fixed_dictionaries({"keys": JSON | st.lists(JWK | JSON, max_size=3)}),
+)
+def test_any_key_document_gives_a_strong_key_or_an_error_of_the_table(session, metadata, jwks):
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as net:
+        net.get(f"{ISSUER}/.well-known/openid-configuration", json=metadata)
+        net.get(KEYS_URI, json=jwks)
+        with contextlib.suppress(ApiError):
+            key = SigningKeys(session, ISSUER).find(Tenant.key.kid)
+            assert isinstance(key.key, RSAPublicKey)
+            assert key.key.key_size >= 2048
+
+
+ENTRAS_WORDS = ["access_token", "token_type", "expires_in", "error", "suberror", "claims",
+                "id_token", "client_info", "refresh_in", "error_codes", "scope"]  # fmt: skip
+ENTRAS_VALUES = st.sampled_from(
+    [
+        "token-b",
+        "Bearer",
+        "pop",
+        3600,
+        "3600",
+        -1,
+        "invalid_grant",
+        "consent_required",
+        "interaction_required",
+        "server_error",
+        '{"access_token":{}}',
+        "a.b.c",
+    ]  # fmt: skip
+)
+OF_ENTRA = {"consent_required", "claims_challenge", "assertion_rejected", "api_misconfigured",
+            "idp_throttled", "idp_unavailable"}  # fmt: skip
+
+
+@some
+@given(
+    status=st.sampled_from([200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 503]),
+    body=JSON | st.dictionaries(st.sampled_from(ENTRAS_WORDS), JSON | ENTRAS_VALUES),
+)
+def test_any_answer_of_the_token_endpoint_is_in_the_table(api, azure, tenant, status, body):
+    _, code = answer_to_user(api, tenant, azure, entra=(status, {}, json.dumps(body)))
+    assert code in OF_ENTRA or (code is None and isinstance(body["access_token"], str))
+
+
+ARMS_WORDS = ["value", "nextLink", "error", "code", "count"]
+OF_ARM = {"downstream_unauthorized", "downstream_forbidden", "downstream_throttled",
+          "downstream_error"}  # fmt: skip
+
+
+@some
+@given(
+    status=st.sampled_from([200, 201, 204, 302, 400, 401, 403, 404, 429, 500, 503]),
+    body=JSON | st.dictionaries(st.sampled_from(ARMS_WORDS), JSON | st.lists(st.just({}))),
+)
+def test_any_answer_of_arm_is_a_list_or_in_the_table(api, azure, tenant, status, body):
+    _, code = answer_to_user(api, tenant, azure, arm=(status, {}, json.dumps(body)))
+    assert code in OF_ARM or (status == 200 and code is None)
