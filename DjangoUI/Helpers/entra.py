@@ -46,6 +46,7 @@ class EntraClient:
     """
 
     def __init__(self, authority: str, session: requests.Session) -> None:
+        self._authority = authority
         self._discovery_url = f"{authority}/v2.0/.well-known/openid-configuration"
         self._session = session
         self._lock = threading.Lock()
@@ -86,6 +87,9 @@ class EntraClient:
                 return response  # for instance an unknown tenant: MSAL says so
             if not response.ok or not found.keys() >= NEEDED:
                 raise Problem("entra_unavailable", "no complete discovery document")
+            # MSAL takes whatever address it names. The secret goes to the authority alone.
+            if not found["token_endpoint"].startswith(f"{self._authority}/"):
+                raise Problem("entra_unavailable", "discovery leads elsewhere")
             self._document, self.known_discovery = response, found
             keep_seconds = KEEP_SECONDS
         except Problem:

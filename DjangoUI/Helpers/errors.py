@@ -48,7 +48,7 @@ API_PAGES = {
     "invalid_claims": Page(
         502,
         "This app and its API do not match",
-        f"The access token is for another API or another tenant. {_TELL}",
+        f"The access token is for another API or another tenant, or of another version. {_TELL}",
         "",
     ),
     "insufficient_scope": Page(

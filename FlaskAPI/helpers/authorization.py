@@ -123,6 +123,8 @@ def _check_claims(claims: dict[str, Any]) -> None:
         raise AuthError("invalid_token", "a claim is missing or of another type")
     if claims["exp"] - claims["iat"] > MAX_LIFETIME_SECONDS:
         raise AuthError("invalid_token", "not one of Entra's lifetimes")
+    if claims["ver"] != "2.0":
+        raise AuthError("invalid_claims", "version 1: see requestedAccessTokenVersion in README.md")
     # Version 2 tokens name the client ID as their audience, not api://...
     if claims["aud"] != config["CLIENT_ID"] or claims["iss"] != config["ISSUER"]:
         raise AuthError("invalid_claims", "audience or issuer")
@@ -131,8 +133,8 @@ def _check_claims(claims: dict[str, Any]) -> None:
         raise AuthError("token_expired", "exp")
     if max(claims["nbf"], claims["iat"]) > now + CLOCK_SKEW_SECONDS:
         raise AuthError("token_expired", "nbf or iat")
-    if claims["ver"] != "2.0" or claims["tid"] != config["TENANT_ID"]:
-        raise AuthError("invalid_claims", "version or tenant")
+    if claims["tid"] != config["TENANT_ID"]:
+        raise AuthError("invalid_claims", "tenant")
 
 
 def _require_permission(claims: dict[str, Any]) -> None:

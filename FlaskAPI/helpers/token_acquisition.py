@@ -275,7 +275,8 @@ def _refusal(result: dict[str, Any], client_id: str, asked_claims: str | None) -
     on AADSTS numbers, so ``error``, ``suberror`` and ``claims`` decide.
     """
     error, suberror = result["error"], result.get("suberror")
-    reason = f"error={error} trace_id={str(result.get('trace_id'))[:36]!r}"
+    trace_id = str(result.get("trace_id"))[:36]
+    reason = f"error={error} {_numbers(result)} trace_id={trace_id!r}"
     rejected = error in ("interaction_required", "invalid_grant", "login_required")
     claims = checked_claims(result.get("claims"))
     if "consent_required" in (error, suberror) and not claims:
@@ -290,3 +291,10 @@ def _refusal(result: dict[str, Any], client_id: str, asked_claims: str | None) -
     if error in ("server_error", "service_unavailable"):
         return DownstreamError("idp_unavailable", reason)
     return DownstreamError("api_misconfigured", reason)
+
+
+def _numbers(result: dict[str, Any]) -> str:
+    """Return Entra's numbers of the error, such as ``AADSTS65001``, for whoever reads the log."""
+    numbers = result.get("error_codes")
+    known = numbers[:5] if isinstance(numbers, list) else []
+    return " ".join(f"AADSTS{number}" for number in known if type(number) is int)

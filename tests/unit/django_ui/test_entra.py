@@ -74,6 +74,15 @@ def test_discovery_that_is_incomplete_is_not_kept(entra, network, monkeypatch, n
     assert client().known_discovery["issuer"] == f"{entra.authority}/v2.0"
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "https://login.example.evil.example"])
+def test_discovery_that_leads_the_secret_elsewhere_is_not_kept(entra, network, origin):
+    elsewhere = {"token_endpoint": entra.authority.replace("https://login.example", origin)}
+    network.replace("GET", entra.discovery_url, json=entra.discovery() | elsewhere)
+    with pytest.raises(Problem, match="leads elsewhere"):
+        begin_sign_in()
+    assert client().known_discovery == {}
+
+
 def test_discovery_of_a_new_process_is_waited_for_by_all(entra, network):
     def slowly(request):
         sleep(0.2)

@@ -551,3 +551,12 @@ def test_the_token_is_never_repeated_in_an_answer_or_a_log(api, azure_answers, c
         written = response.get_data(as_text=True) + str(response.headers) + caplog.text
         for segment in token.split("."):
             assert segment not in written
+
+
+def test_the_log_says_that_a_token_is_of_version_1(api, tenant, caplog):
+    caplog.set_level("INFO")
+    v1 = {"ver": "1.0", "iss": "https://sts.windows.net/11111111-2222-4333-8444-555555555555/"}
+    token = tenant.issue_access_token(**v1)
+    response = api.get("/subscriptions", headers={"Authorization": f"Bearer {token}"})
+    assert response.json["code"] == "invalid_claims"
+    assert "see requestedAccessTokenVersion in README.md" in caplog.text

@@ -785,3 +785,16 @@ def test_a_certificate_takes_the_place_of_the_secret(tenant, settings_of_api, be
     assert form["client_assertion_type"] == [
         "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     ]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "written"),
+    [([65001, 50076], "AADSTS65001 AADSTS50076"), ([True, "50076 Alice", 7], " AADSTS7 "), (7, "")],
+    ids=["numbers", "others-among-them", "no-list"],
+)
+def test_the_log_names_the_numbers_of_entras_error(tenant, api, bearer, caplog, numbers, written):
+    caplog.set_level("INFO")
+    refuse(tenant, 400, error="invalid_grant", error_codes=numbers)
+    assert api.get("/subscriptions", headers=bearer).json["code"] == "assertion_rejected"
+    assert written in caplog.text
+    assert "Alice" not in caplog.text
