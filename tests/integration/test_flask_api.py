@@ -298,7 +298,8 @@ def test_the_log_at_its_most_talkative_holds_no_token_secret_or_name(azure, serv
     written = api.written()
     assert len(re.findall(r"status=\d+ ms=", written)) >= 14
     assert "DEBUG urllib3" in written
+    assert "AADSTS65001" in written  # the number, which a person can look up, and no text
     assert not re.search(r"eyJ[\w-]{10}", written)  # how every JWT begins
-    private = [secret, "contoso", "Contoso", "alice", "Alice", "code-in-a-query", "AADSTS"]
+    private = [secret, "contoso", "Contoso", "alice", "Alice", "code-in-a-query", "Trace ID"]
     private += [azure.users["alice"].oid]
     assert [text for text in private if text in written] == []
