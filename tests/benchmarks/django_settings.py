@@ -1,5 +1,9 @@
-"""DjangoUI's settings for development, but the page that production serves: without the lesson."""
+"""DjangoUI's settings for production, but for plain http and without ``collectstatic``."""
 
-from UI.development_settings import *  # noqa: F403  # as every settings module does
+from UI.production_settings import *  # noqa: F403  # as every settings module does
 
 ENVIRONMENT = "production"
+SECURE_SSL_REDIRECT = False
+SESSION_COOKIE_NAME, SESSION_COOKIE_SECURE = "session", False
+CSRF_COOKIE_NAME, CSRF_COOKIE_SECURE = "csrf", False
+STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
