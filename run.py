@@ -90,11 +90,11 @@ def _included(folder: str) -> list[Path]:
 
 def run_loudly(name: str, command: list[str]) -> int:
     """Run ``command`` to its end, each line of its output behind ``name``."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
-    relay(name, process)
-    return process.wait()
+    ) as process:
+        relay(name, process)
+    return process.returncode
 
 
 def pythons_of(*folders: str) -> list[Path]:
