@@ -317,6 +317,9 @@ def test_explains_at_once(signed_in, api, entra, code):
         pytest.param((200, {}, "[" * 100_000), 502, id="deep"),
         pytest.param((200, {}, b"\xff\xfe\x00"), 502, id="no-text"),
         pytest.param((200, {}, r'{"value": [{"a": "\ud800"}]}'), 502, id="half-a-character"),
+        pytest.param(
+            (200, {}, f'{{"value": [{{"a": {"[" * 5000}{"]" * 5000}}}]}}'), 502, id="nested"
+        ),
         pytest.param((204, {}, ""), 502, id="no-content"),
         pytest.param((304, {}, ""), 502, id="not-modified"),
         pytest.param((401, {}, '{"code": "sign_in_expired"}'), 502, id="code-of-another-table"),
