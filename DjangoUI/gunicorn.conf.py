@@ -6,7 +6,7 @@ from typing import Any
 
 worker_class = "gthread"
 workers = 2
-threads = 8
+threads = 8  # a client that sends slowly holds one: a proxy that buffers belongs in front
 timeout = 60  # seconds; the app itself waits 28 for its API
 limit_request_line = 8190  # sign-in codes are long
 limit_request_field_size = 32 * 1024  # as are the cookies of unfinished sign-ins

@@ -6,7 +6,7 @@ from typing import Any
 
 worker_class = "gthread"
 workers = 2
-threads = 8
+threads = 8  # a client that sends slowly holds one: a proxy that buffers belongs in front
 timeout = 60  # seconds; the API itself answers within 20
 keepalive = 75  # seconds; the UI keeps its connections open between requests
 limit_request_field_size = 20 * 1024  # an access token may be long; the API refuses above 16 KiB
