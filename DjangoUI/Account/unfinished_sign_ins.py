@@ -5,6 +5,7 @@ nothing in the session store. One more cookie tells for ten seconds that a sign-
 """
 
 import json
+import re
 from hashlib import sha256
 from time import time
 from typing import Any
@@ -16,8 +17,7 @@ from Helpers.encryption import decrypt, encrypt
 from Helpers.errors import Problem
 
 PURPOSE = "unfinished sign-in"
-PREFIX = "sign_in_"
-PATH = "/account"
+NAME = re.compile(r"(?:__Host-)?sign_in_[0-9a-f]{16}")
 KEEP_SECONDS = 600
 KEEP_MOST = 5
 MAX_COOKIE_BYTES = 3900  # browsers drop longer ones without a word
@@ -28,7 +28,7 @@ JUST_SECONDS = 10
 
 def keep(request: HttpRequest, response: HttpResponse, flow: dict[str, Any], **notes: Any) -> None:
     """Put ``flow`` (MSAL's) and ``notes`` into a cookie of ``response``; the oldest has to go."""
-    unfinished = {name: _open(request, name) for name in request.COOKIES if name.startswith(PREFIX)}
+    unfinished = {name: _open(request, name) for name in request.COOKIES if NAME.fullmatch(name)}
     by_age = sorted(unfinished, key=lambda name: (unfinished[name] or {}).get("begun", 0))
     for name in by_age[: max(0, len(by_age) - KEEP_MOST + 1)]:
         _delete_cookie(response, name)
@@ -50,21 +50,29 @@ def forget(response: HttpResponse, state: str) -> None:
 
 def note_success(response: HttpResponse) -> None:
     """Remember for a moment that somebody has signed in."""
-    _set_cookie(response, JUST_FINISHED, "1", JUST_SECONDS)
+    _set_cookie(response, _own(JUST_FINISHED), "1", JUST_SECONDS)
 
 
 def forget_success(response: HttpResponse) -> None:
     """Drop that note: somebody has signed out."""
-    _delete_cookie(response, JUST_FINISHED)
+    _delete_cookie(response, _own(JUST_FINISHED))
 
 
 def lost_its_session(request: HttpRequest) -> bool:
     """Tell, of a request that has no session, whether it had one a moment ago."""
-    return bool(request.COOKIES.get(JUST_FINISHED))
+    return bool(request.COOKIES.get(_own(JUST_FINISHED)))
 
 
 def _name(state: str) -> str:
-    return PREFIX + sha256(state.encode()).hexdigest()[:16]
+    return _own(f"sign_in_{sha256(state.encode()).hexdigest()[:16]}")
+
+
+def _own(name: str) -> str:
+    """Return the name of a cookie that another host of our domain can't plant, over https.
+
+    There a stranger could leave a sign-in of their own, for somebody else to finish unawares.
+    """
+    return f"__Host-{name}" if settings.SESSION_COOKIE_SECURE else name
 
 
 def _open(request: HttpRequest, name: str) -> dict[str, Any] | None:
@@ -78,7 +86,6 @@ def _set_cookie(response: HttpResponse, name: str, value: str, seconds: int) -> 
         name,
         value,
         max_age=seconds,
-        path=PATH,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
         samesite="Lax",  # sent along when Entra's page, another site, leads here
@@ -86,4 +93,4 @@ def _set_cookie(response: HttpResponse, name: str, value: str, seconds: int) -> 
 
 
 def _delete_cookie(response: HttpResponse, name: str) -> None:
-    response.delete_cookie(name, path=PATH, samesite="Lax")
+    response.delete_cookie(name, samesite="Lax")

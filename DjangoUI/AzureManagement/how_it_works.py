@@ -32,7 +32,7 @@ MEANINGS = {
     "exp": "When it ends. Then MSAL gets another one with the refresh token.",
 }
 # One entry of Server-Timing: its name, a description if there is one, and its milliseconds.
-TIMING = re.compile(r'(\w+)(?:;desc="(\w+)")?;dur=([0-9.]+)')
+TIMING = re.compile(r'(\w+)(?:;desc="(\w+)")?;dur=(\d+(?:\.\d+)?)')
 
 
 def how_it_works(session: SessionBase, listed: Listed) -> dict[str, Any]:
@@ -76,6 +76,6 @@ def _claims(token: str) -> dict[str, Any]:
 
 def _shown(name: str, claims: dict[str, Any]) -> str:
     value = claims.get(name, "")
-    if name == "exp" and isinstance(value, int):
+    if name == "exp" and isinstance(value, int) and 0 < value < 2**32:
         return f"{datetime.fromtimestamp(value, UTC):%H:%M:%S} UTC"
-    return str(value)
+    return str(value).encode(errors="replace").decode()

@@ -1,7 +1,5 @@
 """The page that this app is about."""
 
-import json
-
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -20,7 +18,7 @@ class SubscriptionsView(View):
         context = {
             "user": request.session[IDENTITY],
             "subscriptions": listed.subscriptions,
-            "json": json.dumps(listed.subscriptions, indent=2, ensure_ascii=False),
+            "json": listed.text,
         }
         if settings.ENVIRONMENT == "development":
             context["how_it_works"] = how_it_works(request.session, listed)

@@ -3,6 +3,7 @@
 Format of the document: https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc
 """
 
+import re
 import threading
 from functools import cache
 from time import monotonic
@@ -19,6 +20,7 @@ from Helpers.request_context import correlation_id
 KEEP_SECONDS = 24 * 60 * 60
 RETRY_SECONDS = 10  # so long a failed discovery is not tried again
 MAX_RETRY_AFTER_SECONDS = 120
+ADDRESS = re.compile(r"https?://[\w.-]+(?::\d+)?/[!-~]*", re.ASCII)
 NEEDED = {"issuer", "authorization_endpoint", "token_endpoint"}  # of the discovery document
 
 _building = threading.Lock()
@@ -81,7 +83,12 @@ class EntraClient:
         keep_seconds = RETRY_SECONDS
         try:
             response = self._send("GET", url, **kwargs)
-            found = {key: text for key, text in response.json().items() if isinstance(text, str)}
+            # Browsers are sent to these, and one is part of a header: addresses and nothing else.
+            found = {
+                key: text
+                for key, text in response.json().items()
+                if isinstance(text, str) and ADDRESS.fullmatch(text)
+            }
             if not response.ok and self._document is None:
                 keep_seconds = 0
                 return response  # for instance an unknown tenant: MSAL says so

@@ -1,5 +1,6 @@
 """Call the Flask API, and say what its answers mean."""
 
+import json
 from base64 import b64decode
 from functools import cache
 from time import perf_counter
@@ -25,6 +26,7 @@ class Listed(NamedTuple):
     """
 
     subscriptions: list[dict[str, Any]]
+    text: str  # the same as JSON, to be read
     server_timing: str  # the header of that name: where the API spent its time
     milliseconds: float  # from asking to having read the answer
 
@@ -55,8 +57,14 @@ def list_subscriptions(access_token: str, correlation_id: str) -> Listed:
     subscriptions = body.get("value") if isinstance(body, dict) else None
     if not isinstance(subscriptions, list) or not all(isinstance(s, dict) for s in subscriptions):
         raise ApiRefusal("api_error")
+    try:
+        text = json.dumps(subscriptions, indent=2, ensure_ascii=False)
+        text.encode()  # JSON may hold half a character, and a page can't
+    except (UnicodeEncodeError, RecursionError) as error:
+        raise ApiRefusal("api_error") from error
     milliseconds = (perf_counter() - begun) * 1000
-    return Listed(subscriptions, response.headers.get("Server-Timing", ""), milliseconds)
+    timing = response.headers.get("Server-Timing", "")
+    return Listed(subscriptions, text, timing, milliseconds)
 
 
 @cache

@@ -5,6 +5,7 @@ https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
 """
 
 import json
+import re
 import threading
 import warnings
 from dataclasses import dataclass
@@ -26,7 +27,15 @@ CLOCK_SKEW_SECONDS = 120
 MAX_CLAIMS_BYTES = 4096
 
 # What MSAL raises when the browser or Entra sends something of another shape or value.
-MSAL_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, AssertionError)
+MSAL_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    AssertionError,
+)
 
 # What Entra's OAuth errors mean for the user. Its texts and AADSTS numbers are not for programs:
 # https://learn.microsoft.com/entra/identity-platform/reference-error-codes
@@ -135,9 +144,10 @@ def acquire_token_silent(
         raise SignInRequired("no_token")
     if "error" in result:
         raise _silent_problem(result, claims)
-    if not isinstance(result.get("access_token"), str):
-        raise Problem("entra_unavailable", "an answer without an access token")
-    return str(result["access_token"])
+    access_token = result.get("access_token")
+    if not isinstance(access_token, str) or not re.fullmatch("[!-~]+", access_token):
+        raise Problem("entra_unavailable", "an answer without a usable access token")
+    return access_token
 
 
 def _identity(unverified_claims: Any, flow: dict[str, Any]) -> dict[str, str]:
@@ -161,14 +171,19 @@ def _identity(unverified_claims: Any, flow: dict[str, Any]) -> dict[str, str]:
     }.items():
         if not is_good:
             raise Problem("id_token_rejected", f"id_token has a wrong {name}")
-    username = str(claims.get("preferred_username", ""))
+    username = _text(claims.get("preferred_username"))
     return {
         "oid": claims["oid"],
         "tid": tenant_id,
-        "name": str(claims.get("name") or username or "Signed in"),
+        "name": _text(claims.get("name")) or username or "Signed in",
         "username": username,
-        "logout_hint": str(claims.get("login_hint", "")),
+        "logout_hint": _text(claims.get("login_hint")),
     }
+
+
+def _text(claim: object) -> str:
+    """Return ``claim`` as text that fits into a page; JSON may hold half a character."""
+    return str(claim or "").encode(errors="replace").decode()
 
 
 def checked_claims(text: object) -> str | None:

@@ -142,8 +142,9 @@ LOGGING = {
         "django": {"handlers": [], "level": LOG_LEVEL},
         # runserver's own lines would say again what UI.middleware logs.
         "django.server": {"handlers": [], "level": "CRITICAL", "propagate": True},
-        # At DEBUG these write down what they send.
+        # At DEBUG these write down what they send, or all that a page is made of.
         "msal": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
+        "django.template": {"level": "INFO"},
     },
 }

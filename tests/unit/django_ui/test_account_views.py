@@ -52,10 +52,10 @@ class TestLogin:
         assert query["redirect_uri"] == "http://localhost:8000/account/callback"
         assert "cp1" in query["claims"]  # claims challenges are understood here
 
-    def test_keeps_the_flow_in_a_cookie_that_only_account_pages_get(self, visitor):
+    def test_keeps_the_flow_in_a_cookie_that_no_script_reads(self, visitor):
         query = visitor.begin()
         cookie = visitor.cookies[cookie_name(query["state"])]
-        assert (cookie["path"], cookie["samesite"]) == ("/account", "Lax")
+        assert (cookie["path"], cookie["samesite"]) == ("/", "Lax")
         assert cookie["httponly"]
         assert cookie["max-age"] == 600
         assert query["state"] not in cookie.OutputString()
@@ -347,6 +347,13 @@ class TestCallback:
         assert "a text" not in caplog.text
         assert "AADSTS7000215" in caplog.text  # which a person can look up
 
+    def test_keeps_what_a_page_is_made_of_out_of_the_log(self, signed_in, settings, caplog):
+        settings.ENVIRONMENT = "production"  # where the page lacks a variable
+        caplog.set_level("DEBUG")
+        caplog.set_level("DEBUG", logger="django")
+        signed_in.get("/")
+        assert "Alice" not in caplog.text
+
     def test_takes_no_post(self, visitor):
         assert visitor.post("/account/callback", {"code": "x"}).status_code == 405
         page = Client(enforce_csrf_checks=True).post("/account/callback", {"code": "x"})
@@ -388,7 +395,7 @@ class TestLoops:
     def test_are_forgotten_soon(self, visitor):
         visitor.sign_in()
         cookie = visitor.cookies["signed_in_just_now"]
-        assert (cookie["max-age"], cookie["path"]) == (10, "/account")
+        assert (cookie["max-age"], cookie["path"]) == (10, "/")
 
 
 class TestProblem:

@@ -160,6 +160,15 @@ class TestEndSession:
         end_session_address()
         assert end_session_origin() == "https://signin.example"
 
+    @pytest.mark.parametrize(
+        "address", ["javascript:alert(1)", "//evil.example", "https://[", "https://a;b/", "\ud800"]
+    )
+    def test_address_is_none_if_discovery_names_no_web_address(self, entra, network, address):
+        elsewhere = entra.discovery() | {"end_session_endpoint": address}
+        network.replace("GET", entra.discovery_url, json=elsewhere)
+        assert end_session_address() == ""
+        assert end_session_origin() == "https://login.example"
+
     def test_address_of_the_settings_wins(self, entra, settings):
         settings.LOGOUT_URL = "https://adfs.example/signout"
         assert end_session_address() == "https://adfs.example/signout"

@@ -75,13 +75,21 @@ def test_production_shows_nothing_of_it(with_jwt, settings):
 
 
 @pytest.mark.parametrize(
-    "server_timing", ["", "arm", "arm;dur=x", "a;dur=1;desc=2, <b>;dur=3"], ids=repr
+    "server_timing", ["", "arm", "arm;dur=x", "a;dur=1;desc=2, <b>;dur=3", "a;dur=1.2.3"], ids=repr
 )
 def test_other_timings_and_opaque_tokens_do_no_harm(signed_in, api, server_timing):
     api.answer(headers={"Server-Timing": server_timing}, value=[])
     response = signed_in.get("/")
     assert response.status_code == 200
     assert "How it works" in response.text
+
+
+@pytest.mark.parametrize("claim", [{"exp": 10**18}, {"sub": "\ud800"}], ids=["exp", "text"])
+def test_odd_claims_do_no_harm(visitor, entra, claim):
+    query = visitor.begin()
+    entra.answer_tokens(id_token=entra.id_token(**claim))
+    visitor.finish(query)
+    assert visitor.get("/").status_code == 200
 
 
 def test_reads_what_the_api_writes():

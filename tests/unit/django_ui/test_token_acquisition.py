@@ -193,7 +193,7 @@ class TestSilent:
             entra.answers.append(failure)
             assert acquire_token_silent(session) == "access-token-1"
 
-    @pytest.mark.parametrize("token", [None, 7, ["x"], {}])
+    @pytest.mark.parametrize("token", [None, 7, ["x"], {}, "", "two\nlines", "a €"])
     def test_takes_no_answer_without_an_access_token(self, session, entra, token):
         entra.answer_tokens(access_token=token)
         with pytest.raises(Problem) as refused:
@@ -244,6 +244,16 @@ class TestSilent:
 def test_identity_is_named_by_oid_and_tenant(session, entra):
     assert session[IDENTITY]["oid"] == "44444444-4444-4444-8444-444444444444"
     assert session[IDENTITY]["tid"] == entra.tenant_id
+
+
+def test_identity_holds_only_text_that_a_page_and_an_address_can_hold(entra):
+    """JSON may hold half a character, with which every page of this user was a 500."""
+    flow = begin_sign_in()
+    claims = dict.fromkeys(("name", "preferred_username", "login_hint"), "x\ud800")
+    answer = answer_to(flow, entra)
+    entra.answer_tokens(id_token=entra.id_token(**claims))
+    identity = complete_sign_in(flow, answer).identity
+    assert {identity[key] for key in ("name", "username", "logout_hint")} == {"x?"}
 
 
 def test_certificate_takes_the_place_of_the_secret(entra, settings, tmp_path):

@@ -115,7 +115,32 @@ def test_all_together_fit_into_what_gunicorn_reads():
     gunicorn = runpy.run_path(str(Path(unfinished.__file__).parents[1] / "gunicorn.conf.py"))
     most = unfinished.KEEP_MOST * (unfinished.MAX_COOKIE_BYTES + 100)
     assert most + 4096 < gunicorn["limit_request_field_size"]
-    assert unfinished.MAX_COOKIE_BYTES + len("sign_in_0123456789abcdef=") <= 4096  # RFC 6265
+    assert unfinished.MAX_COOKIE_BYTES + len("__Host-sign_in_0123456789abcdef=") <= 4096  # RFC 6265
+
+
+@pytest.mark.parametrize("name", ["sign_in_(1)", "sign_in_\xe9", "sign_in_a b", "sign_in_"])
+def test_leaves_cookies_alone_that_are_not_its_own(jar, name):
+    """Five of such a name made every sign-in a 500, since no answer can delete them."""
+    jar.cookies = {f"{name}{number}": "x" for number in range(9)}
+    jar.keep("one")
+    assert len(jar.cookies) == 10
+
+
+def test_cannot_be_planted_by_another_host_of_the_domain(jar, settings):
+    """Whoever finished a sign-in that was planted would be in a stranger's account."""
+    settings.SESSION_COOKIE_SECURE = True
+    response = HttpResponse()
+    unfinished.keep(jar.request(), response, {"state": "one"})
+    unfinished.note_success(response)
+    for name, cookie in response.cookies.items():
+        assert name.startswith("__Host-")
+        assert (cookie["path"], cookie["domain"], cookie["secure"]) == ("/", "", True)
+    jar.take(response)
+    assert unfinished.find(jar.request(), "one")
+    assert unfinished.lost_its_session(jar.request())
+    jar.cookies = {name.removeprefix("__Host-"): text for name, text in jar.cookies.items()}
+    assert unfinished.find(jar.request(), "one") is None
+    assert not unfinished.lost_its_session(jar.request())
 
 
 def test_is_sent_over_https_only_where_sessions_are(jar, settings):
