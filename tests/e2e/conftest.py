@@ -78,6 +78,8 @@ def start_demo(front_host: str = "localhost") -> Demo:
     ui, api, front, back = (free_port() for _ in range(4))
     options = ["--ui-port", ui, "--api-port", api, "--front-port", front, "--back-port", back]
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "DJANGO_"))}
+    # What a shell may hold for other programs is not for the demo.
+    environ |= {"REDIS_URL": "redis://127.0.0.1:1", "CLIENT_CERTIFICATE": "/nowhere.pem"}
     process = subprocess.Popen(
         [sys.executable, "run.py", "--no-browser", "--front-host", front_host, *map(str, options)],
         cwd=ROOT,

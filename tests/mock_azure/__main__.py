@@ -13,6 +13,14 @@ from pathlib import Path
 from .azure import MockAzure
 from .server import LOOPBACK
 
+# What the shell may hold for other programs, and either app would take for its own.
+NOT_FROM_THE_SHELL = {
+    **dict.fromkeys(("ALLOWED_CLIENT_IDS", "CLIENT_CERTIFICATE"), ""),
+    **dict.fromkeys(("DJANGO_SECRET_KEY_FALLBACKS", "LOGOUT_URL", "REDIS_URL"), ""),
+    "BEHIND_TLS_PROXY": "false",
+    "REQUIRED_SCOPE": "access_as_user",
+}
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mock_azure", description=__doc__)
@@ -87,8 +95,8 @@ def write_settings(azure: MockAzure, file: Path, ui_url: str, api_url: str) -> l
     """Write both apps' settings to ``file`` and the CA beside it; return the files written."""
     ca_file = file.resolve().with_name("mock-azure-ca.pem")
     settings = {
-        "FlaskAPI": azure.flask_api_settings(),
-        "DjangoUI": azure.django_ui_settings(ui_url, api_url),
+        "FlaskAPI": NOT_FROM_THE_SHELL | azure.flask_api_settings(),
+        "DjangoUI": NOT_FROM_THE_SHELL | azure.django_ui_settings(ui_url, api_url),
     }
     for app in settings.values():
         app["CA_BUNDLE"] = str(ca_file)
