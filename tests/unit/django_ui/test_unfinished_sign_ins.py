@@ -1,6 +1,7 @@
 """Account.unfinished_sign_ins: a cookie for each."""
 
 import runpy
+import secrets
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from Account import unfinished_sign_ins as unfinished
+from Helpers.errors import Problem
 
 
 class Jar:
@@ -101,7 +103,7 @@ def test_takes_no_cookie_under_another_name(jar):
     names = list(jar.cookies)
     jar.cookies[names[1]] = jar.cookies[names[0]]
     found = unfinished.find(jar.request(), "two")
-    assert found is None or found["flow"]["state"] == "one"  # which MSAL then compares
+    assert found["flow"]["state"] == "one"  # which MSAL then compares
 
 
 def test_takes_a_cookie_that_a_key_of_before_made(jar, settings):
@@ -116,6 +118,14 @@ def test_all_together_fit_into_what_gunicorn_reads():
     most = unfinished.KEEP_MOST * (unfinished.MAX_COOKIE_BYTES + 100)
     assert most + 4096 < gunicorn["limit_request_field_size"]
     assert unfinished.MAX_COOKIE_BYTES + len("sign_in_0123456789abcdef=") <= 4096  # RFC 6265
+
+
+def test_refuses_what_browsers_would_drop(jar):
+    jar.keep("one", claims=secrets.token_hex(1200))
+    assert unfinished.find(jar.request(), "one") is not None
+    with pytest.raises(Problem, match="too long for a cookie"):
+        jar.keep("two", claims=secrets.token_hex(4000))
+    assert unfinished.find(jar.request(), "two") is None
 
 
 def test_is_sent_over_https_only_where_sessions_are(jar, settings):
