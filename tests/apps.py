@@ -62,12 +62,12 @@ class App:
                 return
         raise AssertionError(f"{self.folder} does not answer: {self.written()}")
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+    def stop(self) -> None:
         if self.process:
-            self.process.send_signal(how)
-            self.process.wait(15)
+            # At once: gunicorn itself would wait for connections that clients keep alive.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
             self.process = None
 
     def workers(self) -> list[int]:
@@ -124,6 +124,6 @@ class Apps:
         traceback: TracebackType | None,
     ) -> None:
         for app in (self.ui, self.api):
-            app.stop(signal.SIGINT)  # gunicorn then waits for no connection that is kept alive
+            app.stop()
             app.log.unlink()
         self._folder.cleanup()

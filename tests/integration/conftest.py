@@ -49,7 +49,7 @@ def serve_api(azure: MockAzure) -> Iterator[Callable[..., App]]:
             environ = azure.flask_api_settings() | settings
             api = App("FlaskAPI", "main:create_app()", environ, *free_ports(1))
             stack.callback(api.log.unlink)
-            stack.callback(api.stop, signal.SIGINT)
+            stack.callback(api.stop)
             api.start()
             return api
 

@@ -26,7 +26,7 @@ def second_ui(apps: Apps) -> Iterator[App]:
     ui = App("DjangoUI", "UI.wsgi", apps.ui.settings, *free_ports(1))
     ui.start()
     yield ui
-    ui.stop(signal.SIGINT)
+    ui.stop()
     ui.log.unlink()
 
 
