@@ -1,6 +1,6 @@
 """Remove what ``configure.py`` made in your tenant and on this machine.
 
-Run it with FlaskAPI's virtual environment, with the same options as ``configure.py``.
+Run it with FlaskAPI's virtual environment, for the same tenant and cloud as ``configure.py``.
 """
 
 import argparse

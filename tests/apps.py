@@ -20,22 +20,21 @@ ROOT = Path(__file__).parents[1]
 START_SECONDS = 30
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(number: int) -> list[int]:
+    """Return ports that nobody listens on. All are held at once, so that no two are the same."""
+    with contextlib.ExitStack() as stack:
+        probes = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)
+        ]
+        return [probe.getsockname()[1] for probe in probes]
 
 
 class App:
     """One app under gunicorn, in a process group of its own."""
 
     def __init__(self, folder: str, application: str, settings: dict[str, str], port: int) -> None:
-        self.folder, self.application, self.settings, self.port = (
-            folder,
-            application,
-            settings,
-            port,
-        )
+        self.folder, self.application = folder, application
+        self.settings, self.port = settings, port
         self.url = f"http://localhost:{port}"
         self.log = Path(tempfile.mkstemp(suffix=".log")[1])
         self.process: subprocess.Popen[bytes] | None = None
@@ -63,12 +62,12 @@ class App:
                 return
         raise AssertionError(f"{self.folder} does not answer: {self.written()}")
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+    def stop(self) -> None:
         if self.process:
-            self.process.send_signal(how)
-            self.process.wait(15)
+            # At once: gunicorn itself would wait for connections that clients keep alive.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
             self.process = None
 
     def workers(self) -> list[int]:
@@ -93,7 +92,7 @@ class Apps:
         api_settings: dict[str, str] | None = None,
         ui_settings: dict[str, str] | None = None,
     ) -> None:
-        api_port, ui_port = free_port(), free_port()
+        api_port, ui_port = free_ports(2)
         self._folder = tempfile.TemporaryDirectory(prefix="apps-")
         api_url, ui_url = f"http://localhost:{api_port}", f"http://localhost:{ui_port}"
         api = (azure.flask_api_settings() if azure else {}) | (api_settings or {})

@@ -105,11 +105,6 @@ def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
                 )
 
 
-# Each check returns None, or the rest of a sentence that begins with the key.
-def _anything(value: str) -> None:
-    return None
-
-
 def _file(value: str) -> str | None:
     return None if Path(value).is_file() else f"names a file that is not there: {value}"
 
@@ -124,6 +119,7 @@ def _secret_keys(value: str) -> str | None:
 
 
 def _matches(pattern: str, reason: str) -> Callable[[str], str | None]:
+    """Return a check: it answers ``None``, or the rest of a sentence that begins with the key."""
     return lambda value: None if re.fullmatch(pattern, value) else reason
 
 
@@ -136,7 +132,7 @@ _safe_address = _matches(
 CHECKS: dict[str, Callable[[str], str | None]] = {
     "FLASK_BACKEND_URL": _matches(rf"https?://{HOST}/\S*", "must be a web address with a path."),
     "CLIENT_ID": _matches(GUID, "must be a GUID in lower case, as the portal shows it."),
-    "CLIENT_SECRET": _anything,
+    "CLIENT_SECRET": lambda value: None,
     "CLIENT_CERTIFICATE": _file,
     "DJANGO_SECRET_KEY": _secret_keys,
     "DJANGO_SECRET_KEY_FALLBACKS": _secret_keys,
@@ -160,7 +156,7 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
     "CA_BUNDLE": _file,
     "REDIS_URL": _matches(r"(rediss?|unix)://\S+", "must be a redis:// or rediss:// address."),
     "BEHIND_TLS_PROXY": _matches(r"true|false", "must be true or false."),
-    "DATABASE_PATH": _anything,
+    "DATABASE_PATH": lambda value: None,
     "TRACE_URL": _matches(rf"https?://{HOST}/(\S*/)?", "must be an address that ends in a slash."),
     "LOG_LEVEL": _matches("|".join(LOG_LEVELS), f"must be one of {', '.join(LOG_LEVELS)}."),
 }

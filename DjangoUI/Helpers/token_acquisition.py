@@ -187,9 +187,10 @@ def _text(claim: object) -> str:
 
 
 def checked_claims(text: object) -> str | None:
-    """Return ``text`` if it is what ``claims`` have to be: a JSON object, and a short one.
+    """Return ``text`` if it is a claims request of a sane size, as it goes to Entra.
 
-    MSAL adds to its member ``access_token``, so that has to be an object too.
+    Format: a JSON object, OpenID Connect Core section 5.5. MSAL adds to its member
+    ``access_token``, so that has to be an object too.
     """
     try:
         if not isinstance(text, str) or len(text.encode()) > MAX_CLAIMS_BYTES:
@@ -197,8 +198,8 @@ def checked_claims(text: object) -> str | None:
         claims = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    is_good = isinstance(claims, dict) and isinstance(claims.get("access_token", {}), dict)
-    return text if is_good else None
+    is_request = isinstance(claims, dict) and isinstance(claims.get("access_token", {}), dict)
+    return text if is_request else None
 
 
 def _client(tokens: msal.SerializableTokenCache) -> msal.ConfidentialClientApplication:

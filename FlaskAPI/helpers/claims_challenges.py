@@ -50,7 +50,8 @@ def claims_of_challenge(www_authenticate: str) -> str | None:
 def checked_claims(text: object) -> str | None:
     """Return ``text`` if it is a claims request of a sane size: all that goes to Entra or a client.
 
-    Format: a JSON object, OpenID Connect Core section 5.5.
+    Format: a JSON object, OpenID Connect Core section 5.5. MSAL adds to its member
+    ``access_token``, so that has to be an object too.
     """
     try:
         if not isinstance(text, str) or len(text.encode()) > MAX_CLAIMS_BYTES:

@@ -80,8 +80,9 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
 
 
 def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
-    for key in in_file.keys() - CHECKS.keys():
-        yield f"{key} is not a setting of this app. Is it misspelt?"
+    for key in in_file:
+        if key not in CHECKS:
+            yield f"{key} is not a setting of this app. Is it misspelt?"
     secret = in_file.get("CLIENT_SECRET")
     if mode == "production" and secret and not PLACEHOLDER.search(secret):
         yield (

@@ -15,12 +15,14 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from helpers.errors import AuthError, DownstreamError
+from helpers.http_session import CONNECT_SECONDS
 
 REFRESH_SECONDS = 60 * 60  # after this the next request starts a refresh and does not wait for it
 USABLE_SECONDS = 24 * 60 * 60  # so long the last good keys do while Entra can't be reached
 UNKNOWN_KEY_SECONDS = 5 * 60  # between two refreshes that an unknown key ID may cause
 RETRY_SECONDS = 5  # after a failed refresh
 WAIT_SECONDS = 1  # for a refresh that another request with an unknown key ID has begun
+ANSWER_SECONDS = 5  # for each of the two documents
 MIN_KEY_BITS = 2048
 
 logger = logging.getLogger(__name__)
@@ -120,7 +122,7 @@ class SigningKeys:
         return keys
 
     def _get_json(self, url: str) -> dict[str, Any]:
-        response = self._session.get(url, timeout=(3.05, 5))
+        response = self._session.get(url, timeout=(CONNECT_SECONDS, ANSWER_SECONDS))
         document = json.loads(response.content)
         if response.status_code != 200 or not isinstance(document, dict):
             raise ValueError(f"no JSON object but status {response.status_code}")

@@ -18,7 +18,7 @@ from typing import Self
 import requests
 from werkzeug.test import TestResponse
 
-from tests.apps import ROOT, START_SECONDS, App, free_port
+from tests.apps import ROOT, START_SECONDS, App, free_ports
 from tests.benchmarks.stand_in import MARK
 from tests.mock_azure import MockAzure, directory
 
@@ -55,7 +55,7 @@ class Server(App):
     ) -> None:
         arguments = f"{ONE_WORKER} {arguments}"
         super().__init__(
-            folder, application, settings | {"GUNICORN_CMD_ARGS": arguments}, free_port()
+            folder, application, settings | {"GUNICORN_CMD_ARGS": arguments}, *free_ports(1)
         )
 
     def __enter__(self) -> Self:
@@ -112,7 +112,7 @@ class Azure:
     """The fast stand-in, running, and tokens that it would have issued."""
 
     def __init__(self) -> None:
-        self._tls_port, self.plain_port = free_port(), free_port()
+        self._tls_port, self.plain_port = free_ports(2)
         self._folder = tempfile.TemporaryDirectory(prefix="benchmark-")
         self._ca_file = Path(self._folder.name, "ca.pem")
         self._process: subprocess.Popen[str] | None = None

@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import Apps
+from tests.apps import ROOT, Apps, free_ports
 from tests.mock_azure import MockAzure
 
-ROOT = Path(__file__).parents[2]
 START_SECONDS = 180  # a first start installs packages
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -54,12 +53,6 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dic
     return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": ARGUMENTS}
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass
 class Demo:
     """A running ``run.py``: where its parts listen, and all that they have written."""
@@ -75,7 +68,7 @@ class Demo:
 
 
 def start_demo(front_host: str = "localhost") -> Demo:
-    ui, api, front, back = (free_port() for _ in range(4))
+    ui, api, front, back = free_ports(4)
     options = ["--ui-port", ui, "--api-port", api, "--front-port", front, "--back-port", back]
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "DJANGO_"))}
     # What a shell may hold for other programs is not for the demo.

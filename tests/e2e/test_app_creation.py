@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
 
 import run
-from tests.e2e.conftest import ROOT, START_SECONDS, free_port
+from tests.apps import ROOT, free_ports
+from tests.e2e.conftest import START_SECONDS
 from tests.e2e.test_walkthrough import accept
 from tests.unit.app_creation_scripts.test_description import DOCUMENT
 from tests.unit.repository.test_readme import fences, tracked
@@ -71,7 +71,8 @@ def start(clone: Path) -> Iterator[Callable[..., str]]:
 
 
 def test_run_py_starts_both_apps_with_the_files_that_were_written(clone, start, page: Page):
-    start(f"{MOCK.strip()} --front-port {free_port()} --back-port {free_port()}", "Ctrl-C")
+    front, back, api_port, ui_port = free_ports(4)
+    start(f"{MOCK.strip()} --front-port {front} --back-port {back}", "Ctrl-C")
 
     configure, launch = TRY_IT.strip().splitlines()
     line = start(configure, "enter the code", BROWSER="", DISPLAY="", WAYLAND_DISPLAY="")
@@ -89,8 +90,8 @@ def test_run_py_starts_both_apps_with_the_files_that_were_written(clone, start, 
         assert time.monotonic() < deadline
         page.wait_for_timeout(100)
 
-    api, ui = (f"http://localhost:{free_port()}" for _ in range(2))
-    ports = f"--api-port {urlsplit(api).port} --ui-port {urlsplit(ui).port}"
+    ui = f"http://localhost:{ui_port}"
+    ports = f"--api-port {api_port} --ui-port {ui_port}"
     start(
         f"{sys.executable} {launch.partition(' ')[2]} --no-browser {ports}",
         "The sample runs at",

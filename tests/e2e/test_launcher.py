@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 
-from tests.e2e.conftest import ROOT, Demo, free_port, start_demo
+from tests.apps import ROOT, free_ports
+from tests.e2e.conftest import Demo, start_demo
 
 
 def ports_are_free(demo: Demo) -> bool:
@@ -46,7 +47,8 @@ def test_being_told_to_terminate_stops_everything():
 def test_a_taken_port_is_named_before_anything_is_installed_or_started():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        others = [f"--{name}-port={free_port()}" for name in ("ui", "front", "back")]
+        ui, front, back = free_ports(3)
+        others = [f"--ui-port={ui}", f"--front-port={front}", f"--back-port={back}"]
         done = subprocess.run(
             [sys.executable, "run.py", "--no-browser", "--api-port", port, *others],
             cwd=ROOT, capture_output=True, text=True, check=False,

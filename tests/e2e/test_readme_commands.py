@@ -17,10 +17,10 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
+from tests.apps import ROOT
 from tests.mock_azure import MockAzure
 from tests.unit.repository.test_readme import README, fences, tracked
 
-ROOT = Path(__file__).parents[2]
 BLOCKS = fences("shell", README)
 
 

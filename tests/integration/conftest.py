@@ -5,14 +5,13 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.apps import App, Apps, free_port
-from tests.integration.visitor import Visitor
+from tests.apps import App, Apps, free_ports
+from tests.integration.visitor import Visitor, wait_for
 from tests.mock_azure import MockAzure
 
 
@@ -48,7 +47,7 @@ def serve_api(azure: MockAzure) -> Iterator[Callable[..., App]]:
 
         def serve(**settings: str) -> App:
             environ = azure.flask_api_settings() | settings
-            api = App("FlaskAPI", "main:create_app()", environ, free_port())
+            api = App("FlaskAPI", "main:create_app()", environ, *free_ports(1))
             stack.callback(api.log.unlink)
             stack.callback(api.stop)
             api.start()
@@ -96,9 +95,7 @@ class Redis:
         keep = ["--save", "", "--appendonly", "yes", "--dir", str(self.folder)]
         options = ["--port", "0", "--unixsocket", str(self.socket), "--logfile", "redis.log"]
         self.process = subprocess.Popen([REDIS, *options, *keep])
-        deadline = time.monotonic() + 10
-        while not self.socket.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for(self.socket.exists)
 
     def send(self, how: signal.Signals) -> None:
         assert self.process

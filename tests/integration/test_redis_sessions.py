@@ -1,5 +1,6 @@
 """Sessions in Redis: shared by instances, readable by nobody else, and gone without harm."""
 
+import os
 import re
 import signal
 import time
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis as Client
 
-from tests.apps import App, Apps, free_port
+from tests.apps import App, Apps, free_ports
 from tests.integration.visitor import Visitor
 
 
@@ -22,7 +23,7 @@ def apps(azure, redis) -> Iterator[Apps]:
 @pytest.fixture
 def second_ui(apps: Apps) -> Iterator[App]:
     """Another instance of the UI: the same settings, processes of its own."""
-    ui = App("DjangoUI", "UI.wsgi", apps.ui.settings, free_port())
+    ui = App("DjangoUI", "UI.wsgi", apps.ui.settings, *free_ports(1))
     ui.start()
     yield ui
     ui.stop()
@@ -74,7 +75,7 @@ def test_without_redis_there_is_a_page_and_afterwards_the_list(apps, redis, azur
     alice = Visitor(apps.ui.url).sign_in("alice")
     cookies = alice.session.cookies.copy()
     redis.send(how)
-    time.sleep(0.2)
+    os.waitid(os.P_PID, redis.process.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT)
     for path in ("/", "/account/signed-out", "/account/logout"):
         begun = time.monotonic()
         assert alice.open(path).reads == (503, "This app cannot remember who is signed in")

@@ -30,7 +30,6 @@ def test_twenty_users_at_once_see_their_own_lists(visitor, azure):
     for number in range(20):
         user = User(f"User{number}", "Test", "is one of many", (Subscription(f"Of {number}"),))
         azure.users[user.key] = user
-    azure.consents.users = azure.users
     foreign, done = [], []
 
     def use(number):

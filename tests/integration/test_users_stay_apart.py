@@ -40,7 +40,6 @@ def users(azure) -> dict[str, str]:
     for number in range(USERS):
         user = User(f"User{number}", "Test", "is one of many", (Subscription(f"Of {number}"),))
         azure.users[user.key] = user
-    azure.consents.users = azure.users
     names = [f"user{number}" for number in range(USERS)]
     for name in names:
         azure.consent_all(name)

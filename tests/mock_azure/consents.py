@@ -46,14 +46,8 @@ class Consents:
         """Drop every consent that the application, by its client id, gave or got."""
         self._granted = {g for g in self._granted if application not in g[1:3]}
 
-    def forbid(self, user: str) -> None:
-        """From now on only an administrator may consent for ``user``."""
-        self._may_not.add(user)
-
-    def allow(self, user: str) -> None:
-        self._may_not.discard(user)
-
     def may_decide(self, user: str) -> bool:
+        """Whether ``user`` may consent, rather than an administrator only."""
         return user not in self._may_not
 
     def missing(self, user: str, wanted: Iterable[Consent]) -> bool:

@@ -426,16 +426,15 @@ def principals() -> list[Json]:
     by_id = {app["appId"]: app for app in azure.registry.applications.values()}
     for found in made:
         app_id = found["appId"]
-        offered: list[Json] = []
-        if app_id in by_id:
-            name, offered = (
-                by_id[app_id]["displayName"],
-                by_id[app_id]["api"]["oauth2PermissionScopes"],
-            )
+        if app := by_id.get(app_id):
+            name, offered = app["displayName"], app["api"]["oauth2PermissionScopes"]
         else:
-            name = azure.applications[app_id].name
-            for value, permission in azure.applications[app_id].permissions.items():
-                offered.append({"id": permission.id, "value": value})
+            known_app = azure.applications[app_id]
+            name = known_app.name
+            offered = [
+                {"id": permission.id, "value": value}
+                for value, permission in known_app.permissions.items()
+            ]
         found |= {"displayName": name, "oauth2PermissionScopes": offered}
     return made
 

@@ -1,6 +1,7 @@
 """Account.unfinished_sign_ins: a cookie for each."""
 
 import runpy
+import secrets
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from Account import unfinished_sign_ins as unfinished
+from Helpers.errors import Problem
 
 
 class Jar:
@@ -101,7 +103,7 @@ def test_takes_no_cookie_under_another_name(jar):
     names = list(jar.cookies)
     jar.cookies[names[1]] = jar.cookies[names[0]]
     found = unfinished.find(jar.request(), "two")
-    assert found is None or found["flow"]["state"] == "one"  # which MSAL then compares
+    assert found["flow"]["state"] == "one"  # which MSAL then compares
 
 
 def test_takes_a_cookie_that_a_key_of_before_made(jar, settings):
@@ -141,6 +143,14 @@ def test_cannot_be_planted_by_another_host_of_the_domain(jar, settings):
     jar.cookies = {name.removeprefix("__Host-"): text for name, text in jar.cookies.items()}
     assert unfinished.find(jar.request(), "one") is None
     assert not unfinished.lost_its_session(jar.request())
+
+
+def test_refuses_what_browsers_would_drop(jar):
+    jar.keep("one", claims=secrets.token_hex(1200))
+    assert unfinished.find(jar.request(), "one") is not None
+    with pytest.raises(Problem, match="too long for a cookie"):
+        jar.keep("two", claims=secrets.token_hex(4000))
+    assert unfinished.find(jar.request(), "two") is None
 
 
 def test_is_sent_over_https_only_where_sessions_are(jar, settings):

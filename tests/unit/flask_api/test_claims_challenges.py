@@ -69,12 +69,12 @@ def test_finds_nothing_in(header):
 @pytest.mark.parametrize(
     "hostile",
     [
-        "a" * 16_000,
-        "a=" * 8_000,
-        'a="' * 5_000,
-        "Bearer " + "a, " * 5_000,
-        '\\"' * 8_000,
-        " " * 16_000,
+        pytest.param("a" * 16_000, id="one-long-name"),
+        pytest.param("a=" * 8_000, id="equals-signs"),
+        pytest.param('a="' * 5_000, id="open-quotes"),
+        pytest.param("Bearer " + "a, " * 5_000, id="many-schemes"),
+        pytest.param('\\"' * 8_000, id="backslashes"),
+        pytest.param(" " * 16_000, id="spaces"),
     ],
 )
 def test_takes_linear_time_over_hostile_headers(hostile):

@@ -29,7 +29,6 @@ def test_starting_calls_nobody(tenant, api):
         ("POST", "/subscriptions", 405, "method_not_allowed"),
         ("DELETE", "/subscriptions", 405, "method_not_allowed"),
         ("GET", "/subscriptions", 401, "authorization_header_missing"),
-        ("HEAD", "/subscriptions", 401, None),
         ("SECRET-CODE", "/subscriptions", 405, "method_not_allowed"),
     ],
 )
@@ -40,10 +39,20 @@ def test_answers_in_one_form(api, method, path, status, code, caplog):
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert "secret-code" not in caplog.text.lower()
-    if code:
-        assert set(response.json) == {"error", "code", "description", "correlation_id"}
-        assert response.json["code"] == code
-        assert response.json["correlation_id"] == response.headers["x-ms-client-request-id"]
+    assert set(response.json) == {"error", "code", "description", "correlation_id"}
+    assert response.json["code"] == code
+    assert response.json["correlation_id"] == response.headers["x-ms-client-request-id"]
+
+
+def test_answers_head_as_get_but_without_a_body(api):
+    response = api.head("/subscriptions")
+    assert response.status_code == 401
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.data == b""
+
+
+def test_a_method_that_is_not_allowed_learns_which_are(api):
+    assert api.post("/subscriptions").allow == {"GET", "HEAD", "OPTIONS"}
 
 
 def test_options_reveals_methods_and_no_more(api):
@@ -67,12 +76,11 @@ def test_every_error_of_the_table_is_answered_as_it_says(api, code):
     assert response.json["code"] == code
     assert response.json["description"] == f"{answer.description}."
     assert "for the log" not in response.get_data(as_text=True)
-    challenge = response.headers.get("WWW-Authenticate")
-    if answer.challenge is None:
-        assert challenge is None
-    else:
-        assert challenge.startswith(f'Bearer realm="{TENANT_ID}", authorization_uri="https://')
-        assert ("error=" in challenge) == bool(answer.challenge)
+    challenge = response.headers.get("WWW-Authenticate", "")
+    begins = f'Bearer realm="{TENANT_ID}", authorization_uri="https://'
+    assert challenge.startswith(begins) == (answer.challenge is not None)
+    assert bool(challenge) == (answer.challenge is not None)
+    assert ("error=" in challenge) == bool(answer.challenge)
     assert (response.headers.get("Retry-After") is None) == (answer.retry_after is None)
 
 

@@ -40,6 +40,15 @@ GOOD = {
     },
 }
 MODE = {"FlaskAPI": "FLASK_ENV", "DjangoUI": "ENVIRONMENT"}
+PRODUCTION = {
+    "FlaskAPI": {"FLASK_ENV": "production", "ENV_FILE": "x.env"},
+    "DjangoUI": {
+        "ENVIRONMENT": "production",
+        "ENV_FILE": "x.env",
+        "PRODUCTION_HOST": "x.example",
+        "FLASK_BACKEND_URL": "https://api.x.example/subscriptions",
+    },
+}
 START = {
     "FlaskAPI": [sys.executable, "-m", "flask", "--app", "main", "routes"],
     "DjangoUI": [sys.executable, "manage.py", "check"],
@@ -216,23 +225,16 @@ def test_a_misspelt_key_in_the_file_is_named(app):
 
 
 def test_a_real_secret_in_the_file_stops_production(app):
-    production = app.good | {MODE[app.name]: "production", "ENV_FILE": "x.env"}
-    production |= {"PRODUCTION_HOST": "x.example"} if app.name == "DjangoUI" else {}
     app.write("x.env", {"CLIENT_SECRET": "s3cret"})
-    message = app.load(production)
+    message = app.load(app.good | PRODUCTION[app.name])
     assert "CLIENT_SECRET stands in a file that version control keeps" in message
     assert "s3cret" not in message
 
 
 def test_the_templates_placeholder_beside_a_real_variable_is_fine_in_production(app):
     app.write("x.env", {"CLIENT_SECRET": "ReplaceWithClientSecret"})
-    production = app.good | {MODE[app.name]: "production", "ENV_FILE": "x.env"}
-    production |= (
-        {"PRODUCTION_HOST": "x.example", "FLASK_BACKEND_URL": "https://api.x.example/subscriptions"}
-        if app.name == "DjangoUI"
-        else {}
-    )
-    assert app.load(production)["CLIENT_SECRET"] == COMMON["CLIENT_SECRET"]
+    settings = app.load(app.good | PRODUCTION[app.name])
+    assert settings["CLIENT_SECRET"] == COMMON["CLIENT_SECRET"]
 
 
 @pytest.mark.parametrize("name", ["FlaskAPI", "DjangoUI"])
