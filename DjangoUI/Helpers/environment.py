@@ -120,7 +120,7 @@ def _secret_keys(value: str) -> str | None:
 
 def _matches(pattern: str, reason: str) -> Callable[[str], str | None]:
     """Return a check: it answers ``None``, or the rest of a sentence that begins with the key."""
-    return lambda value: None if re.fullmatch(pattern, value) else reason
+    return lambda value: None if re.fullmatch(pattern, value, re.ASCII) else reason
 
 
 HOST = r"[\w.-]+(:\d+)?"

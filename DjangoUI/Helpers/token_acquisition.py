@@ -214,7 +214,7 @@ def _client(tokens: msal.SerializableTokenCache) -> msal.ConfidentialClientAppli
             http_client=entra(),
             token_cache=tokens,
         )
-    except MSAL_ERRORS as error:  # the tenant is unknown, or the certificate is none
+    except (OSError, *MSAL_ERRORS) as error:  # an unknown tenant; no certificate, or none any more
         raise Problem("ui_misconfigured", type(error).__name__) from error
 
 

@@ -267,8 +267,9 @@ def test_certificate_takes_the_place_of_the_secret(entra, settings, tmp_path):
     assert "client_secret" not in sent
 
 
-def test_file_that_is_no_certificate_is_a_fault_of_the_settings(entra, settings, tmp_path):
-    settings.CLIENT_CERTIFICATE = str(tmp_path / "client.pem")
+@pytest.mark.parametrize("name", ["client.pem", "gone.pem"])
+def test_file_that_is_no_certificate_is_a_fault_of_the_settings(entra, settings, tmp_path, name):
+    settings.CLIENT_CERTIFICATE = str(tmp_path / name)
     (tmp_path / "client.pem").write_text("nonsense")
     with pytest.raises(Problem, match="ui_misconfigured"):
         begin_sign_in()

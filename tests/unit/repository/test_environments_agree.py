@@ -104,6 +104,10 @@ def test_good_settings_are_taken(app):
             "CLIENT_ID must be a GUID in lower case, as the portal shows it.",
             id="no-guid",
         ),
+        pytest.param({"CLIENT_ID": "\u0661" * 8 + API[8:]}, "CLIENT_ID must", id="arabic-digits"),
+        pytest.param(
+            {"AUTHORITY": f"https://l\u00f6gin.example/{TENANT}"}, "AUTHORITY", id="accented-host"
+        ),
         pytest.param({"CLIENT_ID": API.upper()}, "CLIENT_ID must be a GUID", id="upper-case-guid"),
         pytest.param(
             {"AUTHORITY": AUTHORITY.replace("https", "http")},
