@@ -15,7 +15,6 @@ from helpers.errors import ANSWERS
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("*/*.md")]
 SECTIONS = [
     "Overview",
     "Scenario",
@@ -39,6 +38,9 @@ def tracked() -> list[str]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+
+
+DOCUMENTS = [ROOT / name for name in tracked() if name.endswith(".md")]
 
 
 def anchors(document: Path) -> set[str]:
