@@ -56,7 +56,7 @@ def python_of(folder: str) -> Path:
 
     begun = time.monotonic()
     uv = shutil.which("uv")
-    say(folder, "making a virtual environment")
+    say(folder, f"{'completing' if python.exists() else 'making'} its virtual environment")
     with contextlib.suppress(FileNotFoundError):
         stamp.unlink()
     if uv:
@@ -341,7 +341,11 @@ def check_settings(api_python: Path, ui_python: Path, settings: dict[str, Any]) 
 def demo(options: argparse.Namespace) -> int:
     with running(options) as services:
         url = f"http://localhost:{options.ui_port}"
-        azure = "Azure is your tenant." if options.azure else "Azure is a mock on this machine."
+        azure = (
+            "Azure is the one in your settings."
+            if options.azure
+            else "Azure is a mock on this machine."
+        )
         then = "Everything answered." if options.check else "Ctrl-C stops everything."
         print(f"\n  The sample runs at {url}\n  {azure} {then}\n", flush=True)
         if options.check:
@@ -397,9 +401,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--no-browser", dest="browser", action="store_false", help="open none")
     parser.add_argument("--ui-port", type=int, default=8000, help="of DjangoUI (%(default)s)")
     parser.add_argument("--api-port", type=int, default=5000, help="of FlaskAPI (%(default)s)")
-    parser.add_argument("--front-port", type=int, default=8400, help="of the mock's pages")
-    parser.add_argument("--back-port", type=int, default=8443, help="of the mock's endpoints")
-    parser.add_argument("--front-host", default="localhost", choices=["localhost", "127.0.0.1"])
+    parser.add_argument("--front-port", type=int, default=8400, help="of the mock (%(default)s)")
+    parser.add_argument("--back-port", type=int, default=8443, help="of its servers (%(default)s)")
+    parser.add_argument(
+        "--front-host",
+        default="localhost",
+        choices=["localhost", "127.0.0.1"],
+        help="of its pages; 127.0.0.1 is another site to browsers, as Entra is (%(default)s)",
+    )
     return demo(parser.parse_args(arguments))
 
 

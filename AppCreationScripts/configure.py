@@ -243,7 +243,10 @@ class Configuration:
             print(f"  {registration.name}: {self._portal(registration)}")
         print(f"They stand in {files.PAGE.name} too. What is next:")
         print("  python3 run.py --azure     starts both apps (Entra may need a minute to catch up)")
-        print("  cleanup.py                 removes all of it", flush=True)
+        print(
+            "  cleanup.py                 removes both, with the same --tenant and --cloud",
+            flush=True,
+        )
 
 
 def run(script: Any) -> int:
