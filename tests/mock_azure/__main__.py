@@ -51,6 +51,7 @@ def main() -> int:
         options.back_port,
         back_host=options.back_host,
         listen=(options.host,) if options.host else LOOPBACK,
+        ui_url=options.ui_url,
     )
     try:
         azure.__enter__()

@@ -11,13 +11,13 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from . import arm, authorize, discovery, faults, graph, record, token_endpoint, trace
+from . import arm, authorize, controls, discovery, faults, graph, record, token_endpoint, trace
 from .errors import ArmError, EntraError, GraphError
 
 if TYPE_CHECKING:
     from .azure import MockAzure
 
-FRONT = {"front", "trace", "static"}
+FRONT = {"front", "controls", "trace", "static"}
 
 
 def create_app(azure: "MockAzure") -> Flask:
@@ -29,8 +29,13 @@ def create_app(azure: "MockAzure") -> Flask:
     app = Flask(__name__)
     app.extensions["mock_azure"] = azure
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for module in (authorize, trace, discovery, token_endpoint, arm, graph):
+    for module in (authorize, controls, trace, discovery, token_endpoint, arm, graph):
         app.register_blueprint(module.blueprint)
+
+    @app.before_request
+    def note_who_asks() -> None:
+        g.user, g.sid = record.claimed(azure)
+        g.browser = record.browser(request.environ.get("mock_azure.channel"))
 
     @app.before_request
     def keep_channels_apart() -> None:
@@ -44,7 +49,6 @@ def create_app(azure: "MockAzure") -> Flask:
 
     @app.before_request
     def let_it_go_wrong() -> Response | None:
-        g.user = record.claimed_user(azure)
         if fault := azure.faults.take(record.hop(), g.user):
             g.fault = fault
             return fault.before()
@@ -129,6 +133,9 @@ def create_app(azure: "MockAzure") -> Flask:
                 "default-src 'none'; style-src 'self'; script-src 'self'; img-src data:; "
                 f"base-uri 'none'; frame-ancestors 'none'; form-action {form_action}"
             )
+            if g.browser:
+                cookie = record.BROWSER_COOKIE
+                response.set_cookie(cookie, g.browser, httponly=True, samesite="Lax")
         azure.recorder.add(azure.clock.now(), response)
         if fault := faults.current():
             fault.after(response)

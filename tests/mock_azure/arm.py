@@ -13,7 +13,7 @@ from . import tokens
 from .context import azure
 from .directory import ARM_ID, Json
 from .errors import ArmError
-from .policies import SignIn
+from .policies import SignIn, step_up_request
 
 blueprint = Blueprint("arm", __name__)
 
@@ -81,5 +81,9 @@ def _caller() -> SignIn:
     # Continuous access evaluation reaches only clients that said they understand it.
     if sign_in.at < valid_from and "CP1" in claims.get("xms_cc", []):
         wanted = f'{{"access_token":{{"nbf":{{"essential":true,"value":"{int(valid_from)}"}}}}}}'
+        raise ArmError("InvalidAuthenticationToken", claims=wanted)
+    context = azure.policies.step_up
+    if context and context not in claims.get("acrs", []):
+        wanted = step_up_request({"essential": True, "value": context})
         raise ArmError("InvalidAuthenticationToken", claims=wanted)
     return sign_in

@@ -31,8 +31,9 @@ blueprint = Blueprint("front", __name__)
 
 @blueprint.get("/")
 def index() -> str:
-    """What this is, for somebody who opened the address out of curiosity."""
-    return render_template("index.html", azure=azure)
+    """What this is, where to look, and which failures to try."""
+    g.form_action = "'self'"
+    return render_template("index.html", azure=azure, user=azure.users.get(g.user or "alice"))
 
 
 @blueprint.get("/<tenant>/oauth2/v2.0/authorize")
@@ -139,7 +140,7 @@ def tell_client(failure: ErrorForClient) -> ResponseReturnValue:
 
 def _continue(wanted: AuthorizeRequest, sign_in: SignIn) -> Response:
     """Go on with a signed-in user: second factor, consent, code, whichever is due."""
-    g.user = sign_in.user
+    g.user, g.sid = sign_in.user, sign_in.sid
     try:
         _check(wanted, sign_in)
     except EntraError as error:

@@ -21,6 +21,7 @@ from .graph import Registry
 from .keys import SigningKey, SigningKeys
 from .policies import Policies, SignIn
 from .record import Recorded, Recorder
+from .scenarios import Scenarios
 from .seals import Seals
 
 
@@ -31,13 +32,13 @@ class MockAzure:
             requests.get(f"{azure.authority}/discovery/v2.0/keys", verify=azure.ca_file)
 
     Port 0 means any free one. ``listen`` holds the addresses to bind to; the host names are those
-    in URLs. Without ``with`` no socket is opened: ``azure.app`` then serves Flask's test client,
-    and ``front_url``, ``login_url``, ``arm_url`` and ``graph_url`` may play Microsoft's own
-    addresses.
+    in URLs, and pages link to the app at ``ui_url``. Without ``with`` no socket is opened:
+    ``azure.app`` then serves Flask's test client, and ``front_url``, ``login_url``, ``arm_url`` and
+    ``graph_url`` may play Microsoft's own addresses.
 
     Controls: ``faults``, ``policies`` (Conditional Access), ``consents``, ``keys`` (rollover),
-    ``clock``, ``token_lifetime_seconds``, ``arm_page_size`` and the methods below. ``reset`` undoes
-    them all.
+    ``clock``, ``token_lifetime_seconds``, ``arm_page_size`` and the methods below. ``scenarios``
+    combines them into failures to try by name. ``reset`` undoes them all.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class MockAzure:
         *,
         back_host: str = "localhost",
         listen: tuple[str, ...] = server.LOOPBACK,
+        ui_url: str = "http://localhost:8000",
         front_url: str = "",
         login_url: str = "",
         arm_url: str = "",
         graph_url: str = "",
     ) -> None:
         self._listen = listen
+        self.ui_url = ui_url
         self._ports = (front_port, back_port)
         self._listeners: list[server.Listener] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -82,6 +85,7 @@ class MockAzure:
         self.consents = Consents(self.users)
         self.policies = Policies(self.users)
         self.faults = Faults()
+        self.scenarios = Scenarios(self)
         self.recorder = Recorder()
         self.registry = Registry()
         self.device_requests: dict[str, dict[str, str]] = {}  # by the code that a person types

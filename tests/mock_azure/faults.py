@@ -77,6 +77,7 @@ class Faults:
         Hops: ``discovery``, ``jwks``, ``authorize``, ``token:authorization_code``,
         ``token:refresh_token``, ``token:on_behalf_of``, ``token:device_code``,
         ``token:client_credentials``, ``arm:subscriptions``, ``graph:`` and a view of ``graph.py``.
+        The part before the colon alone (``token``) means all of them.
         ``preset`` is an AADSTS number or a code of ARM, whose sentence and challenge ``details``
         shape (``{"error": "invalid_grant", "claims": "{...}", "status": 503}``). ``how`` holds the
         fields of ``Fault``; without preset, status and body the true answer is given, only with
@@ -106,7 +107,8 @@ class Faults:
         with self._lock:
             for fault in self._faults:
                 spent = fault.times is not None and fault.used >= fault.times
-                if not spent and fault.hop == hop and fault.user in (None, user):
+                here = f"{hop}:".startswith(f"{fault.hop}:")
+                if not spent and here and fault.user in (None, user):
                     fault.used += 1
                     return fault
         return None

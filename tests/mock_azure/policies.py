@@ -38,7 +38,10 @@ class Policy:
 
 
 class Policies:
+    """``step_up`` is the authentication context that ARM asks for, e.g. ``c1``; empty: none."""
+
     def __init__(self, users: Mapping[str, User]) -> None:
+        self.step_up = ""
         self._policies: list[Policy] = []
         self._valid_from: dict[str, float] = {}
         for user in users.values():
@@ -79,6 +82,8 @@ class Policies:
                 raise EntraError(50076, policy=policy.policy_id, resource=resource)
         if named(claims) and not sign_in.mfa:  # asked for by a challenge we do not remember
             raise EntraError(50076, policy=named(claims)[0], resource=resource)
+        if "acrs" in claims and not sign_in.mfa:
+            raise EntraError(50076, claims=step_up_request(claims["acrs"]), resource=resource)
 
 
 def parse_claims(text: str) -> Json:
@@ -98,6 +103,14 @@ def parse_claims(text: str) -> Json:
 def named(claims: Json) -> list[str]:
     """The policy ids a claims challenge speaks of."""
     return _values(claims, "capolids") + _values(claims, "polids")
+
+
+def step_up_request(context: Json) -> str:
+    """The ``claims`` (JSON) that ask for an authentication context.
+
+    https://learn.microsoft.com/entra/identity-platform/developer-guide-conditional-access-authentication-context
+    """
+    return json.dumps({"access_token": {"acrs": context}}, separators=(",", ":"))
 
 
 def has_cp1(claims: Json) -> bool:

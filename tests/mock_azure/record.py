@@ -2,9 +2,12 @@
 
 import hashlib
 import threading
+import uuid
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 from flask import g, request
 from werkzeug.wrappers import Response
@@ -17,8 +20,10 @@ from .token_endpoint import DEVICE_CODE, ON_BEHALF_OF
 if TYPE_CHECKING:
     from .azure import MockAzure
 
-SECRETS = {"assertion", "client_assertion", "client_secret", "code", "code_verifier",
-           "device_code", "refresh_token", "request", "user_code"}  # fmt: skip
+SECRETS = {"access_token", "assertion", "client_assertion", "client_secret", "code",
+           "code_verifier", "device_code", "id_token", "nextLink", "refresh_token", "request",
+           "$skiptoken", "user_code"}  # fmt: skip
+BROWSER_COOKIE = "mockazure_browser"
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,9 @@ class Recorded:
     ``presented`` holds the claims of the token or assertion that was sent and found genuine,
     ``issued`` those of the access token in the answer; ``answer`` is the AADSTS or ARM code of a
     refusal. ``correlation_id`` is ``client-request-id`` or ``x-ms-correlation-request-id``.
+    ``browser`` is known on the front channel, ``sid`` (the sign-in's) wherever a code, token or
+    cookie says it, and ``connection`` is the client's address and port. ``answered`` holds the
+    members of a JSON answer or the parameters of a redirect, likewise without secrets.
     """
 
     at: float
@@ -44,6 +52,11 @@ class Recorded:
     issued: Json
     answer: str
     by_fault: bool
+    browser: str
+    sid: str
+    connection: str
+    answered: Json
+    id_token: Json
 
 
 class Recorder:
@@ -55,21 +68,27 @@ class Recorder:
         headers = {name.lower(): value for name, value in request.headers if name != "Cookie"}
         if "authorization" in headers:
             headers["authorization"] = _hashed(headers["authorization"])
+        answered = _answered(response)
         recorded = Recorded(
             at,
             hop(),
-            g.get("user"),
+            g.user,
             request.method,
             request.path,
             response.status_code,
-            dict(request.args),
-            {name: _hashed(v) if name in SECRETS else v for name, v in request.form.items()},
+            _cut(request.args),
+            _cut(request.form),
             headers,
             headers.get("client-request-id") or headers.get("x-ms-correlation-request-id"),
             g.get("presented", {}),
             g.get("issued", {}),
             g.get("answer", ""),
             "fault" in g,
+            g.browser,
+            g.sid,
+            f"{request.remote_addr} {request.environ.get('REMOTE_PORT')}",
+            _cut(answered),
+            tokens.unverified(answered.get("id_token")),
         )
         with self._lock:
             self._recorded.append(recorded)
@@ -96,21 +115,48 @@ def hop() -> str:
         grant_type = request.form.get("grant_type", "")
         short = {ON_BEHALF_OF: "on_behalf_of", DEVICE_CODE: "device_code"}
         return f"token:{short.get(grant_type, grant_type)}"
-    return f"{blueprint}:{name}" if blueprint in ("arm", "graph") else name
+    return f"{blueprint}:{name}" if blueprint in ("arm", "controls", "graph") else name
 
 
-def claimed_user(azure: "MockAzure") -> str | None:
-    """Whom the running request says it is about, before anything of it has been checked."""
+def browser(channel: str | None) -> str:
+    """The browser by its cookie, or a new one; servers on the back channel have none."""
+    return "" if channel == "back" else request.cookies.get(BROWSER_COOKIE) or str(uuid.uuid4())
+
+
+def claimed(azure: "MockAzure") -> tuple[str | None, str]:
+    """The user and sign-in that the running request is about, before anything was checked."""
     for kind, text in (
         ("session", request.cookies.get(COOKIE)),
         ("code", request.form.get("code")),
         ("refresh", request.form.get("refresh_token")),
     ):
         if known := azure.seals.unseal(kind, text):
-            return str(known.get("sign_in", known)["user"])
+            sign_in = known.get("sign_in", known)
+            return str(sign_in["user"]), str(sign_in["sid"])
     bearer = request.headers.get("Authorization", "").rpartition(" ")[2]
-    oid = tokens.unverified(request.form.get("assertion") or bearer).get("oid")
-    return next((user.key for user in azure.users.values() if user.oid == oid), None)
+    claims = tokens.unverified(request.form.get("assertion") or bearer)
+    oid = claims.get("oid")
+    user = next((user.key for user in azure.users.values() if user.oid == oid), None)
+    return user, str(claims.get("sid", ""))
+
+
+def _answered(response: Response) -> Json:
+    if response.is_json:
+        body = response.get_json()
+        return body if isinstance(body, dict) else {}
+    where = urlsplit(response.headers.get("Location", ""))
+    return dict(parse_qsl(f"{where.query}&{where.fragment}"))
+
+
+def _cut(members: Mapping[str, Any]) -> Json:
+    """``members`` without secrets, and with the length of each list."""
+    return {name: _cut_one(name, value) for name, value in members.items()}
+
+
+def _cut_one(name: str, value: Any) -> Any:
+    if name in SECRETS:
+        return _hashed(str(value))
+    return f"{len(value)} in a list" if isinstance(value, list) else value
 
 
 def _hashed(secret: str) -> str:

@@ -114,6 +114,7 @@ def access_token_claims(
         "scp": " ".join(sorted(scopes)),
         **({"idp": _home_issuer(user)} if user.is_guest else {}),
         **({"xms_cc": ["CP1"]} if cp1 and resource.xms_cc else {}),
+        **({"acrs": ["c1"]} if sign_in.mfa else {}),  # the only authentication context here
     }
     if resource.token_version == 2:
         return {

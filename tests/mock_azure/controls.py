@@ -1,0 +1,92 @@
+"""The controls over HTTP, for other languages, and the front page's buttons (front channel).
+
+Only for this machine and never for another site: a page that the browser happens to show must
+not switch anything. Nothing here sends CORS headers, so such a page cannot read an answer either.
+"""
+
+import json
+from dataclasses import asdict
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from flask import Blueprint, g, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from .context import azure
+from .scenarios import SCENARIOS
+
+RESET = "reset"
+
+blueprint = Blueprint("controls", __name__)
+
+
+@blueprint.before_request
+def keep_others_out() -> ResponseReturnValue | None:
+    """https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site"""
+    if not ip_address(request.remote_addr or "0.0.0.0").is_loopback:
+        return {"error": "The controls are for the machine that runs the mock."}, 403
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    same = site in ("same-origin", "none") if site else origin in (None, _origin(request.url))
+    return None if same else ({"error": "The controls are not for other sites."}, 403)
+
+
+@blueprint.get("/controls")
+def controls() -> ResponseReturnValue:
+    """Every scenario, and since when it is on."""
+    return {"controls": azure.scenarios.all()}
+
+
+@blueprint.route("/controls/<name>", methods=["POST", "DELETE"])
+def switch(name: str) -> ResponseReturnValue:
+    """Switch a scenario on or off, for ``user`` where it is about one; ``reset`` forgets all."""
+    return _switch(name, on=request.method == "POST") or {"controls": azure.scenarios.all()}
+
+
+@blueprint.post("/scenarios/<name>")
+def button(name: str) -> ResponseReturnValue:
+    """The front page's button, which leads back to it."""
+    refusal = _switch(name, on=request.form.get("switch") == "on")
+    return refusal or redirect(url_for("front.index", _anchor=name), 303)
+
+
+@blueprint.post("/controls/token")
+def access_token() -> ResponseReturnValue:
+    """An access token for the API, of ``user``; ``claims`` (JSON) replace the token's own."""
+    try:
+        claims = json.loads(request.form.get("claims", "{}"))
+        token = azure.access_token(_user(), **claims)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return {"error": f"user is one of {', '.join(azure.users)}; claims is a JSON object."}, 400
+    return {"token_type": "Bearer", "access_token": token}
+
+
+@blueprint.get("/recorded")
+def recorded() -> ResponseReturnValue:
+    """The requests so far, oldest first, of one ``hop`` or ``user`` if given."""
+    found = azure.requests(request.args.get("hop"), request.args.get("user"))
+    return {"recorded": [asdict(seen) for seen in found]}
+
+
+def _switch(name: str, on: bool) -> ResponseReturnValue | None:
+    if name == RESET and on:
+        azure.reset()
+    elif name not in SCENARIOS:
+        return {"error": f"There is no such control. There are {', '.join(SCENARIOS)}."}, 404
+    elif (user := _user()) not in azure.users:
+        return {"error": f"There is no such user. There are {', '.join(azure.users)}."}, 400
+    elif on:
+        azure.scenarios.switch_on(name, user)
+    else:
+        azure.scenarios.switch_off(name)
+    return None
+
+
+def _user() -> str:
+    """The user named in the request, else whom this browser has signed in, else Alice."""
+    return request.form.get("user") or g.user or "alice"
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

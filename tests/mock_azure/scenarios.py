@@ -1,0 +1,287 @@
+"""Failures to try, each a few calls of the controls that tests use.
+
+A scenario is a context manager: on while it is entered. Its docstring is what the front page
+says: the title, then what to do, what to expect, and why.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from inspect import getdoc
+from typing import TYPE_CHECKING, Any
+
+from .consents import EVERYBODY
+from .directory import Json
+
+if TYPE_CHECKING:
+    from .azure import MockAzure
+
+Scenario = Callable[["MockAzure", str], AbstractContextManager[None]]
+
+RETRY_AFTER = {"Retry-After": "30"}
+HAPPEN_ONCE = {"consent-withdrawn", "session-revoked"}  # nothing is left to switch off
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def scenario(switch: Callable[..., Iterator[None]]) -> Scenario:
+    """Register ``switch(azure, user)`` under its own name, with dashes."""
+    SCENARIOS[switch.__name__.replace("_", "-")] = entered = contextmanager(switch)
+    return entered
+
+
+@scenario
+def second_factor(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Second factor needed
+
+    Sign out of the app, then sign in again as Alice.
+
+    You sign in as usual. Then Entra asks you to approve a second factor, and the list appears.
+
+    A Conditional Access policy protects Azure Resource Manager, not the web app. So the sign-in
+    succeeds, but Entra refuses to exchange token A for token B (AADSTS50076) and names what is
+    missing in a claims challenge. The API has no browser, so it passes the challenge to the web
+    app, which sends you back to Entra.
+    """
+    policy = azure.policies.add("mfa")
+    yield
+    azure.policies.remove(policy)
+
+
+@scenario
+def arm_step_up(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Resource Manager asks for step-up
+
+    Load the app's page again.
+
+    Entra asks you to approve a second factor, and the list appears.
+
+    Here the resource decides, not the exchange: Resource Manager accepts only tokens whose
+    ``acrs`` claim names the authentication context c1. It rejects token B with a claims
+    challenge, which the API passes on.
+    """
+    azure.policies.step_up = "c1"
+    yield
+    azure.policies.step_up = ""
+
+
+@scenario
+def sign_in_blocked(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Sign-in blocked by policy
+
+    Sign out of the app, then sign in again.
+
+    Entra shows that a policy blocks the sign-in. Follow the link back: the app shows a page of
+    its own and does not try again.
+
+    This policy protects the API. The web app asks for a token to the API when you sign in, so
+    Entra stops there and issues no code. No sign-in can change that; only an administrator can.
+    """
+    policy = azure.policies.add("block", resource=azure.api.client_id)
+    yield
+    azure.policies.remove(policy)
+
+
+@scenario
+def session_revoked(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Session revoked
+
+    Load the app's page again.
+
+    You have to sign in again. Then the list appears.
+
+    An administrator has revoked your sessions, or you have changed your password. Resource
+    Manager learns of it at once (continuous access evaluation) and rejects token B with a claims
+    challenge, although token B has not expired. The refresh token is void too.
+    """
+    azure.revoke_sessions(user)
+    yield
+
+
+@scenario
+def consent_withdrawn(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Consent withdrawn
+
+    Load the app's page again. Then sign out and sign in again.
+
+    The page still shows the list. When you sign in again, Entra asks for the permissions again.
+
+    Consent is stored in the tenant and is checked when a token is issued. Tokens that were issued
+    before work until they expire.
+    """
+    for who in (*azure.users, EVERYBODY):
+        azure.consents.revoke(who)
+    yield
+
+
+@scenario
+def key_rollover(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Signing key rolled over
+
+    Sign out of the app, then sign in again.
+
+    The list appears as usual. The journey shows that the API downloaded the signing keys again.
+
+    Entra replaces its signing keys regularly. The new token A names a key that the API does not
+    know, so the API downloads the keys once and finds it. Older tokens stay valid.
+    """
+    azure.keys.publish_next()
+    azure.keys.use_next()
+    yield
+    azure.keys.reset()
+
+
+@scenario
+def short_tokens(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Tokens live two minutes
+
+    Sign out of the app, then sign in again. Load the page a few times.
+
+    The list appears as usual. The journey shows that both tokens are renewed for each page.
+
+    MSAL renews token A five minutes before it expires, which is always the case now. The API
+    exchanges each new token A, because token B belongs to the token A it was issued for.
+    """
+    before = azure.token_lifetime_seconds
+    azure.token_lifetime_seconds = (120, 120)
+    yield
+    azure.token_lifetime_seconds = before
+
+
+@scenario
+def secret_expired(azure: "MockAzure", user: str) -> Iterator[None]:
+    """The API's secret expired
+
+    Load the app's page again. Then sign out and sign in again.
+
+    The page still shows the list. After you sign in again, the app says that the API is not set
+    up correctly.
+
+    For the exchange the API proves who it is with its client secret. Entra refuses an expired one
+    (AADSTS7000222), and nothing that the user does can help.
+    """
+    api = azure.applications.get(azure.api.client_id, azure.api)
+    expired = tuple(known._replace(expires_at=0.0) for known in api.secrets)
+    azure.applications[api.client_id] = replace(api, secrets=expired)
+    yield
+    azure.applications[api.client_id] = api
+
+
+@scenario
+def entra_throttles_user(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Entra throttles this user
+
+    Sign out of the app, then sign in again as the same user. Then try another user.
+
+    The app says that Entra is busy, and when to try again. The other user sees a list.
+
+    Entra answers this user's exchange with 429 and a Retry-After header. The API must not repeat
+    that answer to anybody else.
+    """
+    with _faults(azure, "token:on_behalf_of", preset=90055, user=user, headers=RETRY_AFTER):
+        yield
+
+
+@scenario
+def entra_throttles_everybody(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Entra throttles everybody
+
+    Load the app's page again. Then sign out and sign in again.
+
+    The page still shows the list. After you sign in again, the app says that Entra is busy.
+
+    Entra answers every exchange with 429. A cached token B needs no exchange.
+    """
+    with _faults(azure, "token:on_behalf_of", preset=90055, headers=RETRY_AFTER):
+        yield
+
+
+@scenario
+def entra_away(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Entra is away
+
+    Load the app's page again. Then sign out and sign in again.
+
+    The page still shows the list. After you sign in again, the app says that Entra cannot be
+    reached.
+
+    Entra's sign-in pages still open here, but its servers hang up on both apps. While tokens A
+    and B are cached, neither app has to call Entra.
+    """
+    with _faults(azure, "discovery", "jwks", "token", drop=True):
+        yield
+
+
+@scenario
+def arm_slow(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Resource Manager is slow
+
+    Load the app's page again and wait ten seconds.
+
+    The app says that Azure took too long.
+
+    Every call has a deadline: the API gives up on Resource Manager after ten seconds and answers
+    504, while the web app is still waiting for the API.
+    """
+    with _faults(azure, "arm", latency_seconds=15):
+        yield
+
+
+@scenario
+def arm_away(azure: "MockAzure", user: str) -> Iterator[None]:
+    """Resource Manager is away
+
+    Load the app's page again.
+
+    The app says that Azure had an error.
+
+    Resource Manager hangs up. The API tries three times, because reading a list twice does no
+    harm, then answers 502.
+    """
+    with _faults(azure, "arm", drop=True):
+        yield
+
+
+@contextmanager
+def _faults(
+    azure: "MockAzure", *hops: str, preset: int | None = None, **how: Any
+) -> Iterator[None]:
+    faults = [azure.faults.add(hop, preset, times=None, **how) for hop in hops]
+    yield
+    for fault in faults:
+        azure.faults.remove(fault)
+
+
+class Scenarios:
+    """Which scenarios are on, and since when."""
+
+    def __init__(self, azure: "MockAzure") -> None:
+        self._azure = azure
+        self._on: dict[str, tuple[str, AbstractContextManager[None]]] = {}
+
+    def switch_on(self, name: str, user: str = "alice") -> None:
+        """:raises KeyError: there is no such scenario."""
+        self.switch_off(name)
+        switch = SCENARIOS[name](self._azure, user)
+        switch.__enter__()
+        self._on[name] = (self._azure.clock.stamp(), switch)
+
+    def switch_off(self, name: str) -> None:
+        """Undo what ``switch_on`` did, unless it is off or happened once."""
+        if name in self._on:
+            _, switch = self._on.pop(name)
+            switch.__exit__(None, None, None)
+
+    def all(self) -> list[Json]:
+        """Each scenario: ``name``, its words, ``since`` (empty: off), if it happens ``once``."""
+        return [self._described(name, scenario) for name, scenario in SCENARIOS.items()]
+
+    def _described(self, name: str, scenario: Scenario) -> Json:
+        parts = (getdoc(scenario) or "").replace("``", "").split("\n\n")
+        words = [" ".join(part.split()) for part in parts]
+        since = self._on[name][0] if name in self._on else ""
+        return {
+            "name": name,
+            **dict(zip(("title", "do", "expect", "why"), words, strict=True)),
+            "since": since,
+            "once": name in HAPPEN_ONCE,
+        }
