@@ -6,18 +6,30 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flask import Flask, abort, g, jsonify, request
+from flask import Flask, abort, g, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from . import arm, authorize, controls, discovery, faults, graph, record, token_endpoint, trace
+from . import (  # fmt: skip
+    arm,
+    authorize,
+    controls,
+    discovery,
+    faults,
+    graph,
+    identities,
+    record,
+    token_endpoint,
+    trace,
+)
 from .errors import ArmError, EntraError, GraphError
 
 if TYPE_CHECKING:
     from .azure import MockAzure
 
-FRONT = {"front", "controls", "trace", "static"}
+FRONT = {"front", "controls", "trace", "static", "identity"}
+REDIRECTED = {"front.authorize", "front.logout"}  # to the front, if a client puts URLs together
 
 
 def create_app(azure: "MockAzure") -> Flask:
@@ -29,7 +41,7 @@ def create_app(azure: "MockAzure") -> Flask:
     app = Flask(__name__)
     app.extensions["mock_azure"] = azure
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for module in (authorize, controls, trace, discovery, token_endpoint, arm, graph):
+    for module in (authorize, controls, trace, discovery, token_endpoint, arm, graph, identities):
         app.register_blueprint(module.blueprint)
 
     @app.before_request
@@ -38,14 +50,17 @@ def create_app(azure: "MockAzure") -> Flask:
         g.browser = record.browser(request.environ.get("mock_azure.channel"))
 
     @app.before_request
-    def keep_channels_apart() -> None:
+    def keep_channels_apart() -> Response | None:
         hosts = {"localhost", "127.0.0.1", "::1", *azure.host_names}
         if urlsplit(f"//{request.host}").hostname not in hosts:  # DNS rebinding
             abort(400)
         if channel := request.environ.get("mock_azure.channel"):
             is_front = (request.blueprint or request.endpoint) in FRONT
+            if is_front and channel == "back" and request.endpoint in REDIRECTED:
+                return redirect(f"{azure.front_url}{request.full_path}", 307)
             if request.endpoint and is_front != (channel == "front"):
                 abort(404)
+        return None
 
     @app.before_request
     def let_it_go_wrong() -> Response | None:
@@ -103,6 +118,9 @@ def create_app(azure: "MockAzure") -> Flask:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> ResponseReturnValue:
+        if request.environ.get("mock_azure.channel") == "back":  # the envelope of ARM and of Graph
+            code = (error.name or "").replace(" ", "")
+            return {"error": {"code": code, "message": error.description}}, error.code or 500
         return f"Mock Azure: {error.code} {error.name}.\n", error.code or 500, {
             "Content-Type": "text/plain; charset=utf-8"
         }  # fmt: skip

@@ -1,6 +1,7 @@
-"""Azure Resource Manager's list of subscriptions (back channel).
+"""Azure Resource Manager: subscriptions and tenants (back channel).
 
-https://learn.microsoft.com/rest/api/resources/subscriptions/list
+https://learn.microsoft.com/rest/api/resources/subscriptions and
+https://learn.microsoft.com/rest/api/resources/tenants/list
 """
 
 import re
@@ -11,9 +12,9 @@ from flask.typing import ResponseReturnValue
 
 from . import tokens
 from .context import azure
-from .directory import ARM_ID, Json
+from .directory import ARM_ID, Json, Subscription
 from .errors import ArmError
-from .policies import SignIn, step_up_request
+from .policies import step_up_request
 
 blueprint = Blueprint("arm", __name__)
 
@@ -21,26 +22,21 @@ blueprint = Blueprint("arm", __name__)
 @blueprint.get("/subscriptions", endpoint="subscriptions")
 def subscriptions() -> ResponseReturnValue:
     """One page of the caller's subscriptions; the token is checked before the query string."""
-    sign_in = _caller()
-    version = request.args.get("api-version")
-    if not version:
-        raise ArmError("MissingApiVersionParameter")
-    if not re.fullmatch(r"20\d\d-\d\d-\d\d(-preview)?", version, re.ASCII):
-        raise ArmError("InvalidApiVersionParameter", version=version[:40])
+    oid, everything = _caller()
+    version = _api_version()
     start = 0
     if skip_token := request.args.get("$skiptoken"):
         sealed = azure.seals.unseal("skiptoken", skip_token)
-        if sealed is None or sealed["user"] != sign_in.user:
+        if sealed is None or sealed["oid"] != oid:
             raise ArmError("InvalidSkipToken")
         start = sealed["start"]
-    everything = azure.users[sign_in.user].subscriptions
     end = start + azure.arm_page_size
     body: Json = {
         "value": [found.as_arm(azure.tenant_id) for found in everything[start:end]],
         "count": {"type": "Total", "value": len(everything)},
     }
     if end < len(everything):
-        following = azure.seals.seal("skiptoken", user=sign_in.user, start=end)
+        following = azure.seals.seal("skiptoken", oid=oid, start=end)
         body["nextLink"] = (
             f"{azure.arm_url}/subscriptions?api-version={version}"
             f"&%24skiptoken={quote(following, safe='')}"
@@ -50,8 +46,49 @@ def subscriptions() -> ResponseReturnValue:
     return response
 
 
-def _caller() -> SignIn:
-    """Who calls, by a version 1 token for ARM.
+@blueprint.get("/subscriptions/<subscription_id>", endpoint="subscription")
+def subscription(subscription_id: str) -> ResponseReturnValue:
+    """One subscription, if the caller has a role in it."""
+    _, everything = _caller()
+    _api_version()
+    for known in everything:
+        found = known.as_arm(azure.tenant_id)
+        if found["subscriptionId"] == subscription_id.lower():
+            return found
+    raise ArmError("SubscriptionNotFound", id=subscription_id)
+
+
+@blueprint.get("/tenants", endpoint="tenants")
+def tenants() -> ResponseReturnValue:
+    """The caller's tenants: here the one that the token is from."""
+    _caller()
+    _api_version()
+    found = {
+        "id": f"/tenants/{azure.tenant_id}",
+        "tenantId": azure.tenant_id,
+        "countryCode": "US",
+        "displayName": "Contoso",
+        "domains": ["contoso.example"],
+        "tenantCategory": "Home",
+        "defaultDomain": "contoso.example",
+        "tenantType": "AAD",
+    }
+    return {"value": [found]}
+
+
+def _api_version() -> str:
+    version = request.args.get("api-version")
+    if not version:
+        raise ArmError("MissingApiVersionParameter")
+    if not re.fullmatch(r"20\d\d-\d\d-\d\d(-preview)?", version, re.ASCII):
+        raise ArmError("InvalidApiVersionParameter", version=version[:40])
+    return version
+
+
+def _caller() -> tuple[str, tuple[Subscription, ...]]:
+    """Return the caller's object ID and subscriptions, by a version 1 token for ARM.
+
+    An application that calls as itself has no role in any subscription here.
 
     :raises ArmError: see https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting;
         with a claims challenge when the session was revoked and the client can answer one.
@@ -71,10 +108,13 @@ def _caller() -> SignIn:
         raise ArmError("InvalidAuthenticationTokenAudience", audience=claims.get("aud"))
     if claims.get("iss") != azure.issuer_v1:
         raise ArmError("InvalidAuthenticationTokenTenant", issuer=claims.get("iss"))
+    g.presented = claims
+    if claims.get("idtyp") == "app":
+        return str(claims.get("oid")), ()
     sign_in = tokens.sign_in_of(azure, claims)
     if sign_in is None:
         raise ArmError("InvalidAuthenticationToken")
-    g.user, g.presented = sign_in.user, claims
+    g.user = sign_in.user
     if "user_impersonation" not in str(claims.get("scp", "")).split(" "):
         raise ArmError("AuthorizationFailed")
     valid_from = azure.policies.valid_from(sign_in.user)
@@ -86,4 +126,5 @@ def _caller() -> SignIn:
     if context and context not in claims.get("acrs", []):
         wanted = step_up_request({"essential": True, "value": context})
         raise ArmError("InvalidAuthenticationToken", claims=wanted)
-    return sign_in
+    user = azure.users[sign_in.user]
+    return user.oid, user.subscriptions

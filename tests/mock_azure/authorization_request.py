@@ -50,21 +50,33 @@ class AuthorizeRequest:
 
     def check(self) -> None:
         """:raises EntraError: what the client is to learn at its redirect URI."""
-        if self["response_mode"] not in ("", "query", "form_post"):
+        if self["response_mode"] not in ("", "query", "fragment", "form_post"):
             raise EntraError(70007, response_mode=self["response_mode"])
-        for name in ("response_type", "scope", "code_challenge"):
+        demanded = ["code_challenge"] if azure.require_pkce else []
+        for name in ("response_type", "scope", *demanded):
             if not self[name]:
                 raise EntraError(900144, name=name)
         if self["response_type"] != "code":
             raise EntraError(700054, response_type=self["response_type"])
-        if self["code_challenge_method"] != "S256" or len(self["code_challenge"]) != 43:
-            raise EntraError(90023, name="code_challenge_method", value="not a S256 challenge")
+        self._check_challenge()
         if self["prompt"] not in PROMPTS:
             raise EntraError(90023, name="prompt", value=self["prompt"])
         if self["max_age"] and not re.fullmatch("[0-9]{1,9}", self["max_age"]):
             raise EntraError(90023, name="max_age", value=self["max_age"])
         assert self.scopes.asks  # reading them is the check
         assert self.claims is not None  # likewise
+
+    def _check_challenge(self) -> None:
+        """Entra takes ``plain`` too, and asks for a challenge only from single-page apps.
+
+        https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
+        """
+        challenge, method = self["code_challenge"], self["code_challenge_method"]
+        if method not in ("", "plain", "S256") or (azure.require_pkce and method != "S256"):
+            raise EntraError(90023, name="code_challenge_method", value=method)
+        sizes = range(43, 44) if method == "S256" else range(43, 129)
+        if (challenge or method) and len(challenge) not in sizes:
+            raise EntraError(501491)
 
 
 class ErrorForClient(Exception):

@@ -266,6 +266,8 @@ def _tell_device(user_code: str, decision: dict[str, Any]) -> Response:
 
 
 def _answer_address(wanted: AuthorizeRequest, answer: dict[str, str]) -> str:
+    if wanted["response_mode"] == "fragment":
+        return f"{wanted['redirect_uri']}#{urlencode(answer | _state(wanted))}"
     return _with_query(wanted["redirect_uri"], answer | _state(wanted))
 
 

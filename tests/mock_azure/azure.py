@@ -18,6 +18,7 @@ from .consents import Consents
 from .errors import EntraError
 from .faults import Faults
 from .graph import Registry
+from .identities import Identity, Issuer
 from .keys import SigningKey, SigningKeys
 from .policies import Policies, SignIn
 from .record import Recorded, Recorder
@@ -38,7 +39,8 @@ class MockAzure:
 
     Controls: ``faults``, ``policies`` (Conditional Access), ``consents``, ``keys`` (rollover),
     ``clock``, ``token_lifetime_seconds``, ``arm_page_size`` and the methods below. ``scenarios``
-    combines them into failures to try by name. ``reset`` undoes them all.
+    combines them into failures to try by name. ``reset`` undoes them all. ``require_pkce`` refuses
+    a sign-in without PKCE, which Entra does for single-page apps only.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class MockAzure:
         login_url: str = "",
         arm_url: str = "",
         graph_url: str = "",
+        require_pkce: bool = False,
     ) -> None:
+        self.require_pkce = require_pkce
         self._listen = listen
         self.ui_url = ui_url
         self._ports = (front_port, back_port)
@@ -88,6 +92,9 @@ class MockAzure:
         self.scenarios = Scenarios(self)
         self.recorder = Recorder()
         self.registry = Registry()
+        self.identities: dict[str, Identity] = {}  # by client ID
+        self.issuers: dict[str, list[SigningKey]] = {}  # the keys that each publishes
+        self.identity_header = secrets.token_urlsafe(20)
         self.device_requests: dict[str, dict[str, str]] = {}  # by the code that a person types
         self.device_codes: dict[str, directory.Json] = {}  # the sign-in, or {} when declined
         self._used: dict[str, float] = {}
@@ -209,10 +216,24 @@ class MockAzure:
             "TRACE_URL": f"{self.front_url}/trace/",
         }
 
+    def identity_settings(self, app: directory.Application) -> dict[str, str]:
+        """What replaces ``app``'s secret in its environment, as App Service sets it.
+
+        Makes a managed identity that the registration trusts.
+        """
+        identity = self.add_identity()
+        self.trust(app, self.issuer, identity.object_id)
+        return {
+            "CLIENT_SECRET": "",
+            "MANAGED_IDENTITY_CLIENT_ID": identity.client_id,
+            "IDENTITY_ENDPOINT": f"{self.front_url}/msi/token",
+            "IDENTITY_HEADER": self.identity_header,
+        }
+
     def _credentials(self, app: directory.Application) -> dict[str, str]:
         return {
             "CLIENT_ID": app.client_id,
-            "CLIENT_SECRET": app.secret or "",
+            "CLIENT_SECRET": app.secret,
             "AUTHORITY": self.authority,
             **({"CA_BUNDLE": str(self.ca_file)} if self._folder else {}),
         }
@@ -279,7 +300,35 @@ class MockAzure:
 
     def register_certificate(self, app: directory.Application, der: bytes) -> None:
         """Let ``app`` (``azure.api`` or ``azure.ui``) authenticate with a certificate as well."""
-        self.applications[app.client_id] = app.with_certificate(der)
+        known = self.applications[app.client_id]
+        self.applications[app.client_id] = known.with_certificate(der)
+
+    def trust(
+        self,
+        app: directory.Application,
+        issuer: str,
+        subject: str,
+        audience: str = directory.EXCHANGE_URI,
+    ) -> None:
+        """Let ``app`` authenticate with a token that ``issuer`` issued to ``subject``, too."""
+        credential = directory.FederatedCredential(issuer, subject, audience)
+        known = self.applications[app.client_id]
+        self.applications[app.client_id] = known.with_federated(credential)
+
+    def add_identity(self) -> Identity:
+        """Make a user-assigned managed identity, whose tokens ``/msi/token`` hands out."""
+        identity = Identity()
+        self.identities[identity.client_id] = identity
+        return identity
+
+    def add_issuer(self, url: str = "https://cluster.example/") -> Issuer:
+        """Let Entra read the keys of another issuer, say a Kubernetes cluster's.
+
+        ``issuer.token(subject, azure.clock.now())`` is what lies in the projected file.
+        """
+        issuer = Issuer(url)
+        self.issuers[url] = issuer.keys
+        return issuer
 
     def unregister(self) -> None:
         """Forget both applications of the sample: the tenant before AppCreationScripts ran."""

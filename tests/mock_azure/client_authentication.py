@@ -1,4 +1,4 @@
-"""Which client calls the token endpoint, by secret or by certificate."""
+"""Which client calls the token endpoint: by secret, certificate or federated credential."""
 
 import hashlib
 import hmac
@@ -10,11 +10,12 @@ from flask import g, request
 
 from . import tokens
 from .context import azure
-from .directory import Application
+from .directory import EXCHANGE_ID, EXCHANGE_URI, Application, Json
 from .errors import EntraError
 from .keys import base64url
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+LEEWAY_SECONDS = 300
 
 
 def required(name: str) -> str:
@@ -31,7 +32,7 @@ def required(name: str) -> str:
 
 
 def authenticate_client() -> Application:
-    """The client: by secret in the body or in Basic, or by an assertion its certificate signed.
+    """Return the client: by secret in the body or in Basic, or by a signed assertion.
 
     A public client only says its name.
     """
@@ -45,8 +46,12 @@ def authenticate_client() -> Application:
     if app is None:
         raise EntraError(700016, client=client_id, tenant=azure.tenant_id)
     if request.form.get("client_assertion_type") == ASSERTION_TYPE:
-        _check_client_assertion(app, required("client_assertion"))
-        g.by_certificate = True
+        assertion = required("client_assertion")
+        if tokens.unverified(assertion).get("iss") == app.client_id:
+            _check_certificate(app, assertion)
+        else:
+            _check_federated(app, assertion)
+        g.by_assertion = True
         return app
     if app.public:
         return app
@@ -60,7 +65,7 @@ def authenticate_client() -> Application:
     raise EntraError(7000215, client=app.client_id)
 
 
-def _check_client_assertion(app: Application, assertion: str) -> None:
+def _check_certificate(app: Application, assertion: str) -> None:
     """https://learn.microsoft.com/entra/identity-platform/certificate-credentials"""
     header = tokens.unverified(assertion, 0)
     for der in app.certificates:
@@ -73,17 +78,64 @@ def _check_client_assertion(app: Application, assertion: str) -> None:
             break
     else:
         raise EntraError(700027, reason="its certificate is not registered")
-    try:
-        claims = jwt.decode(
-            assertion,
-            x509.load_der_x509_certificate(der).public_key(),  # type: ignore[arg-type]
-            algorithms=["RS256", "PS256"],
-            audience=[f"{azure.authority}/oauth2/v2.0/token", azure.issuer],
-            issuer=app.client_id,
-            leeway=300,
-            options={"require": ["exp", "iss", "sub", "aud"]},
-        )
-    except jwt.PyJWTError as error:
-        raise EntraError(700027, reason=type(error).__name__) from None
-    if claims["sub"] != app.client_id:
+    certificate = x509.load_der_x509_certificate(der)
+    claims = _signed_claims(assertion, certificate.public_key(), "PS256")
+    if claims.get("aud") not in (f"{azure.authority}/oauth2/v2.0/token", azure.issuer):
+        raise EntraError(700027, reason="its audience is not this tenant")
+    if claims.get("sub") != app.client_id:
         raise EntraError(700027, reason="sub is another client")
+    _check_times(claims)
+    if certificate.not_valid_after_utc.timestamp() < azure.clock.now():
+        raise EntraError(700027, reason="the key used has expired")
+
+
+def _check_federated(app: Application, assertion: str) -> None:
+    """https://learn.microsoft.com/entra/workload-id/workload-identity-federation"""
+    claims = tokens.unverified(assertion)
+    issuer, subject, audience = (claims.get(name) for name in ("iss", "sub", "aud"))
+    if isinstance(audience, list) and len(audience) == 1:  # as Kubernetes writes it
+        audience = audience[0]
+    if issuer == azure.issuer and audience == EXCHANGE_ID:  # one resource, two names
+        audience = EXCHANGE_URI
+    trusted = app.federated
+    if not trusted:
+        raise EntraError(70025, client=app.client_id)
+    if not (trusted := tuple(known for known in trusted if known.issuer == issuer)):
+        raise EntraError(700211, issuer=issuer)
+    if not (trusted := tuple(known for known in trusted if known.subject == subject)):
+        raise EntraError(700213, subject=subject)
+    if not any(known.audience == audience for known in trusted):
+        raise EntraError(700212, audience=audience)
+    keys = azure.keys.published if issuer == azure.issuer else azure.issuers.get(str(issuer))
+    if keys is None:
+        raise EntraError(501661, issuer=issuer)
+    kid = tokens.unverified(assertion, 0).get("kid")
+    key = next((key for key in keys if key.kid == kid), None)
+    if key is None:
+        raise EntraError(7000272, kid=kid, issuer=issuer)
+    _check_times(_signed_claims(assertion, key.private.public_key()))
+    if issuer == azure.issuer and claims.get("azp") not in azure.identities:
+        raise EntraError(700222)  # an application's own token is no proof of another's
+
+
+def _signed_claims(assertion: str, key: object, *algorithms: str) -> Json:
+    try:
+        claims: Json = jwt.decode(
+            assertion,
+            key,  # type: ignore[arg-type]
+            algorithms=["RS256", *algorithms],
+            options=tokens.SIGNATURE_ONLY,
+        )
+    except (jwt.PyJWTError, RecursionError):
+        raise EntraError(700027, reason="the signature is wrong") from None
+    return claims
+
+
+def _check_times(claims: Json) -> None:
+    """By the mock's clock; ``exp`` is required, ``nbf`` is not."""
+    now, ends, begins = azure.clock.now(), claims.get("exp"), claims.get("nbf", 0)
+    if not isinstance(ends, int | float) or not isinstance(begins, int | float):
+        raise EntraError(700024, now=azure.clock.stamp(), reason="it has no expiry time")
+    if not begins - LEEWAY_SECONDS <= now <= ends + LEEWAY_SECONDS:
+        reason = f"nbf is {begins}, exp is {ends}"
+        raise EntraError(700024, now=azure.clock.stamp(), reason=reason)

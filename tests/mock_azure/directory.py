@@ -10,6 +10,8 @@ Json = dict[str, Any]
 GRAPH_ID = "00000003-0000-0000-c000-000000000000"
 ARM_ID = "797f4846-ba00-4fd7-ba43-dac1f8f63013"
 COMMAND_LINE_ID = "14d82eec-204b-4c2f-b7e8-296a70dab67e"
+EXCHANGE_ID = "fb60f99c-7a34-4190-8149-302f77469936"
+EXCHANGE_URI = "api://AzureADTokenExchange"
 OIDC_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})
 
 
@@ -120,12 +122,21 @@ class Secret(NamedTuple):
     expires_at: float = float("inf")
 
 
+class FederatedCredential(NamedTuple):
+    """Whose tokens a registration accepts instead of a secret; all three match exactly."""
+
+    issuer: str
+    subject: str
+    audience: str = EXCHANGE_URI
+
+
 @dataclass(frozen=True)
 class Application:
-    """An app registration; ``required`` lists (resource's client id, scope) it was set up with.
+    """An app registration; ``required`` lists (resource's client ID, scope) it was set up with.
 
-    A ``public`` one has no credential. ``roles`` are the application permissions of Microsoft
-    Graph that an administrator gave it.
+    It has any number of secrets, certificates and federated credentials; a ``public`` one has
+    none. ``roles`` are the application permissions that an administrator granted it,
+    ``id_token_claims`` the optional claims that its ID tokens get.
     """
 
     client_id: str
@@ -141,14 +152,19 @@ class Application:
     certificates: tuple[bytes, ...] = ()  # DER
     public: bool = False
     roles: tuple[str, ...] = ()
+    federated: tuple[FederatedCredential, ...] = ()
+    id_token_claims: tuple[str, ...] = ()
 
     @property
     def secret(self) -> str:
-        """The first client secret, for whoever plays this application."""
+        """The first client secret, for tests that act as this application."""
         return self.secrets[0].text if self.secrets else ""
 
     def with_certificate(self, der: bytes) -> "Application":
         return replace(self, certificates=(*self.certificates, der))
+
+    def with_federated(self, credential: FederatedCredential) -> "Application":
+        return replace(self, federated=(*self.federated, credential))
 
 
 def users() -> dict[str, User]:
@@ -171,7 +187,7 @@ def users() -> dict[str, User]:
 
 
 def applications() -> dict[str, Application]:
-    """Both registrations of the sample, as its README sets them up, and three of Microsoft's."""
+    """Both registrations of the sample, as its README sets them up, and four of Microsoft's."""
     ui_id, api_id = stable_guid("app/ui"), stable_guid("app/api")
     ui = Application(
         ui_id,
@@ -183,6 +199,7 @@ def applications() -> dict[str, Application]:
         required=((api_id, "access_as_user"), (GRAPH_ID, "openid")),
         token_version=2,
         secrets=(Secret(secrets.token_urlsafe(30)),),
+        id_token_claims=("login_hint",),
     )
     api = Application(
         api_id,
@@ -247,4 +264,7 @@ def applications() -> dict[str, Application]:
         redirect_uris=("http://localhost",),
         public=True,
     )
-    return {app.client_id: app for app in (ui, api, arm, graph, command_line)}
+    exchange = Application(
+        EXCHANGE_ID, "AAD Token Exchange Endpoint: Public", (EXCHANGE_URI,), token_version=2
+    )
+    return {app.client_id: app for app in (ui, api, arm, graph, command_line, exchange)}

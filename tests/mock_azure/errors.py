@@ -70,9 +70,13 @@ AADSTS: dict[int, Row] = {
     70003: Row("unsupported_grant_type", "The grant type '{grant_type}' is not supported."),
     70007: Row("invalid_request", "The response mode '{response_mode}' is not supported."),
     70008: Row("invalid_grant", "The authorization code or refresh token has expired."),
-    70011: Row("invalid_scope", "The scope '{scope}' is not valid."),
     70016: Row("authorization_pending", "The user has not finished signing in yet."),
     70020: Row("expired_token", "The device code has expired."),
+    70025: Row(
+        "invalid_client",
+        "Application '{client}' has no federated credential.",
+        status=401,
+    ),
     70043: Row("invalid_grant", "A sign-in frequency policy has ended this session.", "bad_token"),
     90002: Row("invalid_request", "The tenant '{tenant}' was not found."),
     90009: Row("invalid_request", "Application '{client}' asks for a token for itself."),
@@ -94,6 +98,8 @@ AADSTS: dict[int, Row] = {
         "invalid_grant", "The assertion is not within its valid time range: now {now}, {reason}."
     ),
     501481: Row("invalid_grant", "The code_verifier does not match the code_challenge."),
+    501491: Row("invalid_request", "The code_challenge has a wrong size."),
+    501661: Row("invalid_request", "The keys of issuer '{issuer}' cannot be fetched."),
     650053: Row(
         "invalid_client",
         "Application '{client}' asked for scope '{scope}', which '{resource}' does not have.",
@@ -105,10 +111,40 @@ AADSTS: dict[int, Row] = {
     700016: Row(
         "unauthorized_client", "Application '{client}' was not found in tenant '{tenant}'."
     ),
+    700024: Row(
+        "invalid_client",
+        "The client assertion is not within its valid time range: now {now}, {reason}.",
+        status=401,
+    ),
     700027: Row("invalid_client", "The client assertion was not accepted: {reason}.", status=401),
     700054: Row("unsupported_response_type", "response_type '{response_type}' is not enabled."),
     700082: Row("invalid_grant", "The refresh token has expired due to inactivity."),
+    700211: Row(
+        "invalid_client",
+        "No federated credential of the application is for issuer '{issuer}'.",
+        status=401,
+    ),
+    700212: Row(
+        "invalid_client",
+        "No federated credential of the application is for audience '{audience}'.",
+        status=401,
+    ),
+    700213: Row(
+        "invalid_client",
+        "No federated credential of the application is for subject '{subject}'. Upper and lower "
+        "case differ.",
+        status=401,
+    ),
+    700222: Row(
+        "invalid_client",
+        "Only a managed identity's token may take the place of a credential.",
+        status=401,
+    ),
     900144: Row("invalid_request", "The request must contain the parameter '{name}'."),
+    1002012: Row(
+        "invalid_scope",
+        "The scope '{scope}' is not valid: an application asks for <resource>/.default alone.",
+    ),
     7000114: Row("invalid_grant", "Application '{client}' may not act on behalf of an app."),
     7000215: Row(
         "invalid_client",
@@ -121,6 +157,11 @@ AADSTS: dict[int, Row] = {
     ),
     7000222: Row(
         "invalid_client", "The client secrets of application '{client}' have expired.", status=401
+    ),
+    7000272: Row(
+        "invalid_client",
+        "Key '{kid}', which signed the client assertion, is not among those of issuer '{issuer}'.",
+        status=401,
     ),
     9002313: Row("invalid_request", "The request is malformed or invalid."),
 }
@@ -174,8 +215,7 @@ ARM: dict[str, ArmRow] = {
     "InvalidApiVersionParameter": ArmRow(400, "The api-version '{version}' is invalid."),
     "InvalidSkipToken": ArmRow(400, "The skip token is invalid."),
     "AuthorizationFailed": ArmRow(403, "The client has no authorization to read subscriptions."),
-    "SubscriptionNotFound": ArmRow(404, "The subscription could not be found."),
-    "NotFound": ArmRow(404, "There is nothing here."),
+    "SubscriptionNotFound": ArmRow(404, "The subscription '{id}' could not be found."),
     "TooManyRequests": ArmRow(429, "Too many requests for this tenant. Please try again later."),
     "InternalServerError": ArmRow(500, "The server has met an internal error."),
     "BadGateway": ArmRow(502, "The server behind this one gave no proper answer."),

@@ -66,8 +66,8 @@ class Recorder:
 
     def add(self, at: float, response: Response) -> None:
         headers = {name.lower(): value for name, value in request.headers if name != "Cookie"}
-        if "authorization" in headers:
-            headers["authorization"] = _hashed(headers["authorization"])
+        for name in {"authorization", "x-identity-header"} & headers.keys():
+            headers[name] = _hashed(headers[name])
         answered = _answered(response)
         recorded = Recorded(
             at,

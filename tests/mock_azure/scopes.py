@@ -50,16 +50,22 @@ def parse(text: str, client: Application, applications: Mapping[str, Application
     return Scopes(oidc, tuple(asks))
 
 
+def find_resource(name: str, applications: Mapping[str, Application]) -> Application | None:
+    """The application that ``name`` stands for: its client ID or one of its URIs."""
+    # ARM's historical name ends in a slash, hence "https://management.azure.com//.default".
+    wanted = name.removesuffix("/")
+    for resource in applications.values():
+        if wanted == resource.client_id or wanted in resource.uris:
+            return resource
+    return None
+
+
 def _ask(word: str, client: Application, applications: Mapping[str, Application]) -> Ask:
     audience, slash, name = word.rpartition("/")
     if not slash:
         audience = applications[GRAPH_ID].uris[0]
-    # ARM's historical name ends in a slash, hence "https://management.azure.com//.default".
-    wanted = audience.removesuffix("/")
-    for resource in applications.values():
-        if wanted == resource.client_id or wanted in resource.uris:
-            break
-    else:
+    resource = find_resource(audience, applications)
+    if resource is None:
         raise EntraError(500011, resource=audience, tenant="this tenant")
     if resource.client_id == client.client_id:
         raise EntraError(90009, client=client.name)

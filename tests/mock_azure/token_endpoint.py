@@ -17,7 +17,7 @@ from flask.typing import ResponseReturnValue
 from . import scopes, tokens
 from .client_authentication import authenticate_client, required
 from .context import azure
-from .directory import ANY_TENANT, GRAPH_ID, Application, Json
+from .directory import ANY_TENANT, GRAPH_ID, Application, Json, stable_guid
 from .errors import EntraError
 from .keys import base64url
 from .policies import SignIn, has_cp1, parse_claims
@@ -61,14 +61,21 @@ def _authorization_code(client: Application) -> Json:
         raise EntraError(70008)
     if required("redirect_uri") != query["redirect_uri"]:
         raise EntraError(50011, client=client.client_id, redirect_uri=request.form["redirect_uri"])
-    verifier = required("code_verifier")
-    digest = hashlib.sha256(verifier.encode()).digest()
-    if not hmac.compare_digest(base64url(digest), query["code_challenge"]):
-        raise EntraError(501481)
+    _check_verifier(query)
     if not azure.use_once(code["jti"]):
         raise EntraError(54005)
     scope = request.form.get("scope") or query["scope"]
-    return _issue(client, SignIn(**code["sign_in"]), scope, nonce=query.get("nonce", ""))
+    return _issue(client, SignIn(**code["sign_in"]), scope, query)
+
+
+def _check_verifier(query: dict[str, str]) -> None:
+    """RFC 7636 section 4.6; a client that sent no challenge must not send a verifier."""
+    challenge = query.get("code_challenge", "")
+    verifier = required("code_verifier") if challenge else request.form.get("code_verifier", "")
+    if query.get("code_challenge_method") == "S256":
+        verifier = base64url(hashlib.sha256(verifier.encode()).digest())
+    if not hmac.compare_digest(verifier.encode(), challenge.encode()):
+        raise EntraError(501481)
 
 
 def _refresh_token(client: Application) -> Json:
@@ -138,14 +145,25 @@ def _device_code(client: Application) -> Json:
 
 
 def _client_credentials(client: Application) -> Json:
-    """A token for the application itself: ``roles`` and no user."""
+    """A token for the application itself: ``roles`` and no user. Roles are Graph's only here."""
     if client.public:
         raise EntraError(7000218)
-    audience, _, name = required("scope").rpartition("/")
-    graph = azure.applications[GRAPH_ID]
-    if name != scopes.DEFAULT or audience not in graph.uris:
-        raise EntraError(70011, scope=request.form["scope"])
-    g.issued = tokens.app_token_claims(azure, client, audience, g.get("by_certificate", False))
+    scope = required("scope")
+    audience, _, name = scope.rpartition("/")
+    if name != scopes.DEFAULT or " " in scope:
+        raise EntraError(1002012, scope=scope)
+    resource = scopes.find_resource(audience, azure.applications)
+    if resource is None:
+        raise EntraError(500011, resource=audience, tenant=azure.tenant_id)
+    g.issued = tokens.app_token_claims(
+        azure,
+        client.client_id,
+        stable_guid(f"service principal/{client.client_id}"),
+        resource,
+        audience,
+        "2" if g.get("by_assertion") else "1",
+        roles=client.roles if resource.client_id == GRAPH_ID else (),
+    )
     lifetime = g.issued["exp"] - int(azure.clock.now())
     return {
         "token_type": "Bearer",
@@ -191,8 +209,14 @@ GRANTS: dict[str, Callable[[Application], Json]] = {
 # --- the answer -----------------------------------------------------------------------------------
 
 
-def _issue(client: Application, sign_in: SignIn, scope: str, nonce: str = "") -> Json:
-    """Check policies and consent, then mint what ``scope`` asks for."""
+def _issue(
+    client: Application, sign_in: SignIn, scope: str, query: dict[str, str] | None = None
+) -> Json:
+    """Check policies and consent, then mint what ``scope`` asks for.
+
+    ``query`` is the authorization request, if there was one.
+    """
+    query = query or {}
     g.user = sign_in.user
     wanted = scopes.parse(scope, client, azure.applications)
     resource, audience, names = wanted.of_one_resource()
@@ -209,12 +233,14 @@ def _issue(client: Application, sign_in: SignIn, scope: str, nonce: str = "") ->
         granted,
         audience=audience,
         cp1=has_cp1(claims),
-        by_certificate=g.get("by_certificate", False),
+        by_assertion=g.get("by_assertion", False),
     )
     expires_in = g.issued["exp"] - int(azure.clock.now())
     # A .default request echoes the names it stood for, and .default: MSAL's cache finds both.
     echo = sorted(granted) + [name for name in names if name == scopes.DEFAULT]
-    prefix = "" if resource.client_id == GRAPH_ID else f"{audience}/"
+    prefix = f"{audience}/"
+    if resource.client_id == GRAPH_ID:
+        prefix, echo = "", [name for name in echo if name != "offline_access"]
     answer: Json = {
         "token_type": "Bearer",
         "scope": " ".join(prefix + name for name in echo),
@@ -232,7 +258,10 @@ def _issue(client: Application, sign_in: SignIn, scope: str, nonce: str = "") ->
         )
     if "openid" in wanted.oidc:
         answer["id_token"] = tokens.issued(
-            azure, tokens.id_token_claims(azure, client, sign_in, nonce)
+            azure,
+            tokens.id_token_claims(
+                azure, client, sign_in, query.get("nonce", ""), query.get("max_age", "")
+            ),
         )
     if request.form.get("client_info") == "1":
         answer["client_info"] = tokens.client_info(azure.users[sign_in.user])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 from jwt.types import Options
 
-from .directory import Application, Json, User, stable_guid
+from .directory import Application, Json, User
 from .keys import SigningKey, base64url
 from .policies import SignIn
 
@@ -100,14 +100,14 @@ def access_token_claims(
     *,
     audience: str = "",
     cp1: bool = False,
-    by_certificate: bool = False,
+    by_assertion: bool = False,
 ) -> Json:
     """Version 2 claims for our own API, version 1 for ARM and Graph: the resource decides.
 
     ``audience`` is the resource as the client wrote it, which version 1 repeats.
     """
     user = azure.users[sign_in.user]
-    strength = "2" if by_certificate else "1"
+    strength = "2" if by_assertion else "1"
     lifetime = random.randint(*azure.token_lifetime_seconds)
     common = {
         **_common(azure, sign_in, user, resource.client_id, lifetime),
@@ -149,39 +149,58 @@ def access_token_claims(
 
 
 def app_token_claims(
-    azure: "MockAzure", client: Application, audience: str, by_certificate: bool
+    azure: "MockAzure",
+    client_id: str,
+    object_id: str,
+    resource: Application,
+    audience: str,
+    strength: str,
+    *,
+    roles: tuple[str, ...] = (),
+    lifetime: int = 3600,
 ) -> Json:
-    """Version 1 claims of a token for Graph that an application gets for itself."""
+    """Claims of a token that an application or a managed identity gets for itself.
+
+    ``object_id`` is that of its service principal, ``strength`` how it authenticated.
+    """
     now = int(azure.clock.now())
+    is_v2 = resource.token_version == 2
     return {
-        "aud": audience,
-        "iss": azure.issuer_v1,
+        "aud": resource.client_id if is_v2 else audience,
+        "iss": azure.issuer if is_v2 else azure.issuer_v1,
         "iat": now - BACKDATED_SECONDS,
         "nbf": now - BACKDATED_SECONDS,
-        "exp": now + 3600,
-        "appid": client.client_id,
-        "appidacr": "2" if by_certificate else "1",
+        "exp": now + lifetime,
+        "azp" if is_v2 else "appid": client_id,
+        "azpacr" if is_v2 else "appidacr": strength,
         "idtyp": "app",
-        "oid": stable_guid(f"service principal/{client.client_id}"),
-        "roles": list(client.roles),
-        "sub": stable_guid(f"service principal/{client.client_id}"),
+        "oid": object_id,
+        **({"roles": list(roles)} if roles else {}),
+        "sub": object_id,
         "tid": azure.tenant_id,
         "uti": base64url(secrets.token_bytes(16)),
-        "ver": "1.0",
+        "ver": "2.0" if is_v2 else "1.0",
     }
 
 
 def id_token_claims(
-    azure: "MockAzure", client: Application, sign_in: SignIn, nonce: str = ""
+    azure: "MockAzure", client: Application, sign_in: SignIn, nonce: str = "", max_age: str = ""
 ) -> Json:
-    """An id_token is always version 2 and good for an hour."""
+    """An ID token is always version 2 and valid for an hour.
+
+    ``auth_time`` is there if the client asked for a ``max_age`` (OpenID Connect Core section 2),
+    ``login_hint`` if its registration asks for that optional claim.
+    """
     user = azure.users[sign_in.user]
+    optional = {"auth_time": int(sign_in.at), "login_hint": f"O.{base64url(user.oid.encode())}"}
+    asked = {*client.id_token_claims, *(["auth_time"] if max_age else [])}
     return {
         "aud": client.client_id,
         "iss": azure.issuer,
         **_common(azure, sign_in, user, client.client_id, 3600),
         **({"idp": _home_issuer(user)} if user.is_guest else {}),
         **({"nonce": nonce} if nonce else {}),
+        **{name: value for name, value in optional.items() if name in asked},
         "preferred_username": user.email,
         "ver": "2.0",
     }
@@ -222,13 +241,13 @@ def _common(
         "oid": user.oid,
         "rh": f"1.{secrets.token_urlsafe(24)}",
         "sid": sign_in.sid,
-        "sub": _pairwise(user, audience_id),
+        "sub": pairwise(user, audience_id),
         "tid": azure.tenant_id,
         "uti": base64url(secrets.token_bytes(16)),
     }
 
 
-def _pairwise(user: User, audience_id: str) -> str:
+def pairwise(user: User, audience_id: str) -> str:
     """``sub``: another value for each application, so that two cannot compare their users."""
     return base64url(hashlib.sha256(f"{user.oid} {audience_id}".encode()).digest())
 

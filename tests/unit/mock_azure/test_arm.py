@@ -29,6 +29,48 @@ def test_lists_the_users_subscriptions(azure, arm_token, list_subscriptions):
     assert first["tenantId"] == azure.tenant_id
 
 
+def test_one_subscription_is_shown_to_its_owner_only(arm_token, list_subscriptions):
+    first = list_subscriptions(arm_token("alice")).json["value"][0]
+    address = f"{first['id']}?api-version=2020-01-01"
+    assert list_subscriptions(arm_token("alice"), address).json == first
+    refused = list_subscriptions(arm_token("bob"), address)
+    assert (refused.status_code, refused.json["error"]["code"]) == (404, "SubscriptionNotFound")
+    assert list_subscriptions("junk", address).status_code == 401
+
+
+def test_tenants_lists_the_tenant_of_the_token(azure, arm_token, list_subscriptions):
+    body = list_subscriptions(arm_token(), "/tenants?api-version=2020-01-01").json
+    assert [found["tenantId"] for found in body["value"]] == [azure.tenant_id]
+    refused = list_subscriptions(arm_token(), "/tenants")
+    assert refused.json["error"]["code"] == "MissingApiVersionParameter"
+    assert list_subscriptions("junk", "/tenants?api-version=2020-01-01").status_code == 401
+
+
+def test_unknown_address_is_answered_in_arms_envelope(back):
+    response = back.get("/providers/Microsoft.Compute?api-version=2020-01-01")
+    assert (response.status_code, response.json["error"]["code"]) == (404, "NotFound")
+
+
+def test_application_that_calls_as_itself_sees_no_subscription(
+    azure, post_token, list_subscriptions
+):
+    scope = "https://management.azure.com/.default"
+    own = post_token(azure.ui, grant_type="client_credentials", scope=scope).json["access_token"]
+    response = list_subscriptions(own)
+    assert (response.status_code, response.json["value"]) == (200, [])
+
+
+def test_token_is_good_until_its_last_second_and_no_longer(azure, arm_token, list_subscriptions):
+    azure.token_lifetime_seconds = (600, 600)
+    token = arm_token()
+    azure.clock.advance(595)
+    assert list_subscriptions(token).status_code == 200
+    for late in (10, 3600):
+        azure.clock.advance(late)
+        refused = list_subscriptions(token)
+        assert refused.json["error"]["code"] == "ExpiredAuthenticationToken"
+
+
 def test_user_without_subscriptions_gets_an_empty_list(arm_token, list_subscriptions):
     response = list_subscriptions(arm_token("bob"))
     assert (response.status_code, response.json) == (
@@ -56,8 +98,12 @@ def test_next_link_is_of_no_use_to_somebody_else(arm_token, list_subscriptions):
     assert list_subscriptions(arm_token("alice"), address).status_code == 400
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic abc"])
-def test_without_a_bearer_token(back, header):
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer ", "Basic abc"],
+    ids=["no header", "an empty header", "a scheme alone", "no token", "another scheme"],
+)
+def test_asks_for_a_bearer_token_when_there_is(back, header):
     headers = {} if header is None else {"Authorization": header}
     response = back.get("/subscriptions", headers=headers)
     assert (response.status_code, response.json["error"]["code"]) == (401, "AuthenticationFailed")
@@ -72,32 +118,42 @@ V1 = {
     "scp": "user_impersonation",
 }
 WRONG = {
-    "key-never-published": ({"key": "rogue"}, "InvalidAuthenticationToken"),
-    "unsigned": ({"algorithm": "none"}, "InvalidAuthenticationToken"),
-    "key-unknown": ({"header": {"kid": "unknown"}}, "InvalidAuthenticationToken"),
-    "expired": ({"exp": 1}, "ExpiredAuthenticationToken"),
-    "without-expiry": ({"exp": None}, "ExpiredAuthenticationToken"),
-    "audience": ({"aud": "api"}, "InvalidAuthenticationTokenAudience"),
-    "audience-a-list": ({"aud": [V1["aud"]]}, "InvalidAuthenticationTokenAudience"),
-    "audience-not-quotable": ({"aud": 'a"b\r\nX: é'}, "InvalidAuthenticationTokenAudience"),
-    "issuer-version-2": ({"iss": "https://localhost/v2.0"}, "InvalidAuthenticationTokenTenant"),
-    "user-unknown": ({"oid": "nobody", "aio": None}, "InvalidAuthenticationToken"),
+    "a key that was never published": ({"key": "rogue"}, "InvalidAuthenticationToken"),
+    "no signature": ({"algorithm": "none"}, "InvalidAuthenticationToken"),
+    "an unknown key ID": ({"header": {"kid": "unknown"}}, "InvalidAuthenticationToken"),
+    "an expiry long ago": ({"exp": 1}, "ExpiredAuthenticationToken"),
+    "no expiry": ({"exp": None}, "ExpiredAuthenticationToken"),
+    "an unknown audience": ({"aud": "api"}, "InvalidAuthenticationTokenAudience"),
+    "Graph's audience": (
+        {"aud": "https://graph.microsoft.com"},
+        "InvalidAuthenticationTokenAudience",
+    ),
+    "a list of audiences": ({"aud": [V1["aud"]]}, "InvalidAuthenticationTokenAudience"),
+    "an audience that breaks a header": (
+        {"aud": 'a"b\r\nX: é'},
+        "InvalidAuthenticationTokenAudience",
+    ),
+    "the issuer of version 2": (
+        {"iss": "https://localhost/v2.0"},
+        "InvalidAuthenticationTokenTenant",
+    ),
+    "an unknown user": ({"oid": "nobody", "aio": None}, "InvalidAuthenticationToken"),
 }
 
 
 @pytest.mark.parametrize(("wrong", "code"), WRONG.values(), ids=WRONG.keys())
-def test_refuses_token_with(azure, list_subscriptions, wrong, code):
+def test_rejects_a_token_with(azure, list_subscriptions, wrong, code):
     key = {"rogue": azure.keys.rogue, "own": None}[wrong.get("key", "own")]
     response = list_subscriptions(azure.forge(**{**V1, **wrong, "key": key}))
     assert (response.status_code, response.json["error"]["code"]) == (401, code)
     assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
 
-def test_accepts_the_token_next_to_the_wrong_ones(azure, list_subscriptions):
+def test_accepts_the_token_that_differs_from_the_rejected_ones(azure, list_subscriptions):
     assert list_subscriptions(azure.forge(**V1)).status_code == 200
 
 
-def test_refuses_the_token_for_our_api(azure, list_subscriptions):
+def test_rejects_the_token_for_our_api(azure, list_subscriptions):
     assert list_subscriptions(azure.access_token()).json["error"]["code"] == (
         "InvalidAuthenticationTokenAudience"
     )
@@ -115,8 +171,11 @@ def test_token_without_the_scope_is_forbidden(azure, list_subscriptions):
         ("?api-version=latest", "InvalidApiVersionParameter"),
         ("?api-version=2020-01-01&%24skiptoken=25", "InvalidSkipToken"),
     ],
+    ids=["no version", "a version in words", "an invented skip token"],
 )
-def test_query_is_looked_at_after_the_token(back, arm_token, list_subscriptions, query, code):
+def test_checks_the_query_after_the_token_and_rejects(
+    back, arm_token, list_subscriptions, query, code
+):
     response = list_subscriptions(arm_token(), f"/subscriptions{query}")
     assert (response.status_code, response.json["error"]["code"]) == (400, code)
     assert back.get(f"/subscriptions{query}").status_code == 401

@@ -124,6 +124,9 @@ def test_user_who_may_not_consent_is_told_to_ask_an_administrator(azure, visitor
 @pytest.mark.parametrize(
     ("parameters", "code"),
     [
+        ({"redirect_uri": "http://localhost:8000/account/Callback"}, 50011),
+        ({"redirect_uri": "http://LOCALHOST:8000/account/callback"}, 50011),
+        ({"redirect_uri": "HTTP://localhost:8000/account/callback"}, 50011),
         ({"client_id": None}, 900144),
         ({"client_id": "00000000-0000-0000-0000-000000000000"}, 700016),
         ({"redirect_uri": None}, 50011),
@@ -137,8 +140,25 @@ def test_user_who_may_not_consent_is_told_to_ask_an_administrator(azure, visitor
         ({"redirect_uri": "javascript:alert(1)"}, 50011),
         ({"state": ["one", "two"]}, 9002313),
     ],
+    ids=[
+        "the path in another case",
+        "the host in another case",
+        "the scheme in another case",
+        "no client ID",
+        "an unknown client ID",
+        "no redirect URI",
+        "a slash at the end",
+        "a query at the end",
+        "127.0.0.1 for localhost",
+        "https for http",
+        "localhost as a user name",
+        "localhost as a subdomain",
+        "an impossible port",
+        "a script",
+        "two states",
+    ],
 )
-def test_request_of_an_unproved_client_gets_a_page_and_no_redirect(visitor, parameters, code):
+def test_shows_a_page_and_never_redirects_for(visitor, parameters, code):
     response = visitor.authorize(**parameters)
     assert response.status_code == 400
     assert f"AADSTS{code}" in response.text
@@ -167,11 +187,11 @@ def test_unknown_tenant_gets_a_page(visitor):
     ("parameters", "error", "code"),
     [
         ({"response_type": "token"}, "unsupported_response_type", 700054),
-        ({"response_mode": "fragment"}, "invalid_request", 70007),
-        ({"code_challenge": None}, "invalid_request", 900144),
-        ({"code_challenge_method": "plain"}, "invalid_request", 90023),
-        ({"code_challenge_method": None}, "invalid_request", 90023),
-        ({"code_challenge": "short"}, "invalid_request", 90023),
+        ({"response_mode": "okta_post_message"}, "invalid_request", 70007),
+        ({"code_challenge": None}, "invalid_request", 501491),
+        ({"code_challenge_method": "S512"}, "invalid_request", 90023),
+        ({"code_challenge": "short"}, "invalid_request", 501491),
+        ({"code_challenge": "c" * 44}, "invalid_request", 501491),
         ({"prompt": "create"}, "invalid_request", 90023),
         ({"max_age": "-1"}, "invalid_request", 90023),
         ({"claims": "not json"}, "invalid_request", 9002313),
@@ -183,12 +203,49 @@ def test_unknown_tenant_gets_a_page(visitor):
         ({"scope": "https://management.azure.com/.default"}, "invalid_resource", 650057),
         ({"prompt": "none"}, "login_required", 50058),
     ],
+    ids=[
+        "another response type",
+        "another response mode",
+        "a method without a challenge",
+        "another challenge method",
+        "a challenge that is too short",
+        "a challenge that is too long",
+        "another prompt",
+        "a negative max_age",
+        "claims that are no JSON",
+        "a claim that is no object",
+        "claims nested too deeply",
+        "no scope",
+        "an unknown resource",
+        "an unknown scope",
+        "a resource the registration does not list",
+        "no session for a silent sign-in",
+    ],
 )
-def test_error_is_told_to_the_client(visitor, redirected, parameters, error, code):
+def test_tells_the_client_about(visitor, redirected, parameters, error, code):
     found = redirected(visitor.authorize(**parameters))
     assert found["error"] == error
     assert found["error_description"].startswith(f"AADSTS{code}: ")
     assert found["state"] == "the state"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"code_challenge": None, "code_challenge_method": None}, 900144),
+        ({"code_challenge_method": "plain"}, 90023),
+        ({"code_challenge_method": None}, 90023),
+    ],
+    ids=["no challenge", "a plain challenge", "a challenge without a method"],
+)
+def test_demands_pkce_if_told_to_and_rejects(azure, visitor, redirected, parameters, code):
+    assert "Choose who you are" in visitor.authorize(**parameters).text
+    azure.require_pkce = True
+    try:
+        found = redirected(visitor.authorize(**parameters))
+    finally:
+        azure.require_pkce = False
+    assert found["error_description"].startswith(f"AADSTS{code}: ")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +256,7 @@ def test_error_is_told_to_the_client(visitor, redirected, parameters, error, cod
         '{"access_token":{"nbf":{"value":[]}}}',
         '{"id_token":{"x":1}}',
     ],
+    ids=["null", "values that are no list", "a time that is a list", "another token's"],
 )
 def test_claims_that_ask_for_nothing_are_no_hindrance(visitor, claims):
     assert "code" in visitor.sign_in(claims=claims)
@@ -220,8 +278,16 @@ def test_form_post_answers_with_a_form_for_the_client_only(visitor):
     assert "form-action http://localhost:8000" in page.headers["Content-Security-Policy"]
 
 
+def test_fragment_mode_answers_behind_a_hash(visitor):
+    visitor.sign_in()
+    location = visitor.authorize(response_mode="fragment").headers["Location"]
+    address, _, fragment = location.partition("#")
+    assert address == "http://localhost:8000/account/callback"
+    assert {"code", "state"} <= set(dict(parse_qsl(fragment)))
+
+
 @pytest.mark.parametrize("address", ["/login", "/mfa", "/consent"])
-def test_form_that_the_mock_did_not_make_is_refused(azure, visitor, address):
+def test_rejects_a_form_that_the_mock_did_not_make(azure, visitor, address):
     form = {"request": "forged", "user": "alice", "decision": "accept"}
     response = visitor.client.post(f"/{azure.tenant_id}{address}", data=form)
     assert (response.status_code, "AADSTS9002313" in response.text) == (400, True)

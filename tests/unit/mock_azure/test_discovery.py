@@ -8,6 +8,7 @@ import pytest
 
 from tests.mock_azure import MockAzure
 from tests.mock_azure.keys import base64url
+from tests.mock_azure.tokens import unverified
 
 
 def test_browser_endpoints_are_on_the_front_and_server_endpoints_on_the_back(azure, back):
@@ -60,3 +61,30 @@ def test_may_play_the_addresses_of_microsoft():
     settings = azure.flask_api_settings()
     assert settings["AZURE_MANAGEMENT_SUBSCRIPTIONS_URI"].startswith(f"{arm}/subscriptions?")
     assert "CA_BUNDLE" not in settings
+
+
+def userinfo(back, token):
+    return back.get("/oidc/userinfo", headers={"Authorization": f"Bearer {token}"})
+
+
+def test_userinfo_tells_what_the_scopes_allow_about_the_same_subject(azure, back, visitor, redeem):
+    for scope, names in (
+        ("openid", {"sub"}),
+        (
+            "openid profile email",
+            {"sub", "name", "family_name", "given_name", "picture", "email"},
+        ),
+    ):
+        azure.consents.revoke("alice")
+        tokens = redeem(visitor.sign_in(scope=scope, prompt="login")["code"]).json
+        found = userinfo(back, tokens["access_token"]).json
+        assert set(found) == names
+        assert found["sub"] == unverified(tokens["id_token"])["sub"]
+    assert (found["name"], found["email"]) == ("Alice Adams", "alice@contoso.example")
+
+
+def test_userinfo_is_not_for_an_application_or_another_resource(azure, back, post_token):
+    scope = "https://graph.microsoft.com/.default"
+    own = post_token(azure.ui, grant_type="client_credentials", scope=scope).json["access_token"]
+    assert userinfo(back, own).status_code == 403
+    assert userinfo(back, azure.access_token()).status_code == 401

@@ -332,9 +332,3 @@ def test_the_tenant_may_be_left_open_by_a_public_client_only(azure, back, visito
     form |= {"grant_type": "client_credentials", "scope": "https://graph.microsoft.com/.default"}
     answer = back.post("/organizations/oauth2/v2.0/token", data=form)
     assert answer.json["error_codes"] == [50194]
-
-
-@pytest.mark.parametrize("scope", ["https://management.azure.com/.default", "User.Read", "x/y"])
-def test_a_service_gets_a_token_for_graphs_default_scope_only(azure, post_token, scope):
-    answer = post_token(azure.add_service(), grant_type="client_credentials", scope=scope)
-    assert answer.json["error"] == "invalid_scope"

@@ -2,12 +2,13 @@
 
 import json
 from base64 import b64encode, urlsafe_b64decode
+from dataclasses import replace
 from urllib.parse import quote
 
 import jwt
 import pytest
 
-from tests.mock_azure.directory import ARM_ID, GRAPH_ID, PARTNER_ID
+from tests.mock_azure.directory import ARM_ID, EXCHANGE_ID, GRAPH_ID, PARTNER_ID, Permission
 from tests.mock_azure.keys import SigningKey
 from tests.mock_azure.tokens import unverified
 
@@ -69,23 +70,82 @@ def test_client_info_must_be_asked_for(visitor, redeem):
     assert "client_info" not in redeem(visitor.sign_in()["code"], client_info=None).json
 
 
+REJECTED_CODES = {
+    "a code that Entra did not issue": ({"code": "made-up"}, REFUSED_GRANT, 9002313),
+    "no code": ({"code": None}, "invalid_request", 900144),
+    "no verifier": ({"code_verifier": None}, "invalid_request", 900144),
+    "another verifier": ({"code_verifier": "w" * 43}, REFUSED_GRANT, 501481),
+    "a redirect URI that is not registered": (
+        {"redirect_uri": "http://localhost:8000/other"},
+        REFUSED_GRANT,
+        50011,
+    ),
+    "another of the client's redirect URIs": (
+        {"redirect_uri": "http://localhost:8000/account/signed-out"},
+        REFUSED_GRANT,
+        50011,
+    ),
+    "the redirect URI with another port": (
+        {"redirect_uri": "http://localhost:8001/account/callback"},
+        REFUSED_GRANT,
+        50011,
+    ),
+    "an unknown resource": (
+        {"scope": f"api://other/x {ARM_SCOPE}"},
+        "invalid_resource",
+        500011,
+    ),
+    "two resources": ({"scope": f"{ARM_SCOPE} User.Read"}, "invalid_request", 28000),
+    "a scope without consent": ({"scope": ARM_SCOPE}, REFUSED_GRANT, 65001),
+}
+
+
 @pytest.mark.parametrize(
-    ("form", "error", "code"),
-    [
-        ({"code": "made-up"}, REFUSED_GRANT, 9002313),
-        ({"code": None}, "invalid_request", 900144),
-        ({"code_verifier": None}, "invalid_request", 900144),
-        ({"code_verifier": "w" * 43}, REFUSED_GRANT, 501481),
-        ({"redirect_uri": "http://localhost:8000/other"}, REFUSED_GRANT, 50011),
-        ({"redirect_uri": "http://localhost:8001/account/callback"}, REFUSED_GRANT, 50011),
-        ({"scope": f"api://other/x {ARM_SCOPE}"}, "invalid_resource", 500011),
-        ({"scope": f"{ARM_SCOPE} User.Read"}, "invalid_request", 28000),
-        ({"scope": ARM_SCOPE}, REFUSED_GRANT, 65001),
-    ],
+    ("form", "error", "code"), REJECTED_CODES.values(), ids=REJECTED_CODES.keys()
 )
-def test_code_is_refused_with(visitor, redeem, form, error, code):
+def test_rejects_a_code_sent_with(visitor, redeem, form, error, code):
     genuine = visitor.sign_in()["code"]
     assert refusal(redeem(**{"code": genuine, **form})) == (400, error, code)
+
+
+def test_issues_no_token_when_only_one_of_two_scopes_was_consented_to(azure, visitor, redeem):
+    api = azure.api
+    more = {**api.permissions, "more": Permission("More", "More of it.")}
+    azure.applications[api.client_id] = replace(api, permissions=more)
+    code = visitor.sign_in(scope=f"{api.uris[0]}/access_as_user")["code"]
+    both = f"{api.uris[0]}/access_as_user {api.uris[0]}/more"
+    assert refusal(redeem(code, scope=both)) == (400, REFUSED_GRANT, 65001)
+
+
+def test_code_needs_no_verifier_if_the_client_sent_no_challenge(visitor, redeem):
+    without = {"code_challenge": None, "code_challenge_method": None}
+    code = visitor.sign_in(**without)["code"]
+    assert refusal(redeem(code, code_verifier="v" * 43)) == (400, REFUSED_GRANT, 501481)
+    assert redeem(code, code_verifier=None).status_code == 200
+
+
+def test_plain_challenge_is_the_verifier_itself(visitor, redeem):
+    plain = {"code_challenge": "v" * 43, "code_challenge_method": "plain"}
+    code = visitor.sign_in(**plain)["code"]
+    assert refusal(redeem(code, code_verifier="w" * 43))[2] == 501481
+    assert redeem(code, code_verifier="v" * 43).status_code == 200
+
+
+def test_id_token_says_when_the_user_signed_in_if_max_age_was_asked(azure, visitor, redeem):
+    at = int(azure.clock.now())
+    azure.clock.advance(100)
+    claims = unverified(redeem(visitor.sign_in(max_age="600")["code"]).json["id_token"])
+    assert 100 <= claims["auth_time"] - at <= 110
+    claims = unverified(redeem(visitor.sign_in(prompt="login")["code"]).json["id_token"])
+    assert "auth_time" not in claims
+
+
+def test_id_token_holds_a_login_hint_only_if_the_registration_asks_for_it(azure, visitor, redeem):
+    claims = unverified(redeem(visitor.sign_in()["code"]).json["id_token"])
+    assert claims["login_hint"]
+    azure.applications[azure.ui.client_id] = replace(azure.ui, id_token_claims=())
+    claims = unverified(redeem(visitor.sign_in(prompt="login")["code"]).json["id_token"])
+    assert "login_hint" not in claims
 
 
 def test_code_is_good_once(visitor, redeem):
@@ -139,7 +199,9 @@ def test_refresh_token_stays_valid_and_brings_a_new_one(visitor, redeem, refresh
 
 def test_refresh_token_is_good_for_every_resource_the_user_allowed(azure, visitor, redeem, refresh):
     token = redeem(visitor.sign_in()["code"]).json["refresh_token"]
-    assert unverified(refresh(token, scope="openid").json["access_token"])["aud"] == GRAPH_ID
+    graph = refresh(token, scope="openid offline_access").json
+    assert unverified(graph["access_token"])["aud"] == GRAPH_ID
+    assert graph["scope"] == "openid profile"  # Graph's scopes never name offline_access
     api = f"api://{azure.api.client_id}"
     body = refresh(token, scope=f"{api}/access_as_user").json
     assert body["scope"] == f"{api}/access_as_user"
@@ -216,30 +278,33 @@ def test_exchange_needs_consent(azure, exchange):
 
 
 HOSTILE = {
-    "unsigned": ({"algorithm": "none"}, 50013),
-    "hmac-with-the-public-key": ({"algorithm": "HS256", "key": "public"}, 50013),
-    "another-rsa-algorithm": ({"algorithm": "RS384"}, 50013),
-    "algorithm-not-as-said": ({"algorithm": "RS384", "header": {"alg": "RS256"}}, 50013),
-    "key-never-published": ({"key": "rogue"}, 50013),
-    "key-unknown": ({"header": {"kid": "unknown"}}, 50013),
-    "key-unnamed": ({"header": {"kid": None}}, 50013),
-    "payload-not-json": ({"payload": "garbage"}, 50013),
-    "payload-not-an-object": ({"payload": "[]"}, 50013),
-    "expired": ({"exp": 1}, 500133),
-    "without-expiry": ({"exp": None}, 500133),
-    "not-yet-valid": ({"nbf": 1 << 40}, 500133),
-    "issuer-of-another-tenant": ({"iss": "https://localhost/other/v2.0"}, 50013),
-    "audience-of-another-api": ({"aud": "another-api"}, 500131),
-    "audience-a-list": ({"aud": ["another-api"]}, 500131),
-    "id-token": ({"azp": None, "scp": None}, 240002),
-    "app-only": ({"scp": None, "roles": ["All"]}, 7000114),
-    "app-with-scope": ({"idtyp": "app"}, 7000114),
-    "user-unknown": ({"oid": "nobody", "aio": None}, 50034),
+    "no signature": ({"algorithm": "none"}, 50013),
+    "an HMAC made with the public key": ({"algorithm": "HS256", "key": "public"}, 50013),
+    "another RSA algorithm": ({"algorithm": "RS384"}, 50013),
+    "another algorithm than its header says": (
+        {"algorithm": "RS384", "header": {"alg": "RS256"}},
+        50013,
+    ),
+    "a key that was never published": ({"key": "rogue"}, 50013),
+    "an unknown key ID": ({"header": {"kid": "unknown"}}, 50013),
+    "no key ID": ({"header": {"kid": None}}, 50013),
+    "a payload that is not JSON": ({"payload": "garbage"}, 50013),
+    "a payload that is not an object": ({"payload": "[]"}, 50013),
+    "an expiry in the past": ({"exp": 1}, 500133),
+    "no expiry": ({"exp": None}, 500133),
+    "a start in the future": ({"nbf": 1 << 40}, 500133),
+    "the issuer of another tenant": ({"iss": "https://localhost/other/v2.0"}, 50013),
+    "the audience of an unknown API": ({"aud": "another-api"}, 500131),
+    "a list of audiences": ({"aud": ["another-api"]}, 500131),
+    "the claims of an ID token": ({"azp": None, "scp": None}, 240002),
+    "roles and no scope": ({"scp": None, "roles": ["All"]}, 7000114),
+    "an application and a scope": ({"idtyp": "app"}, 7000114),
+    "an unknown user": ({"oid": "nobody", "aio": None}, 50034),
 }
 
 
 @pytest.mark.parametrize(("wrong", "code"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_exchange_refuses_assertion(azure, exchange, wrong, code):
+def test_exchange_rejects_an_assertion_with(azure, exchange, wrong, code):
     azure.consent_all()
     keys = {"public": azure.keys.current.public_pem, "rogue": azure.keys.rogue}
     wrong = {
@@ -248,18 +313,35 @@ def test_exchange_refuses_assertion(azure, exchange, wrong, code):
     assert refusal(exchange(azure.forge(**wrong))) == (400, REFUSED_GRANT, code)
 
 
+def test_exchange_rejects_a_token_for_another_known_application(azure, exchange):
+    azure.consent_all()
+    for audience in (azure.ui.client_id, GRAPH_ID, "https://management.azure.com"):
+        refused = exchange(azure.forge(aud=audience))
+        assert refusal(refused) == (400, REFUSED_GRANT, 500131), audience
+
+
 def test_exchange_takes_a_token_signed_by_an_older_published_key(azure, exchange):
     azure.consent_all()
     older = azure.keys.published[1]
     assert exchange(azure.forge(key=older, header={"kid": older.kid})).status_code == 200
 
 
-@pytest.mark.parametrize("text", ["", "a", "a.b.c", "é.é.é", "." * 9, "a" * 20_000])
-def test_exchange_refuses_what_is_no_token(exchange, text):
+NO_TOKENS = {
+    "nothing": "",
+    "one letter": "a",
+    "three letters": "a.b.c",
+    "no ASCII": "é.é.é",
+    "dots": "." * 9,
+    "20,000 letters": "a" * 20_000,
+}
+
+
+@pytest.mark.parametrize("text", NO_TOKENS.values(), ids=NO_TOKENS.keys())
+def test_exchange_rejects_what_is_not_a_token(exchange, text):
     assert exchange(text).status_code == 400
 
 
-def test_exchange_refuses_the_id_token_of_the_ui_and_the_arm_token(
+def test_exchange_rejects_the_web_apps_id_token_and_the_arm_token(
     azure, visitor, redeem, exchange, arm_token
 ):
     id_token = redeem(visitor.sign_in()["code"]).json["id_token"]
@@ -267,22 +349,28 @@ def test_exchange_refuses_the_id_token_of_the_ui_and_the_arm_token(
     assert refusal(exchange(arm_token()))[2] == 500131
 
 
+REJECTED_EXCHANGES = {
+    "no token use": ({"requested_token_use": None}, "invalid_request", 900144),
+    "another token use": ({"requested_token_use": "other"}, "invalid_request", 9002313),
+    "no scope": ({"scope": None}, "invalid_request", 900144),
+    "an unknown resource": ({"scope": "api://other/.default"}, "invalid_resource", 500011),
+    "a scope ARM lacks": (
+        {"scope": "https://management.azure.com/other"},
+        "invalid_client",
+        650053,
+    ),
+    "a scope without consent": ({"scope": "User.Read"}, REFUSED_GRANT, 65001),
+    "claims that are no object": ({"claims": "[]"}, "invalid_request", 9002313),
+    "a grant Entra lacks": ({"grant_type": "magic"}, "unsupported_grant_type", 70003),
+    "no grant": ({"grant_type": None}, "invalid_request", 900144),
+    "two assertions": ({"assertion": ["a", "b"]}, "invalid_request", 9002313),
+}
+
+
 @pytest.mark.parametrize(
-    ("form", "error", "code"),
-    [
-        ({"requested_token_use": None}, "invalid_request", 900144),
-        ({"requested_token_use": "other"}, "invalid_request", 9002313),
-        ({"scope": None}, "invalid_request", 900144),
-        ({"scope": "api://other/.default"}, "invalid_resource", 500011),
-        ({"scope": "https://management.azure.com/other"}, "invalid_client", 650053),
-        ({"scope": "User.Read"}, REFUSED_GRANT, 65001),
-        ({"claims": "[]"}, "invalid_request", 9002313),
-        ({"grant_type": "password"}, "unsupported_grant_type", 70003),
-        ({"grant_type": None}, "invalid_request", 900144),
-        ({"assertion": ["a", "b"]}, "invalid_request", 9002313),
-    ],
+    ("form", "error", "code"), REJECTED_EXCHANGES.values(), ids=REJECTED_EXCHANGES.keys()
 )
-def test_exchange_is_refused_with(azure, exchange, form, error, code):
+def test_rejects_an_exchange_with(azure, exchange, form, error, code):
     azure.consent_all()
     assert refusal(exchange(**{"assertion": azure.access_token(), **form})) == (400, error, code)
 
@@ -295,23 +383,32 @@ def test_api_cannot_ask_for_a_token_for_itself(azure, exchange):
 # --- who calls ------------------------------------------------------------------------------------
 
 
+REJECTED_CLIENTS = {
+    "another secret": ({"client_secret": "wrong"}, 401, "invalid_client", 7000215),
+    "a secret that is not ASCII": ({"client_secret": "é"}, 401, "invalid_client", 7000215),
+    "no secret": ({"client_secret": None}, 401, "invalid_client", 7000218),
+    "no client ID": ({"client_id": None}, 400, "invalid_request", 900144),
+    "an unknown client ID": ({"client_id": "unknown"}, 400, "unauthorized_client", 700016),
+    "ARM's client ID": ({"client_id": ARM_ID}, 401, "invalid_client", 7000215),
+}
+
+
 @pytest.mark.parametrize(
-    ("form", "status", "error", "code"),
-    [
-        ({"client_secret": "wrong"}, 401, "invalid_client", 7000215),
-        ({"client_secret": "é"}, 401, "invalid_client", 7000215),
-        ({"client_secret": None}, 401, "invalid_client", 7000218),
-        ({"client_id": None}, 400, "invalid_request", 900144),
-        ({"client_id": "unknown"}, 400, "unauthorized_client", 700016),
-        ({"client_id": ARM_ID}, 401, "invalid_client", 7000215),
-    ],
+    ("form", "status", "error", "code"), REJECTED_CLIENTS.values(), ids=REJECTED_CLIENTS.keys()
 )
-def test_client_is_refused_with(azure, exchange, form, status, error, code):
+def test_rejects_a_client_with(azure, exchange, form, status, error, code):
     azure.consent_all()
     assert refusal(exchange(azure.access_token(), **form)) == (status, error, code)
 
 
-def test_secret_of_the_other_client_is_refused(azure, exchange):
+def test_rejects_a_secret_that_only_begins_or_ends_like_the_registered_one(azure, exchange):
+    secret = azure.api.secret
+    for wrong in (secret[:-1], secret[:8], secret + "x", secret.swapcase(), secret[1:]):
+        refused = exchange(azure.access_token(), client_secret=wrong)
+        assert refusal(refused) == (401, "invalid_client", 7000215)
+
+
+def test_rejects_the_secret_of_the_other_client(azure, exchange):
     response = exchange(azure.access_token(), client_secret=azure.ui.secret)
     assert refusal(response)[2] == 7000215
 
@@ -333,6 +430,9 @@ def test_secret_may_come_in_basic(azure, exchange):
     assert exchange(azure.access_token(), **form).status_code == 200
 
 
+# --- certificates ---------------------------------------------------------------------------------
+
+
 def client_assertion(azure, key=None, **claims):
     """What MSAL sends for a certificate."""
     thumbprint = (key or azure.keys.rogue).kid
@@ -352,54 +452,210 @@ def client_assertion(azure, key=None, **claims):
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-@pytest.mark.parametrize(
-    ("claims", "status"),
-    [
-        pytest.param({}, 200, id="in-order"),
-        pytest.param({"aud": "https://elsewhere.example"}, 401, id="audience"),
-        pytest.param({"iss": "other"}, 401, id="issuer"),
-        pytest.param({"sub": "other"}, 401, id="subject"),
-        pytest.param({"exp": 1}, 401, id="expired"),
-        pytest.param({"exp": None}, 401, id="without-expiry"),
-        pytest.param({"sub": None}, 401, id="without-subject"),
-    ],
-)
-def test_client_assertion(azure, exchange, claims, status):
+@pytest.fixture
+def exchange_with_assertion(azure, exchange):
+    """Exchange Alice's token as the API, which authenticates with ``assertion``."""
     azure.consent_all()
-    azure.register_certificate(azure.api, azure.keys.rogue.der)
-    response = exchange(
-        azure.access_token(),
-        client_secret=None,
-        client_assertion_type=ASSERTION_TYPE,
-        client_assertion=client_assertion(azure, **claims),
-    )
-    assert response.status_code == status
 
-
-def test_client_assertion_with_another_certificate_is_refused(azure, exchange):
-    azure.consent_all()
-    other = SigningKey()
-    azure.register_certificate(azure.api, other.der)
-    for key in (None, other):  # naming its own certificate, and naming the registered one
-        response = exchange(
+    def exchange_with_assertion(assertion):
+        return exchange(
             azure.access_token(),
             client_secret=None,
             client_assertion_type=ASSERTION_TYPE,
-            client_assertion=client_assertion(azure, key),
+            client_assertion=assertion,
         )
-        assert refusal(response) == (401, "invalid_client", 700027)
+
+    return exchange_with_assertion
 
 
-def test_certificate_shows_in_the_token(azure, exchange):
-    azure.consent_all()
+WRONG_ASSERTIONS = {
+    "another audience": ({"aud": "https://elsewhere.example"}, 700027),
+    "another issuer": ({"iss": "other"}, 70025),
+    "another subject": ({"sub": "other"}, 700027),
+    "an expiry long ago": ({"exp": 1}, 700024),
+    "no expiry": ({"exp": None}, 700024),
+    "an expiry in words": ({"exp": "tomorrow"}, 700024),
+    "a start in the future": ({"nbf": 1 << 40}, 700024),
+    "no subject": ({"sub": None}, 700027),
+}
+
+
+def test_certificate_authenticates_and_shows_in_the_token(azure, exchange_with_assertion):
     azure.register_certificate(azure.api, azure.keys.rogue.der)
-    response = exchange(
-        azure.access_token(),
+    response = exchange_with_assertion(client_assertion(azure))
+    assert unverified(response.json["access_token"])["appidacr"] == "2"
+
+
+@pytest.mark.parametrize(("claims", "code"), WRONG_ASSERTIONS.values(), ids=WRONG_ASSERTIONS.keys())
+def test_rejects_a_client_assertion_with(azure, exchange_with_assertion, claims, code):
+    azure.register_certificate(azure.api, azure.keys.rogue.der)
+    refused = exchange_with_assertion(client_assertion(azure, **claims))
+    assert refusal(refused) == (401, "invalid_client", code)
+
+
+def test_client_assertion_is_good_for_five_minutes_after_its_expiry(azure, exchange_with_assertion):
+    azure.register_certificate(azure.api, azure.keys.rogue.der)
+    assertion = client_assertion(azure)
+    for seconds, status in ((890, 200), (20, 401), (24 * 3600, 401)):
+        azure.clock.advance(seconds)
+        assert exchange_with_assertion(assertion).status_code == status
+
+
+def test_rejects_an_expired_certificate(azure, exchange_with_assertion):
+    azure.register_certificate(azure.api, azure.keys.rogue.der)
+    azure.clock.advance(5 * 366 * 24 * 3600)
+    assert refusal(exchange_with_assertion(client_assertion(azure)))[2] == 700027
+
+
+def test_rejects_a_client_assertion_of_another_certificate(azure, exchange_with_assertion):
+    other = SigningKey()
+    azure.register_certificate(azure.api, other.der)
+    for key in (None, other):  # naming its own certificate, and naming the registered one
+        refused = exchange_with_assertion(client_assertion(azure, key))
+        assert refusal(refused) == (401, "invalid_client", 700027)
+
+
+# --- federated credentials ------------------------------------------------------------------------
+
+POD = "system:serviceaccount:default:flask-api"
+
+
+@pytest.fixture
+def cluster(azure):
+    """An issuer of another company, whose tokens for ``POD`` the API's registration trusts."""
+    cluster = azure.add_issuer()
+    azure.trust(azure.api, cluster.url, POD)
+    return cluster
+
+
+def test_token_of_a_trusted_issuer_takes_the_place_of_a_secret(
+    azure, cluster, exchange_with_assertion
+):
+    response = exchange_with_assertion(cluster.token(POD, azure.clock.now()))
+    assert response.status_code == 200, response.text
+    assert unverified(response.json["access_token"])["appidacr"] == "2"
+
+
+WRONG_FEDERATED = {
+    "another issuer": ({"iss": "https://elsewhere.example/"}, 700211),
+    "an issuer without its last slash": ({"iss": "https://cluster.example"}, 700211),
+    "another subject": ({"sub": f"{POD}-2"}, 700213),
+    "the subject in another case": ({"sub": POD.upper()}, 700213),
+    "no subject": ({"sub": None}, 700213),
+    "another audience": ({"aud": ["https://cluster.example"]}, 700212),
+    "two audiences": ({"aud": ["api://AzureADTokenExchange", "other"]}, 700212),
+    "the exchange's ID for an audience": ({"aud": EXCHANGE_ID}, 700212),
+    "an expiry in the past": ({"exp": 1}, 700024),
+    "no expiry": ({"exp": None}, 700024),
+    "a start in the future": ({"nbf": 1 << 40}, 700024),
+}
+
+
+@pytest.mark.parametrize(("claims", "code"), WRONG_FEDERATED.values(), ids=WRONG_FEDERATED.keys())
+def test_rejects_a_federated_token_with(azure, cluster, exchange_with_assertion, claims, code):
+    subject = claims.get("sub", POD)
+    assertion = cluster.token(POD, azure.clock.now(), **claims)
+    assert unverified(assertion).get("sub") == subject
+    assert refusal(exchange_with_assertion(assertion)) == (401, "invalid_client", code)
+
+
+def test_rejects_a_federated_token_with_a_key_the_issuer_does_not_publish(
+    azure, cluster, exchange_with_assertion
+):
+    assertion = cluster.token(POD, azure.clock.now(), key=azure.keys.current)
+    assert refusal(exchange_with_assertion(assertion)) == (401, "invalid_client", 7000272)
+
+
+def test_rejects_a_federated_token_whose_signature_is_wrong(
+    azure, cluster, exchange_with_assertion
+):
+    genuine, other = cluster.token(POD, azure.clock.now()), cluster.token("other", 0)
+    head, _, signature = genuine.rpartition(".")
+    swapped = f"{head}.{other.rpartition('.')[2]}"
+    assert swapped.rpartition(".")[2] != signature
+    assert refusal(exchange_with_assertion(swapped)) == (401, "invalid_client", 700027)
+
+
+def test_rejects_a_federated_token_while_the_issuers_keys_are_away(
+    azure, cluster, exchange_with_assertion
+):
+    assertion = cluster.token(POD, azure.clock.now())
+    del azure.issuers[cluster.url]
+    assert refusal(exchange_with_assertion(assertion)) == (400, "invalid_request", 501661)
+
+
+def test_rejects_a_federated_token_at_an_application_that_trusts_nobody(
+    azure, cluster, post_token, visitor
+):
+    response = post_token(
+        azure.ui,
+        grant_type="client_credentials",
+        scope="https://graph.microsoft.com/.default",
         client_secret=None,
         client_assertion_type=ASSERTION_TYPE,
-        client_assertion=client_assertion(azure),
+        client_assertion=cluster.token(POD, azure.clock.now()),
     )
-    assert unverified(response.json["access_token"])["appidacr"] == "2"
+    assert refusal(response) == (401, "invalid_client", 70025)
+
+
+def test_older_and_newer_key_of_an_issuer_are_both_good(azure, cluster, exchange_with_assertion):
+    before = cluster.token(POD, azure.clock.now())
+    cluster.keys.append(SigningKey())
+    after = cluster.token(POD, azure.clock.now())
+    assert [exchange_with_assertion(token).status_code for token in (before, after)] == [200, 200]
+
+
+# --- applications that call as themselves ---------------------------------------------------------
+
+
+@pytest.fixture
+def own_token(azure, post_token):
+    def own_token(scope, app=None):
+        return post_token(app or azure.ui, grant_type="client_credentials", scope=scope)
+
+    return own_token
+
+
+def test_application_gets_a_token_for_itself_in_the_version_of_the_resource(azure, own_token):
+    body = own_token(f"{azure.api.uris[0]}/.default").json
+    assert set(body) == {"token_type", "expires_in", "ext_expires_in", "access_token"}
+    claims = unverified(body["access_token"])
+    assert (claims["ver"], claims["aud"], claims["azp"]) == (
+        "2.0",
+        azure.api.client_id,
+        azure.ui.client_id,
+    )
+    assert "scp" not in claims
+    assert claims["sub"] == claims["oid"]
+    claims = unverified(own_token("https://management.azure.com/.default").json["access_token"])
+    assert (claims["ver"], claims["aud"], claims["appid"]) == (
+        "1.0",
+        "https://management.azure.com",
+        azure.ui.client_id,
+    )
+
+
+WRONG_OWN_SCOPES = {
+    "a named scope": ("https://management.azure.com/user_impersonation", "invalid_scope", 1002012),
+    "two resources": (
+        "https://management.azure.com/.default https://graph.microsoft.com/.default",
+        "invalid_scope",
+        1002012,
+    ),
+    "an unknown resource": ("api://other/.default", "invalid_resource", 500011),
+}
+
+
+@pytest.mark.parametrize(
+    ("scope", "error", "code"), WRONG_OWN_SCOPES.values(), ids=WRONG_OWN_SCOPES.keys()
+)
+def test_application_gets_no_token_for(own_token, scope, error, code):
+    assert refusal(own_token(scope)) == (400, error, code)
+
+
+def test_exchange_rejects_an_applications_own_token(azure, own_token, exchange):
+    assertion = own_token(f"{azure.api.uris[0]}/.default").json["access_token"]
+    assert refusal(exchange(assertion)) == (400, REFUSED_GRANT, 7000114)
 
 
 def test_unknown_tenant_is_refused(azure, back):
