@@ -142,6 +142,8 @@ LOGGING = {
         "django": {"handlers": [], "level": LOG_LEVEL},
         # runserver's own lines would say again what UI.middleware logs.
         "django.server": {"handlers": [], "level": "CRITICAL", "propagate": True},
+        # Below ERROR so would these, with the path, which strangers choose.
+        "django.request": {"level": "ERROR"},
         # At DEBUG these write down what they send, or all that a page is made of.
         "msal": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},

@@ -1,6 +1,8 @@
 """Sessions in Redis: shared by instances, readable by nobody else, and gone without harm."""
 
+import json
 import os
+import pickle
 import re
 import signal
 import time
@@ -68,6 +70,23 @@ def test_no_token_can_be_read_in_redis(apps, redis):
     client.close()
     assert b"token_cache" in kept
     assert not re.search(rb"eyJ|refresh_token|secret|Contoso Production", kept)
+
+
+def test_nothing_that_was_planted_in_redis_is_run(apps, redis, tmp_path):
+    """Django's own serializer for caches would unpickle it, which calls what it names."""
+
+    class Planted:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "made-by-a-stranger"),)
+
+    alice = Visitor(apps.ui.url).sign_in("alice")
+    client = Client.from_url(redis.url)
+    (key,) = client.keys()
+    assert "token_cache" in json.loads(client.get(key))
+    client.set(key, pickle.dumps(Planted()))
+    client.close()
+    assert alice.open().page.status_code == 500
+    assert not (tmp_path / "made-by-a-stranger").exists()
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGSTOP], ids=["stopped", "hung"])

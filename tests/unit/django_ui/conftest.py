@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -127,6 +127,7 @@ class Api:
     url: str
     answers: list[Any] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
+    meanwhile: Callable[[], object] = lambda: None  # what happens while a request is under way
 
     def answer(
         self, status: int = 200, headers: dict[str, str] | None = None, text: str = "", **body: Any
@@ -146,6 +147,7 @@ class Api:
 
     def _view(self, request: Any) -> tuple[int, dict[str, str], str]:
         self.requests.append(request)
+        self.meanwhile()
         if not self.answers:
             return 200, {}, json.dumps({"value": [SUBSCRIPTION]})
         answer = self.answers.pop(0)

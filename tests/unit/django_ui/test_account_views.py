@@ -181,6 +181,19 @@ class TestCallback:
         visitor.finish(query)
         assert visitor.cookies[cookie_name(query["state"])].value == ""
 
+    @pytest.mark.parametrize("how", ["refused-by-entra", "code-refused", "answer-not-trusted"])
+    def test_drops_the_cookie_of_a_flow_that_failed(self, visitor, entra, how):
+        """Else five failures would push out the sign-ins of other tabs."""
+        query = visitor.begin()
+        if how == "code-refused":
+            entra.answer(400, error="invalid_client")
+        if how == "answer-not-trusted":
+            entra.answer_tokens(id_token=entra.id_token(aud="another-app"))
+        answer = {"error": "access_denied"} if how == "refused-by-entra" else {}
+        assert "/account/problem/" in visitor.finish(query, **answer)["Location"]
+        cookie = visitor.cookies[cookie_name(query["state"])]
+        assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", 0, "/")
+
     def test_never_takes_an_answer_to_another_browser(self, visitor, entra):
         query = visitor.begin()
         victim = Client(headers={"host": "localhost:8000"})

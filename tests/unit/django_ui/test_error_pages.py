@@ -5,7 +5,6 @@ from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from Helpers import flask_api
 from Helpers.errors import PAGES
 
 UNEXPECTED = ValueError("unexpected: eyJ0eXAiOi.token")
@@ -47,25 +46,21 @@ def test_host_that_is_not_ours_gets_our_page(visitor, caplog):
 
 
 class TestSession:
-    def test_deleted_meanwhile_leads_to_the_signed_out_page(self, signed_in, api, monkeypatch):
+    def test_deleted_meanwhile_leads_to_the_signed_out_page(self, signed_in, api):
         """Signing out in another tab, while this one renews its token, used to be a 400."""
         api.refuse("token_expired")
-        list_subscriptions = flask_api.list_subscriptions
-
-        def while_the_user_signs_out(*args):
-            Session.objects.all().delete()
-            return list_subscriptions(*args)
-
-        monkeypatch.setattr(
-            "AzureManagement.subscriptions.list_subscriptions", while_the_user_signs_out
-        )
+        api.meanwhile = Session.objects.all().delete
         response = signed_in.get("/")
         assert (response.status_code, response["Location"]) == (302, "/account/signed-out")
         assert not Session.objects.exists()
 
     def test_deleted_meanwhile_does_not_matter_when_nothing_is_to_be_saved(self, signed_in, api):
         signed_in.get("/")
-        assert signed_in.get("/").status_code == 200
+        api.meanwhile = Session.objects.all().delete
+        page = signed_in.get("/")
+        assert not Session.objects.exists()
+        assert page.status_code == 200
+        assert "Contoso Production" in page.text
 
     @pytest.mark.parametrize(
         "error", [OperationalError("disk I/O error"), RedisConnectionError("refused")]

@@ -71,6 +71,15 @@ class TestHeaders:
         ids = {visitor.get("/nowhere")["x-ms-client-request-id"] for _ in range(3)}
         assert len(ids) == 3
 
+    def test_take_no_correlation_id_from_a_stranger(self, visitor, caplog):
+        """It goes to Entra, the API and the log, where a stranger has nothing to write."""
+        caplog.set_level("INFO")
+        names = ("x-ms-client-request-id", "client-request-id", "x-request-id", "x-correlation-id")
+        response = visitor.get("/nowhere", headers=dict.fromkeys(names, "made-up"))
+        assert response["x-ms-client-request-id"] != "made-up"
+        ids = {getattr(record, "correlation_id", "") for record in caplog.records}
+        assert "made-up" not in caplog.text + response.text + " ".join(ids)
+
     def test_hide_cookies_from_scripts_and_other_sites(self, signed_in):
         signed_in.get("/")
         for name in ("subscriptions_session", "subscriptions_csrf"):

@@ -64,9 +64,10 @@ class TestIdToken:
         flow = begin_sign_in()
         answer = answer_to(flow, entra)
         entra.answer_tokens(id_token=entra.id_token(**{claim: value}))
-        with pytest.raises(Problem) as refused:
+        # MSAL itself checks the nonce; all else is left to the app, which names what is wrong.
+        reason = "sign_in_refused" if claim == "nonce" else f"id_token_rejected: .*wrong {claim}$"
+        with pytest.raises(Problem, match=reason):
             complete_sign_in(flow, answer)
-        assert refused.value.code in ("id_token_rejected", "sign_in_refused")
 
     def test_is_refused_when_missing(self, entra):
         flow = begin_sign_in()

@@ -1,0 +1,80 @@
+"""Every page, filled with markup wherever a value comes from Entra, the API, Azure or a visitor."""
+
+from html.parser import HTMLParser
+from urllib.parse import quote
+
+import pytest
+
+from Helpers.errors import PAGES
+
+MARKUP = """x"' evil='1' evil="1"><evil>{{ evil }}{% evil %}</script></title></code>&lt;evil&gt;"""
+
+
+class Reader(HTMLParser):
+    """Collects the elements and attributes that a browser would see, and the text between them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.text: list[str] = []
+        self.values: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names |= {tag, *(name for name, _ in attrs)}
+        self.values += [value or "" for _, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def read(response) -> Reader:
+    page = Reader(response.text)
+    assert not [name for name in page.names if "evil" in name]
+    return page
+
+
+@pytest.fixture
+def with_markup(visitor, entra, api, settings):
+    """A browser with a user whose every claim is markup, and an API whose every value is."""
+    settings.TRACE_URL = "http://localhost:8400/trace/"
+    query = visitor.begin()
+    claims = dict.fromkeys(
+        ("name", "preferred_username", "login_hint", "sub", "oid", "azp", "scp"), MARKUP
+    )
+    access_token = entra.id_token(**claims, iss=MARKUP, aud=MARKUP, tid=MARKUP, exp=MARKUP)
+    entra.answer_tokens(id_token=entra.id_token(**claims), access_token=access_token)
+    visitor.finish(query)
+    keys = ("displayName", "subscriptionId", "state", MARKUP)
+    timing = f'validate;dur=1, obo;desc="{MARKUP}";dur=2, {MARKUP};dur=3'
+    api.answer(value=[dict.fromkeys(keys, MARKUP)], headers={"Server-Timing": timing})
+    return visitor
+
+
+def test_the_list_shows_all_values_as_text(with_markup):
+    page = read(with_markup.get("/"))
+    assert page.text.count(MARKUP) == 4 + 4 + 8  # user and row, the claims of both tokens
+    assert MARKUP in page.values  # the user name, as a tooltip
+    assert "".join(page.text).count("<evil>") > 14  # and the JSON
+
+
+def test_the_sign_out_page_shows_the_user_as_text(with_markup):
+    page = read(with_markup.get("/account/logout"))
+    assert MARKUP in page.text
+    assert f"({MARKUP})" in "".join(page.text)
+
+
+@pytest.mark.parametrize("code", sorted(PAGES))
+def test_each_page_of_a_problem_shows_the_user_as_text(with_markup, code):
+    page = read(with_markup.get(f"/account/problem/{code}?reference={quote(MARKUP)}"))
+    assert MARKUP in page.text
+    assert PAGES[code].title in page.text
+
+
+def test_an_address_of_markup_appears_nowhere_unescaped(visitor, with_markup, api):
+    api.answers.clear()
+    api.refuse("downstream_error", 502)
+    page = read(with_markup.get("/", {"x": MARKUP, MARKUP: "x"}))
+    assert [value for value in page.values if value.startswith("/?x=")]  # "Try again"
+    for path in (f"/{quote(MARKUP)}", f"/account/problem/{quote(MARKUP)}"):
+        assert "evil" not in "".join(read(visitor.get(path)).text)
