@@ -1,20 +1,34 @@
-"""The README can't lie: links, names of settings, the tree, commands, and the registration."""
+"""The README can't lie: links, settings, tables, numbers, commands, and the registration.
+
+Each table is read here and compared with the data that it is about, never with a copy of itself.
+"""
 
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from dotenv import dotenv_values
 
 import Helpers.environment
 import helpers.environment
+import run
+from Account import unfinished_sign_ins
+from AzureManagement import subscriptions
+from helpers import authorization
 from Helpers.errors import PAGES
 from helpers.errors import ANSWERS
+from tests.mock_azure import MockAzure, directory
+from tests.mock_azure.errors import AADSTS
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SAMPLE = json.loads((ROOT / "AppCreationScripts/sample.json").read_text(encoding="utf-8"))
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+DURATION = rf"(?:half )?\b(?:an?|{'|'.join(NUMBERS)}|\d+) (?:day|hour|minute|second)s?\b(?! factor)"
 SECTIONS = [
     "Overview",
     "Scenario",
@@ -57,6 +71,31 @@ def section(title: str) -> str:
     rest = README[level.end() :]
     end = re.search(rf"^#{{1,{len(level[1])}}} ", rest, re.M)
     return rest[: end.start()] if end else rest
+
+
+def table(title: str) -> list[list[str]]:
+    """The cells of the only table below one heading, without its head."""
+    rows = [line.strip("| ").split(" | ") for line in section(title).splitlines() if "|" in line]
+    head, rule, *body = [row for row in rows if row != [""]]
+    assert set("".join(rule)) <= set("|- "), f"{title} has another table than expected"
+    assert body
+    assert {len(row) for row in body} <= {len(head), len(head) + 1}, title
+    return body
+
+
+def spoken_number(number: int) -> str:
+    return NUMBERS[number] if number < len(NUMBERS) else str(number)
+
+
+def spoken(seconds: float) -> str:
+    """A duration as the text says it: ``ten minutes``, ``an hour``."""
+    if seconds == 30:
+        return "half a minute"
+    units = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+    unit, size = next((unit, size) for unit, size in units if seconds % size == 0)
+    if seconds == size:
+        return f"an {unit}" if unit == "hour" else f"a {unit}"
+    return f"{spoken_number(int(seconds // size))} {unit}s"
 
 
 def fences(language: str, text: str = README) -> list[str]:
@@ -121,11 +160,36 @@ def test_every_setting_that_is_named_exists():
     assert shouted <= SETTINGS["FlaskAPI"] | SETTINGS["DjangoUI"] | others
 
 
-def test_optional_settings_name_their_app():
-    both = re.findall(r"^\| `([A-Z_]+)` \| (\w+) \|", section("Optional settings"), re.M)
-    for key, app in both:
-        apps = ["FlaskAPI", "DjangoUI"] if app == "both" else [app]
-        assert [name for name in SETTINGS if key in SETTINGS[name]] == apps, key
+def test_optional_settings_table_is_complete_and_names_each_settings_app():
+    templates = {app: dotenv_values(ROOT / app / "production.env").keys() for app in SETTINGS}
+    listed = {(row[0].strip("`"), row[1]) for row in table("Optional settings")}
+    optional = {
+        "FlaskAPI": helpers.environment.OPTIONAL - templates["FlaskAPI"],
+        "DjangoUI": Helpers.environment.OPTIONAL - templates["DjangoUI"],
+    }
+    both = optional["FlaskAPI"] & optional["DjangoUI"]
+    expected = {(key, "both") for key in both}
+    expected |= {(key, app) for app, keys in optional.items() for key in keys - both}
+    assert listed == expected
+
+
+def test_optional_settings_table_states_each_default_and_no_other():
+    defaults = Helpers.environment.DEFAULTS | helpers.environment.DEFAULTS
+    defaults |= {"DATABASE_PATH": Path(Helpers.environment.DEFAULTS["DATABASE_PATH"]).name}
+    stated = {}
+    for key, _, meaning in table("Optional settings"):
+        if found := re.search(r"`([^`]+)` \(?if absent", meaning):
+            stated[key.strip("`")] = found[1]
+    assert stated == defaults
+    both = helpers.environment.DEFAULTS.keys() & Helpers.environment.DEFAULTS.keys()
+    for key in both:
+        assert helpers.environment.DEFAULTS[key] == Helpers.environment.DEFAULTS[key]
+
+
+def test_optional_settings_table_lists_every_log_level():
+    (meaning,) = [row[2] for row in table("Optional settings") if row[0] == "`LOG_LEVEL`"]
+    listed = tuple(re.findall(r"`([A-Z]+)`", meaning))
+    assert listed == helpers.environment.LOG_LEVELS == Helpers.environment.LOG_LEVELS
 
 
 @pytest.mark.parametrize("app", ["FlaskAPI", "DjangoUI"])
@@ -154,19 +218,25 @@ def test_the_manual_steps_register_what_the_apps_ask_for():
         assert '"requestedAccessTokenVersion": 2' in text
 
 
-def test_national_clouds_give_settings_that_would_be_accepted():
-    rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", section("National clouds"), re.M))
+def test_national_clouds_are_those_the_script_knows():
     tenant = "11111111-2222-4333-8444-555555555555"
-
-    def cells(name):
-        row = next(cells for title, cells in rows.items() if name in title)
-        return [cell.strip("` ").replace("<tenant ID>", tenant) for cell in row.split(" | ")]
-
-    clouds = zip(
-        cells("AUTHORITY"), cells("SCOPE"), cells("AZURE_MANAGEMENT"), strict=True
-    )  # fmt: skip
-    for authority, scope, uri in clouds:
-        settings = helpers.environment.load_settings(
+    rows = [
+        [cell.strip("`").replace("<tenant ID>", tenant) for cell in row[1:]]
+        for row in table("National clouds")
+    ]
+    titles = [row[0] for row in table("National clouds")]
+    columns = [dict(zip(titles, column, strict=True)) for column in zip(*rows, strict=True)]
+    clouds = list(SAMPLE["clouds"].values())
+    assert len(columns) == len(clouds) == 3
+    for told, cloud in zip(columns, clouds, strict=True):
+        assert told["Portal"] == cloud["portal"]
+        authority = told["`AUTHORITY` in both apps"]
+        assert authority == f"{cloud['login']}/{tenant}"
+        assert told["`ISSUER`"] == "the authority and `/v2.0"
+        assert told["`SCOPE` of FlaskAPI"] == f"{cloud['arm']}/user_impersonation"
+        uri = told["`AZURE_MANAGEMENT_SUBSCRIPTIONS_URI`"]
+        assert uri == f"{cloud['arm']}/subscriptions?api-version=2020-01-01"
+        helpers.environment.load_settings(  # refuses what the API could not start with
             {
                 "FLASK_ENV": "production",
                 "ENV_FILE": "",
@@ -174,20 +244,135 @@ def test_national_clouds_give_settings_that_would_be_accepted():
                 "CLIENT_SECRET": "x",
                 "AUTHORITY": authority,
                 "ISSUER": f"{authority}/v2.0",
-                "SCOPE": scope,
+                "SCOPE": told["`SCOPE` of FlaskAPI"],
                 "AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": uri,
             }
         )
-        assert settings["SCOPE"].split("/")[2] == uri.split("/")[2]
 
 
-def test_troubleshooting_names_pages_and_codes_as_they_are():
-    told = section("Troubleshooting")
-    titles = {page.title for page in PAGES.values()}
-    others = {"Port 5000 is taken"}  # the launcher's
-    assert set(re.findall(r'"([A-Z][^"]+)"', told)) <= titles | others
-    codes = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", told)) - {"access_as_user"}
-    assert codes <= PAGES.keys() | ANSWERS.keys()
+def test_manual_steps_register_what_the_script_registers():
+    registrations = SAMPLE["registrations"]
+    for name, title in (("api", "Register the API"), ("ui", "Register the web app")):
+        text, application = section(title), registrations[name]["application"]
+        assert f"**Name**: `{application['displayName']}`" in text
+        for uri in application.get("web", {}).get("redirectUris", []):
+            assert f"`{uri}`" in text
+        for scope in application["api"].get("oauth2PermissionScopes", []):
+            told = dict(re.findall(r"^   - \*\*([^*]+)\*\*: `([^`]+)`$", text, re.M))
+            assert told["Scope name"] == scope["value"]
+            for words, key in (
+                ("Admin consent display name", "adminConsentDisplayName"),
+                ("Admin consent description", "adminConsentDescription"),
+                ("User consent display name", "userConsentDisplayName"),
+                ("User consent description", "userConsentDescription"),
+            ):
+                assert told[words] == scope[key]
+
+
+def test_users_table_says_who_they_are_and_what_they_have():
+    rows = table("Explore the sample")
+    users = directory.users()
+    assert {row[0].lower() for row in rows} == users.keys()
+    for name, to_see in rows:
+        user = users[name.lower()]
+        numbers = {word for word in re.findall(r"\w+", to_see) if word in NUMBERS or word.isdigit()}
+        many = len(user.subscriptions)
+        assert numbers <= {spoken_number(many), str(many)}, to_see
+        assert ("empty list" in to_see) == (many == 0)
+        assert ("many pages" in to_see) == (many > 25)
+        assert ("second factor" in to_see) == user.needs_mfa
+        assert ("may not consent" in to_see) == (not user.may_consent)
+        assert ("guest" in to_see) == user.is_guest
+        if not (user.needs_mfa or user.is_guest or not user.may_consent or many == 0):
+            assert numbers, f"{name}: how many subscriptions?"
+
+
+def test_every_duration_is_the_codes():
+    """Each paragraph, list item or row with a duration is known by words that it holds."""
+    hour = MockAzure().token_lifetime_seconds[0]
+    durations = {
+        "first start": {30},  # measured, not set anywhere
+        "`DjangoUI/Account/unfinished_sign_ins.py`": {unfinished_sign_ins.KEEP_SECONDS},
+        "`DjangoUI/Helpers/session.py`": {settings.SESSION_COOKIE_AGE},
+        "has just signed in": {unfinished_sign_ins.JUST_SECONDS},
+        "`sign_in_expired`": {unfinished_sign_ins.KEEP_SECONDS},
+        "The API finds your sign-in too old": {hour, authorization.CLOCK_SKEW_SECONDS},
+    }
+    for block in re.split(r"\n\n|\n(?=[-|] |\d+\. )", README):
+        found = set(re.findall(DURATION, " ".join(block.split())))
+        if found:
+            anchors = [words for words in durations if words in " ".join(block.split())]
+            expected = {spoken(seconds) for words in anchors for seconds in durations[words]}
+            assert found == expected, block
+    assert spoken(unfinished_sign_ins.KEEP_SECONDS) in PAGES["sign_in_expired"].text
+    for words in durations:
+        assert words in " ".join(README.split()), words
+
+
+def test_ports_and_python_versions_are_those_of_the_launcher():
+    command = [sys.executable, "run.py", "--help"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    ports = dict(re.findall(r"of (\w+) \((\d+)\)", told))
+    for app in ("DjangoUI", "FlaskAPI"):
+        assert f"{app}<br/>localhost:{ports[app]}" in README
+    assert set(re.findall(r"http://localhost:(\d+)", README)) == {ports["DjangoUI"]}
+    oldest = ".".join(map(str, run.OLDEST_PYTHON))
+    assert f"Python {oldest} or newer" in README
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
+    tested = sorted(set(re.findall(r'"(3\.\d+)"', workflow)))
+    assert tested[0] == oldest
+    assert f"Python {', '.join(tested[:-1])} or {tested[-1]}" in README
+
+
+def test_tokens_table_names_the_scopes_the_apps_ask_for():
+    (allows,) = [row[1:] for row in table("Which token goes where") if row[0].startswith("Allows")]
+    template = {app: dotenv_values(ROOT / app / "production.env") for app in SETTINGS}
+    asked = (template["DjangoUI"]["API_SCOPE"], template["FlaskAPI"]["SCOPE"])
+    assert [cell.strip("`") for cell in allows[1:]] == [str(s).rpartition("/")[2] for s in asked]
+    (audiences,) = [r[1:] for r in table("Which token goes where") if r[0].startswith("Meant for")]
+    assert audiences == ["DjangoUI", "FlaskAPI", "Azure Resource Manager"]
+
+
+def test_refusals_table_is_complete_with_the_statuses_that_the_api_answers():
+    """A code has a row if the page for it offers its reader something to do."""
+    statuses, codes = {}, set()
+    *named, rest = table("When the API says no")
+    for cell, reaction in named:
+        status, *row_codes = re.findall(r"\d{3}|[a-z]+(?:_[a-z]+)+", cell)
+        for code in row_codes:
+            statuses[code] = int(status)
+            codes.add(code)
+            signs_in = "to sign in" in reaction or "does the same" in reaction
+            assert signs_in == (code in subscriptions.SIGN_IN), code
+    answered = {code: ANSWERS[code].status for code in ANSWERS}
+    assert statuses == {code: answered[code] for code in codes}
+    refused = {code for code, status in answered.items() if status in (401, 403)}
+    assert codes == {code for code in refused & PAGES.keys() if PAGES[code].action}
+    waiting = {status for status in answered.values() if status == 429 or status > 500}
+    assert {int(status) for status in re.findall(r"\d{3}", rest[0])} == waiting
+
+
+def test_troubleshooting_names_pages_and_codes_together():
+    titles = {page.title: code for code, page in PAGES.items()}
+    seen = set()
+    for symptom, remedy in table("Troubleshooting"):
+        quoted = set(re.findall(r'"([A-Z][^"]+)"', symptom))
+        codes = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", symptom))
+        known = PAGES.keys() | ANSWERS.keys() | {"access_as_user"}
+        assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", symptom + remedy)) <= known, symptom
+        if quoted & titles.keys():
+            for code in codes:
+                assert PAGES[code].title in quoted, symptom
+        seen |= {PAGES[code].title for code in codes & PAGES.keys()} | quoted
+    assert seen - titles.keys() == {"Port 5000 is taken"}  # the launcher's
+    for_maintainers = {page.title for page in PAGES.values() if "run this app" in page.text}
+    assert for_maintainers <= seen, for_maintainers - seen
+
+
+def test_every_aadsts_number_that_is_named_is_one_the_mock_answers_with():
+    named = {int(number) for number in re.findall(r"AADSTS(\d+)", README)}
+    assert named
+    assert named <= AADSTS.keys()
 
 
 def test_launch_configurations_have_the_names_of_the_text():
