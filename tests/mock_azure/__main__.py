@@ -8,9 +8,11 @@ import signal
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from .azure import MockAzure
+from .directory import Subscription, User
 from .server import LOOPBACK
 
 # What the shell may hold for other programs, and either app would take for its own.
@@ -20,6 +22,8 @@ NOT_FROM_THE_SHELL = {
     "BEHIND_TLS_PROXY": "false",
     "REQUIRED_SCOPE": "access_as_user",
 }
+WRITTEN_BY_THE_MOCK = "# Written by the mock of Azure, which removes it when it stops."
+NOT_IN_A_FILE = ("ENV_FILE", "ENVIRONMENT", "FLASK_ENV")
 
 
 def main() -> int:
@@ -35,10 +39,19 @@ def main() -> int:
         "--settings", type=Path, metavar="FILE", help="write the apps' settings here as JSON"
     )
     parser.add_argument(
+        "--write-env",
+        type=Path,
+        metavar="FOLDER",
+        help="write FlaskAPI/development.env and DjangoUI/development.env in this folder",
+    )
+    parser.add_argument(
         "--cloud", type=Path, metavar="FILE", help="write the addresses for AppCreationScripts here"
     )
     parser.add_argument(
         "--empty", action="store_true", help="begin without the sample's registrations"
+    )
+    parser.add_argument(
+        "--users", type=int, default=0, metavar="N", help="add user1 to userN, for load tests"
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -64,10 +77,14 @@ def main() -> int:
         return 1
     written: list[Path] = []
     try:
+        register_addresses(azure, options.ui_url)
+        add_users(azure, options.users)
         if options.empty:
             azure.unregister()
         if options.settings:
             written = write_settings(azure, options.settings, options.ui_url, options.api_url)
+        if options.write_env:
+            written += write_env(azure, options.write_env, options.ui_url, options.api_url)
         if options.cloud:
             written += write_cloud(azure, options.cloud)
         print("Mock Azure: not Microsoft. Everything here is invented, and so is who signs in.")
@@ -76,12 +93,52 @@ def main() -> int:
         print("  Ctrl-C stops it.", flush=True)
         while not stopping.wait(0.5):  # a wait without end would not see Ctrl-C on Windows
             pass
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 1
     finally:
         for path in written:
             path.unlink(missing_ok=True)
         azure.close()
     print("Mock Azure has stopped.")
     return 0
+
+
+def register_addresses(azure: MockAzure, ui_url: str) -> None:
+    """Register the addresses to which Entra returns users of the web app at ``ui_url``."""
+    uris = (f"{ui_url}/account/callback", f"{ui_url}/account/signed-out")
+    azure.applications[azure.ui.client_id] = replace(azure.ui, redirect_uris=uris)
+
+
+def add_users(azure: MockAzure, number: int) -> None:
+    """Add ``number`` users, each with a subscription that no other user has."""
+    for n in range(1, number + 1):
+        user = User(f"User{n}", "Test", "is one of many", (Subscription(f"Subscription of {n}"),))
+        azure.users[user.key] = user
+
+
+def write_env(azure: MockAzure, folder: Path, ui_url: str, api_url: str) -> list[Path]:
+    """Write ``development.env`` of both apps and the CA to ``folder``; return the files written.
+
+    :raises FileExistsError: such a file is there, and no mock wrote it.
+    """
+    ca_file = folder.resolve() / "mock-azure-ca.pem"
+    texts = {}
+    for app, settings in {
+        "FlaskAPI": azure.flask_api_settings(),
+        "DjangoUI": azure.django_ui_settings(ui_url, api_url),
+    }.items():
+        file = folder.resolve() / app / "development.env"
+        if file.exists() and not file.read_text().startswith(WRITTEN_BY_THE_MOCK):
+            raise FileExistsError(f"{file} already exists. Move it away, or use another folder.")
+        settings["CA_BUNDLE"] = str(ca_file)
+        lines = [f"{key}={settings[key]}" for key in settings if key not in NOT_IN_A_FILE]
+        texts[file] = "\n".join([WRITTEN_BY_THE_MOCK, *lines, ""])
+    texts[ca_file] = azure.ca_file.read_text()
+    for file, text in texts.items():
+        file.parent.mkdir(exist_ok=True)
+        _write(file, text)
+    return list(texts)
 
 
 def write_cloud(azure: MockAzure, file: Path) -> list[Path]:

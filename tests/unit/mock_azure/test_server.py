@@ -236,6 +236,37 @@ def test_command_writes_settings_and_tidies_up(tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_command_does_not_overwrite_somebodys_settings(tmp_path):
+    mine = tmp_path / "DjangoUI" / "development.env"
+    mine.parent.mkdir()
+    mine.write_text("CLIENT_ID=mine")
+    options = ("--front-port", "0", "--back-port", "0", "--write-env", str(tmp_path))
+    with run_command(tmp_path, *options) as process:
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"{mine} already exists" in output
+    assert "Traceback" not in output
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
+    assert mine.read_text() == "CLIENT_ID=mine"
+
+
+def test_command_registers_the_web_app_where_it_is(tmp_path):
+    options = ("--front-port", "0", "--back-port", "0", "--ui-url", "https://ui.example")
+    with run_command(tmp_path, *options) as process:
+        lines = [process.stdout.readline() for _ in range(4)]
+        settings = json.loads((tmp_path / "settings.json").read_text())["DjangoUI"]
+        tenant = settings["AUTHORITY"].rpartition("/")[2]
+        address = f"{lines[1].split()[-1]}/{tenant}/oauth2/v2.0/authorize"
+        asked = {"client_id": settings["CLIENT_ID"], "response_type": "code", "scope": "openid"}
+        pages = {}
+        for ui in ("https://ui.example", "http://localhost:8000"):
+            asked["redirect_uri"] = f"{ui}/account/callback"
+            pages[ui] = requests.get(address, params=asked, timeout=5).text
+    assert settings["REDIRECT_URI"] == "https://ui.example/account/callback"
+    assert "AADSTS50011" not in pages["https://ui.example"]
+    assert "AADSTS50011" in pages["http://localhost:8000"]
+
+
 def test_command_names_the_port_that_is_taken(azure, tmp_path):
     port = azure.front_url.rpartition(":")[2]
     with run_command(tmp_path, "--front-port", port, "--back-port", "0") as process:
