@@ -137,6 +137,38 @@ def test_msal_authenticates_with_a_certificate(azure, http):
     assert "access_token" in api.acquire_token_on_behalf_of(azure.access_token(), scopes)
 
 
+def test_msal_authenticates_with_a_managed_identity(azure, http, monkeypatch):
+    azure.consent_all()
+    settings = azure.identity_settings(azure.api)
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+        monkeypatch.setenv(name, settings[name])
+    identity = msal.ManagedIdentityClient(
+        msal.UserAssignedManagedIdentity(client_id=settings["MANAGED_IDENTITY_CLIENT_ID"]),
+        http_client=http,
+    )
+
+    def assertion():
+        return identity.acquire_token_for_client(resource="api://AzureADTokenExchange")[
+            "access_token"
+        ]
+
+    scopes = ["https://management.azure.com/user_impersonation"]
+    for _ in range(2):
+        api = confidential_client(azure, http, azure.api, {"client_assertion": assertion})
+        assert "access_token" in api.acquire_token_on_behalf_of(azure.access_token(), scopes)
+    assert len(azure.requests("identity")) == 1  # MSAL keeps the identity's token
+
+
+def test_msal_authenticates_with_a_projected_token(azure, http):
+    azure.consent_all()
+    cluster, subject = azure.add_issuer(), "system:serviceaccount:default:flask-api"
+    azure.trust(azure.api, cluster.url, subject)
+    credential = {"client_assertion": lambda: cluster.token(subject, azure.clock.now())}
+    api = confidential_client(azure, http, azure.api, credential)
+    scopes = ["https://management.azure.com/user_impersonation"]
+    assert "access_token" in api.acquire_token_on_behalf_of(azure.access_token(), scopes)
+
+
 def test_msal_learns_that_consent_is_missing(azure, http):
     api = confidential_client(azure, http, azure.api)
     refused = api.acquire_token_on_behalf_of(

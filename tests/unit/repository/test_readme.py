@@ -21,8 +21,9 @@ from AzureManagement import subscriptions
 from helpers import authorization
 from Helpers.errors import PAGES
 from helpers.errors import ANSWERS
-from tests.mock_azure import MockAzure, directory
+from tests.mock_azure import MockAzure, directory, tokens
 from tests.mock_azure.errors import AADSTS
+from tests.mock_azure.policies import SignIn
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -309,6 +310,11 @@ def test_every_duration_is_the_codes():
         assert words in " ".join(README.split()), words
 
 
+def test_secret_key_is_as_long_as_the_app_demands():
+    demanded = re.findall(r"at least (\d+) characters", section("Register the web app"))
+    assert demanded == [str(Helpers.environment.SECRET_KEY_LENGTH)]
+
+
 def test_ports_and_python_versions_are_those_of_the_launcher():
     command = [sys.executable, "run.py", "--help"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -329,8 +335,23 @@ def test_tokens_table_names_the_scopes_the_apps_ask_for():
     template = {app: dotenv_values(ROOT / app / "production.env") for app in SETTINGS}
     asked = (template["DjangoUI"]["API_SCOPE"], template["FlaskAPI"]["SCOPE"])
     assert [cell.strip("`") for cell in allows[1:]] == [str(s).rpartition("/")[2] for s in asked]
-    (audiences,) = [r[1:] for r in table("Which token goes where") if r[0].startswith("Meant for")]
-    assert audiences == ["DjangoUI", "FlaskAPI", "Azure Resource Manager"]
+
+
+def test_tokens_table_names_who_gets_each_token_and_whom_it_is_for():
+    rows = {row[0]: row[1:] for row in table("Which token goes where")}
+    azure = MockAzure()
+    sign_in = SignIn("alice", "", azure.clock.now())
+    names = {azure.ui.client_id: "DjangoUI", azure.api.client_id: "FlaskAPI"}
+    names |= {uri: "Azure Resource Manager" for uri in azure.applications[directory.ARM_ID].uris}
+    arm = azure.applications[directory.ARM_ID]
+    issued = [
+        tokens.id_token_claims(azure, azure.ui, sign_in),
+        tokens.access_token_claims(azure, azure.ui, azure.api, sign_in, set()),
+        tokens.access_token_claims(azure, azure.api, arm, sign_in, set(), audience=arm.uris[0]),
+    ]
+    assert rows["Meant for (`aud`)"] == [names[claims["aud"]] for claims in issued]
+    clients = [claims.get("azp") or claims.get("appid") or claims["aud"] for claims in issued]
+    assert rows["Issued to"] == [names[client] for client in clients]
 
 
 def test_refusals_table_is_complete_with_the_statuses_that_the_api_answers():
@@ -367,6 +388,8 @@ def test_troubleshooting_names_pages_and_codes_together():
     assert seen - titles.keys() == {"Port 5000 is taken"}  # the launcher's
     for_maintainers = {page.title for page in PAGES.values() if "run this app" in page.text}
     assert for_maintainers <= seen, for_maintainers - seen
+    asks_to_sign_in = {PAGES[code].title for code in subscriptions.SIGN_IN}
+    assert asks_to_sign_in <= seen, asks_to_sign_in - seen
 
 
 def test_every_aadsts_number_that_is_named_is_one_the_mock_answers_with():
