@@ -3,11 +3,17 @@
 
 python3 run.py            both apps and a mock of Azure on this machine: no tenant, no settings
 python3 run.py --azure    both apps with their development.env, against your tenant
-python3 run.py --check    start everything, see that each part answers, and stop again
-python3 run.py test       the checks and tests; what follows goes to pytest
+python3 run.py --check    start everything, check that each part answers, and stop again
+python3 run.py test       the checks and tests; further arguments go to pytest
 """
 
 from __future__ import annotations
+
+import signal
+
+if __name__ == "__main__":
+    # Until main() takes over there is nothing to stop: Ctrl-C ends the process without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
 import contextlib
@@ -15,193 +21,213 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
 import urllib.request
 import webbrowser
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 OLDEST_PYTHON = (3, 11)
-WINDOWS = os.name == "nt"
+WINDOWS = sys.platform == "win32"
 START_SECONDS = 60
 STOP_SECONDS = 10
+PORTS = {"ui": 8000, "api": 5000, "front": 8400, "back": 8443}  # the mock has the last two
 
 
-class Problem(Exception):
-    """Something the person in front of the terminal can mend; the text says how."""
+class LauncherError(Exception):
+    """The user can fix this; the message says how."""
+
+
+# --- Processes ---------------------------------------------------------------------------------
+
+
+services: list[Service] = []  # all that run now, in the order in which they were started
+stop_requested = False
+
+
+def request_stop(number: int, frame: object) -> None:
+    """Handle a signal. It interrupts nothing: the next ``pause`` raises KeyboardInterrupt."""
+    global stop_requested
+    stop_requested = True
+
+
+def pause() -> None:
+    if stop_requested:
+        raise KeyboardInterrupt
+    time.sleep(0.05)
+
+
+def say(name: str, text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        # One write, because several threads print.
+        print(f"{name:<9}| {text}\n", end="", flush=True)
+
+
+class Service:
+    """A process and its children; each line that they write is printed behind its name."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        command: list[str],
+        settings: dict[str, str] | None = None,
+        stop_signal: int = signal.SIGTERM,
+    ) -> None:
+        self.name, self.stop_signal, self.last_line = name, stop_signal, ""
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(settings or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=not WINDOWS,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # for Windows
+        )
+        services.append(self)
+        self.relay = threading.Thread(target=self._relay, daemon=True)
+        self.relay.start()
+
+    def _relay(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as lines:
+            for line in lines:
+                self.last_line = line.rstrip()
+                say(self.name, self.last_line)
+
+    def finish(self) -> int:
+        """Wait for the end of the process and return its exit status."""
+        while self.process.poll() is None:
+            pause()
+        self.relay.join(1)  # seconds; a child that it left behind may hold its output open
+        services.remove(self)
+        return self.process.returncode
+
+    def stop(self) -> None:
+        """Ask the process to stop, then end whatever is left of it and its children."""
+        if sys.platform == "win32":
+            tree = ["taskkill", "/T", "/F", "/PID", str(self.process.pid)]
+            subprocess.run(tree, check=False, capture_output=True)
+        else:
+            self.process.send_signal(self.stop_signal)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.relay.join(1)
+
+
+def stop_all() -> None:
+    """Stop everything that runs, the last started first, and wait for each."""
+    while services:
+        services.pop().stop()
+
+
+def check_alive() -> None:
+    for service in services:
+        status = service.process.poll()
+        if status is not None:
+            service.relay.join(1)
+            reason = f"stopped with exit status {status}; the lines above say why."
+            if status < 0:
+                reason = f"was stopped by signal {-status} ({signal.strsignal(-status)})."
+            raise LauncherError(f"{service.name} {reason}")
+
+
+def wait_until(condition: Callable[[], object], description: str) -> None:
+    """Wait for ``condition`` for START_SECONDS, while everything that was started runs."""
+    deadline = time.monotonic() + START_SECONDS
+    while not condition():
+        check_alive()
+        if time.monotonic() > deadline:
+            raise LauncherError(f"{description} within {START_SECONDS} s.")
+        pause()
+
+
+def answers(url: str) -> bool:
+    # The address is on this machine, so no proxy is used.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with contextlib.suppress(OSError), opener.open(url, timeout=2):
+        return True
+    return False
+
+
+NO_VENV = "On Debian and Ubuntu, do this first: sudo apt install python3-venv"
+NO_PACKAGES = "The first start needs a network, or a package index that your pip knows."
 
 
 # --- Virtual environments ----------------------------------------------------------------------
 
 
-def python_of(folder: str) -> Path:
-    """Return the interpreter of ``folder``'s virtual environment, made and filled if need be."""
-    venv = ROOT / folder / "venv"
-    python = venv / ("Scripts/python.exe" if WINDOWS else "bin/python")
-    stamp = venv / ".installed"
-    wanted = hashlib.sha256(sys.version.encode())
-    for requirements in sorted({ROOT / folder / "requirements.txt", *_included(folder)}):
-        wanted.update(requirements.read_bytes())
-    if python.exists() and stamp.exists() and stamp.read_text() == wanted.hexdigest():
-        return python
+class Environment:
+    """The virtual environment of a folder, with the packages of its ``requirements.txt``."""
 
-    begun = time.monotonic()
-    uv = shutil.which("uv")
-    say(folder, f"{'completing' if python.exists() else 'making'} its virtual environment")
-    with contextlib.suppress(FileNotFoundError):
-        stamp.unlink()
-    if uv:
-        make = [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(venv)]
-        install = [uv, "pip", "install", "--python", str(python)]
-    else:
-        make = [sys.executable, "-m", "venv", str(venv)]
-        install = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
-        install += ["--progress-bar", "off"]
-    if run_loudly(folder, make):
-        raise Problem(
-            f"No virtual environment could be made in {venv}.\n"
-            "On Debian and Ubuntu install it first: sudo apt install python3-venv"
-        )
-    say(folder, "installing its requirements")
-    if run_loudly(folder, [*install, "-r", str(ROOT / folder / "requirements.txt")]):
-        raise Problem(
-            f"The packages of {folder} could not be installed; the lines above say why.\n"
-            "The first start needs a network, or a package index that your pip knows."
-        )
-    stamp.write_text(wanted.hexdigest())
-    say(folder, f"ready after {time.monotonic() - begun:.0f} s")
-    return python
+    def __init__(self, folder: str) -> None:
+        self.folder, self.venv = folder, ROOT / folder / "venv"
+        self.python = self.venv / ("Scripts/python.exe" if WINDOWS else "bin/python")
+        self.is_intact = self.python.exists() and (self.venv / "pyvenv.cfg").exists()
+        # The note of what is installed lies among the packages: without them it is gone too.
+        packages = sysconfig.get_path("purelib", "venv", vars={"base": str(self.venv)})
+        self.installed = Path(packages, ".installed")
+        self.requirements = ROOT / folder / "requirements.txt"
+        lines = self.requirements.read_text(encoding="utf-8").splitlines()
+        included = [ROOT / folder / line[3:] for line in lines if line[:3] == "-r "]
+        digest = hashlib.sha256(sys.version.encode())
+        for file in [self.requirements, *included]:
+            digest.update(file.read_bytes())
+        self.digest = digest.hexdigest()
+        is_filled = self.installed.exists() and self.installed.read_text() == self.digest
+        self.is_current = self.is_intact and is_filled
+
+    def make(self) -> list[str]:
+        if uv := shutil.which("uv"):  # does the same as venv and pip, and faster
+            keep = "--allow-existing" if self.is_intact else "--clear"
+            python = ["--python", sys.executable]
+            return [uv, "venv", "--quiet", "--seed", keep, *python, str(self.venv)]
+        clear = [] if self.is_intact else ["--clear"]
+        return [sys.executable, "-m", "venv", *clear, str(self.venv)]
+
+    def install(self) -> list[str]:
+        command = [str(self.python), "-m", "pip", "install", "--progress-bar", "off"]
+        if uv := shutil.which("uv"):
+            command = [uv, "pip", "install", "--python", str(self.python)]
+        return [*command, "-r", str(self.requirements)]
 
 
-def _included(folder: str) -> list[Path]:
-    lines = (ROOT / folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    return [(ROOT / folder / line[3:].strip()).resolve() for line in lines if line[:3] == "-r "]
+def pythons_of(*folders: str) -> list[str]:
+    """Return the interpreters of these folders; make or update their environments if need be."""
+    environments = [Environment(folder) for folder in folders]
+    outdated = [environment for environment in environments if not environment.is_current]
+    for environment in outdated:
+        say(environment.folder, "preparing the virtual environment")
+        environment.installed.unlink(missing_ok=True)
+    if failed := names_of_failed([Service(env.folder, ROOT, env.make()) for env in outdated]):
+        raise LauncherError(f"The virtual environment of {failed} could not be made. {NO_VENV}")
+    if failed := names_of_failed([Service(env.folder, ROOT, env.install()) for env in outdated]):
+        raise LauncherError(f"The packages of {failed} could not be installed. {NO_PACKAGES}")
+    for environment in outdated:
+        environment.installed.write_text(environment.digest)
+    return [str(environment.python) for environment in environments]
 
 
-def run_loudly(name: str, command: list[str]) -> int:
-    """Run ``command`` to its end, each line of its output behind ``name``."""
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        relay(name, process)
-    return process.returncode
+def names_of_failed(processes: list[Service]) -> str:
+    """Wait for the end of all and return the names of those that failed."""
+    return ", ".join([process.name for process in processes if process.finish()])
 
 
-def pythons_of(*folders: str) -> list[Path]:
-    """Return the interpreters of several folders, made side by side."""
-    found: dict[str, Path | Problem] = {}
-
-    def make(folder: str) -> None:
-        try:
-            found[folder] = python_of(folder)
-        except Problem as problem:
-            found[folder] = problem
-
-    threads = [threading.Thread(target=make, args=(folder,)) for folder in folders]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    results = [found[folder] for folder in folders]
-    for result in results:
-        if isinstance(result, Problem):
-            raise result
-    return [result for result in results if isinstance(result, Path)]
-
-
-# --- Services ----------------------------------------------------------------------------------
-
-
-@dataclass
-class Service:
-    name: str
-    process: subprocess.Popen[str]
-
-
-def say(name: str, text: str) -> None:
-    # In one piece, since several threads say something at once.
-    print(f"{name:<9}| {text}\n", end="", flush=True)
-
-
-def relay(name: str, process: subprocess.Popen[str]) -> None:
-    """Print what ``process`` writes, line by line, until it ends."""
-    assert process.stdout
-    for line in process.stdout:
-        say(name, line.rstrip())
-
-
-def start(name: str, folder: Path, command: list[str], settings: dict[str, str]) -> Service:
-    """Start a service in a process group of its own, so that it can be stopped as a whole."""
-    no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY"), "localhost,127.0.0.1,::1"]))
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "NO_PROXY": no_proxy, **settings},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=not WINDOWS,
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows's word for it
-    )
-    threading.Thread(target=relay, args=(name, process), daemon=True).start()
-    return Service(name, process)
-
-
-def stop(services: list[Service]) -> None:
-    """Ask every service to end, then end whatever it started and left behind."""
-    for service in services:
-        if not WINDOWS:
-            service.process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
-    for service in services:
-        if not WINDOWS:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                service.process.wait(max(0.1, deadline - time.monotonic()))
-        kill_group(service.process)
-        service.process.wait()
-
-
-def kill_group(process: subprocess.Popen[str]) -> None:
-    if sys.platform == "win32":
-        tree = ["taskkill", "/T", "/F", "/PID", str(process.pid)]
-        subprocess.run(tree, check=False, capture_output=True)
-    else:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def wait_until_healthy(service: Service, url: str) -> None:
-    # No proxy, whatever the environment says: the address is on this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        check_alive([service])
-        with contextlib.suppress(OSError), opener.open(url, timeout=2):
-            return
-        time.sleep(0.1)
-    raise Problem(f"{service.name} did not answer at {url} within {START_SECONDS} s.")
-
-
-def check_alive(services: list[Service]) -> None:
-    for service in services:
-        if service.process.poll() is not None:
-            time.sleep(0.3)  # its last lines may still be on their way
-            raise Problem(
-                f"{service.name} stopped with exit status {service.process.returncode}; "
-                "its lines above say why."
-            )
+# --- Checks before the start -------------------------------------------------------------------
 
 
 def loopback() -> list[str]:
@@ -214,100 +240,39 @@ def loopback() -> list[str]:
 
 
 def check_ports(ports: dict[str, int]) -> None:
+    """Raise LauncherError with every port that is taken and the option that changes it."""
+    taken = []
     for option, port in ports.items():
         if not 0 < port < 65536 or list(ports.values()).count(port) > 1:
-            raise Problem(f"{option} {port}: each part needs a port of its own, from 1 to 65535.")
-        for address in loopback():
-            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-                if not WINDOWS:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((address, port))
-                except OSError as error:
-                    raise Problem(
-                        f"Port {port} is taken on this machine ({error.strerror}). Stop what "
-                        f"listens there, or choose another: {option} {port + 1}"
-                    ) from error
+            raise LauncherError(f"{option} {port}: each part needs its own port, from 1 to 65535.")
+        if reason := why_taken(port):
+            advice = f"Stop what listens there, or choose another: {option} {port + 1}"
+            taken.append(f"Port {port} is taken on this machine ({reason}). {advice}")
+    if len(taken) == len(ports) > 1:
+        taken.append("Is an earlier start still running? Then press Ctrl-C in its terminal.")
+    if taken:
+        raise LauncherError("\n".join(taken))
 
 
-def server(python: Path, app: str, port: int, windows_command: list[str]) -> list[str]:
-    """Return the command that serves ``app``: gunicorn, or its framework's server on Windows."""
-    if WINDOWS:
-        return [str(python), *windows_command]
-    hosts = [f"[{address}]" if ":" in address else address for address in loopback()]
-    binds = [argument for host in hosts for argument in ("--bind", f"{host}:{port}")]
-    return [str(python), "-m", "gunicorn", *binds, app]
-
-
-# --- What can be run ---------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def running(options: argparse.Namespace) -> Iterator[list[Service]]:
-    """Start everything in order, each part once the last is healthy, and stop it at the end."""
-    ports = {"--ui-port": options.ui_port, "--api-port": options.api_port}
-    if not options.azure:
-        ports |= {"--front-port": options.front_port, "--back-port": options.back_port}
-    check_ports(ports)
-    api_python, ui_python = pythons_of("FlaskAPI", "DjangoUI")
-    ui, api = f"http://localhost:{options.ui_port}", f"http://localhost:{options.api_port}"
-    services: list[Service] = []
-    with tempfile.TemporaryDirectory(prefix="on-behalf-of-") as scratch:
-        try:
-            if options.azure:
-                settings: dict[str, Any] = azure_settings(ui, api)
-                check_settings(api_python, ui_python, settings)
-            else:
-                settings = start_mock(services, api_python, Path(scratch), options, ui, api)
-            serve_api = ["-m", "flask", "--app", "main", "run", "--port", str(options.api_port)]
-            command = server(api_python, "main:create_app()", options.api_port, serve_api)
-            services.append(start("FlaskAPI", ROOT / "FlaskAPI", command, settings["FlaskAPI"]))
-            wait_until_healthy(services[-1], f"{api}/health")
-
-            migrate = [str(ui_python), "manage.py", "migrate", "--verbosity", "0"]
-            migration = start("DjangoUI", ROOT / "DjangoUI", migrate, settings["DjangoUI"])
-            services.append(migration)
-            if migration.process.wait():
-                check_alive([migration])
-            services.remove(migration)
-            serve_ui = ["manage.py", "runserver", "--noreload", f"localhost:{options.ui_port}"]
-            command = server(ui_python, "UI.wsgi:application", options.ui_port, serve_ui)
-            services.append(start("DjangoUI", ROOT / "DjangoUI", command, settings["DjangoUI"]))
-            wait_until_healthy(services[-1], f"{ui}/health")
-            yield services
-        finally:
-            stop(services)
-
-
-def start_mock(
-    services: list[Service],
-    python: Path,
-    scratch: Path,
-    options: argparse.Namespace,
-    ui: str,
-    api: str,
-) -> dict[str, Any]:
-    """Start the mock and return what it tells each app: addresses, IDs, secrets of this start."""
-    file = scratch / "settings.json"
-    command = [str(python), "-m", "tests.mock_azure", "--settings", str(file)]
-    command += ["--front-host", options.front_host, "--front-port", str(options.front_port)]
-    command += ["--back-port", str(options.back_port), "--ui-url", ui, "--api-url", api]
-    services.append(start("MockAzure", ROOT, command, {}))
-    wait_until_healthy(services[-1], f"http://{options.front_host}:{options.front_port}/")
-    while not file.exists():  # it listens first, and then writes down where
-        check_alive(services)
-        time.sleep(0.05)
-    settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    settings["DjangoUI"]["DATABASE_PATH"] = str(scratch / "db.sqlite3")
-    return settings
+def why_taken(port: int) -> str:
+    """Return why nothing else can listen on ``port``, or an empty text if something can."""
+    for address in loopback():
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+            if not WINDOWS:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                return str(error.strerror)
+    return ""
 
 
 def azure_settings(ui: str, api: str) -> dict[str, dict[str, str]]:
-    """Return what the two files can't know: the mode, and where this start lets the apps listen."""
+    """Return the settings that the two files can't know: the mode and this start's addresses."""
     for folder in ("FlaskAPI", "DjangoUI"):
         if not (ROOT / folder / "development.env").is_file():
-            raise Problem(
-                f"{folder}/development.env is not there. AppCreationScripts/configure.py "
+            raise LauncherError(
+                f"{folder}/development.env is missing. AppCreationScripts/configure.py "
                 "registers the apps and writes it; README.md has both ways under Registration."
             )
     return {
@@ -321,103 +286,156 @@ def azure_settings(ui: str, api: str) -> dict[str, dict[str, str]]:
     }
 
 
-def check_settings(api_python: Path, ui_python: Path, settings: dict[str, Any]) -> None:
-    """Let each app say all that is wrong with its settings, before a server starts for it."""
-    problems = []
-    for folder, command in {
-        "FlaskAPI": [str(api_python), "-m", "flask", "--app", "main", "routes"],
-        "DjangoUI": [str(ui_python), "manage.py", "check"],
-    }.items():
-        environ = {**os.environ, **settings[folder]}
-        checked = subprocess.run(
-            command, cwd=ROOT / folder, env=environ, capture_output=True, text=True, check=False
-        )
-        if checked.returncode:
-            problems.append(f"{folder} can't start.\n{checked.stderr.strip()}")
-    if problems:
-        raise Problem("\n\n".join(problems))
+def check_settings(api_python: str, ui_python: str, settings: dict[str, Any]) -> None:
+    """Let both apps report all that is wrong in their settings, before a server starts."""
+    routes = [api_python, "-m", "flask", "--app", "main", "routes"]  # loads the app, and ends
+    check = [ui_python, "manage.py", "check"]
+    api = Service("FlaskAPI", ROOT / "FlaskAPI", routes, settings["FlaskAPI"])
+    ui = Service("DjangoUI", ROOT / "DjangoUI", check, settings["DjangoUI"])
+    if failed := names_of_failed([api, ui]):
+        raise LauncherError(f"{failed} can't start; the lines above say what to change.")
 
 
-def demo(options: argparse.Namespace) -> int:
-    with running(options) as services:
-        url = f"http://localhost:{options.ui_port}"
-        azure = (
-            "Azure is the one in your settings."
-            if options.azure
-            else "Azure is a mock on this machine."
-        )
-        then = "Everything answered." if options.check else "Ctrl-C stops everything."
-        print(f"\n  The sample runs at {url}\n  {azure} {then}\n", flush=True)
-        if options.check:
-            return 0
-        if options.browser and "CI" not in os.environ and has_display():
-            webbrowser.open(url)
-        while True:
-            check_alive(services)
-            time.sleep(0.5)
+# --- What can be run ---------------------------------------------------------------------------
+
+
+def demo(options: argparse.Namespace, scratch: Path) -> int:
+    """Start each part once the one before answers; return when Ctrl-C or a signal asks for it."""
+    parts = ("ui", "api") if options.azure else PORTS
+    check_ports({f"--{part}-port": getattr(options, f"{part}_port") for part in parts})
+    ui, api = f"http://localhost:{options.ui_port}", f"http://localhost:{options.api_port}"
+    api_python, ui_python = pythons_of("FlaskAPI", "DjangoUI")
+    if options.azure:
+        settings: dict[str, Any] = azure_settings(ui, api)
+        check_settings(api_python, ui_python, settings)
+    else:
+        settings = start_mock(api_python, options, scratch)
+
+    # With one worker there is one token cache, so the page's second load is always a cache hit.
+    flask = ["-m", "flask", "--app", "main", "run", "--port", str(options.api_port)]
+    command = gunicorn(options.api_port, "--workers", "1", "main:create_app()")
+    serve("FlaskAPI", [api_python, *(flask if WINDOWS else command)], settings, f"{api}/health")
+
+    migrate = [ui_python, "manage.py", "migrate", "--verbosity", "0"]
+    if Service("DjangoUI", ROOT / "DjangoUI", migrate, settings["DjangoUI"]).finish():
+        raise LauncherError("DjangoUI could not make its database; the lines above say why.")
+    runserver = ["manage.py", "runserver", "--noreload", f"localhost:{options.ui_port}"]
+    command = gunicorn(options.ui_port, "UI.wsgi:application")
+    serve("DjangoUI", [ui_python, *(runserver if WINDOWS else command)], settings, f"{ui}/health")
+
+    azure = "Azure is the one in your settings." if options.azure else "Azure is a local mock."
+    then = "Everything answered." if options.check else "Ctrl-C stops everything."
+    print(f"\n  The sample runs at {ui}\n  {azure} {then}\n", flush=True)
+    if options.browser and not options.check and "CI" not in os.environ and has_display():
+        webbrowser.open(ui)
+    with contextlib.suppress(KeyboardInterrupt):
+        while not options.check:
+            check_alive()
+            pause()
+    stop_all()
+    print("\nStopped.", flush=True)
+    return 0
+
+
+def start_mock(python: str, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """Start the mock and return the settings of each app: addresses, IDs, this start's secrets."""
+    file = scratch / "settings.json"
+    command = [python, "-m", "tests.mock_azure", "--settings", str(file)]
+    command += ["--front-host", options.front_host, "--front-port", str(options.front_port)]
+    command += ["--back-port", str(options.back_port)]
+    command += ["--ui-url", f"http://localhost:{options.ui_port}"]
+    command += ["--api-url", f"http://localhost:{options.api_port}"]
+    Service("MockAzure", ROOT, command)
+    wait_until(file.exists, "MockAzure did not start")  # it writes the file once it listens
+    settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    settings["DjangoUI"]["DATABASE_PATH"] = str(scratch / "db.sqlite3")
+    return settings
+
+
+def serve(name: str, command: list[str], settings: dict[str, Any], url: str) -> None:
+    """Start an app, for which loopback addresses bypass every proxy, and wait for its answer."""
+    # requests and urllib prefer the lower-case name; other programs know only one of the two.
+    in_force = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    no_proxy = ",".join(filter(None, [in_force, "localhost,127.0.0.1,::1"]))
+    environ = {"no_proxy": no_proxy, "NO_PROXY": no_proxy, **settings[name]}
+    Service(name, ROOT / name, command, environ)
+    wait_until(lambda: answers(url), f"{name} did not answer at {url}")
+
+
+def gunicorn(port: int, *arguments: str) -> list[str]:
+    hosts = [f"[{address}]" if ":" in address else address for address in loopback()]
+    return ["-m", "gunicorn", *(f"--bind={host}:{port}" for host in hosts), *arguments]
 
 
 def has_display() -> bool:
-    """Say whether a browser window can open: a text browser would take the terminal."""
+    """Return whether a browser window can open; a text browser would take over the terminal."""
     unix = sys.platform not in ("win32", "darwin")
     return not unix or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
+# Playwright's event loop disturbs Django's tests, so the browser tests have their own process.
+STEPS = {
+    "ruff": ["ruff", "check", "."],
+    "format": ["ruff", "format", "--check", "."],
+    "mypy": ["mypy"],
+    "e2e": ["pytest", "tests/e2e"],
+    "tests": ["pytest", "-n", "auto", "tests/unit", "tests/integration"],
+}
+
+
 def test(pytest_arguments: list[str]) -> int:
-    """Run the checks and all tests, or just pytest with the arguments given."""
+    """Run all checks and tests at the same time, or just pytest with the arguments given."""
     (python,) = pythons_of("tests")
-    if pytest_arguments:
-        steps = [["pytest", *pytest_arguments]]
-    else:
-        # The browser tests have a process of their own: their event loop disturbs Django's.
-        steps = [
-            ["ruff", "check", "."],
-            ["ruff", "format", "--check", "."],
-            ["mypy"],
-            ["pytest", "tests/unit", "tests/integration"],
-            ["pytest", "tests/e2e"],
-        ]
-    failed = 0
-    for step in steps:
-        print(f"\n$ {' '.join(step)}", flush=True)
-        failed |= subprocess.run([str(python), "-m", *step], cwd=ROOT, check=False).returncode
-    return failed
+    if pytest_arguments:  # in the foreground, so that a debugger can read from the terminal
+        command = [python, "-m", "pytest", *pytest_arguments]
+        return subprocess.run(command, cwd=ROOT, check=False).returncode
+    begun = time.monotonic()
+    steps = [
+        # SIGINT, because pytest then stops the servers that its fixtures started.
+        Service(name, ROOT, [python, "-m", *command], stop_signal=signal.SIGINT)
+        for name, command in STEPS.items()
+    ]
+    failed = names_of_failed(steps)
+    print("", *(step.last_line for step in steps), "", sep="\n")
+    outcome = f"FAILED: {failed}" if failed else "All passed"
+    counts = "; ".join(f"{step.name}: {step.last_line.strip('= ')}" for step in steps)
+    print(f"{outcome}, after {time.monotonic() - begun:.0f} s. {counts}", flush=True)
+    return 1 if failed else 0
 
 
 def main(arguments: list[str]) -> int:
     if sys.version_info < OLDEST_PYTHON:
-        raise Problem(
-            "This sample needs Python {}.{} or newer; this is {}.".format(
-                *OLDEST_PYTHON, sys.version.split()[0]
-            )
-        )
-    if arguments[:1] == ["test"]:
-        return test(arguments[1:])
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+        oldest, this = ".".join(map(str, OLDEST_PYTHON)), sys.version.split()[0]
+        raise LauncherError(f"This sample needs Python {oldest} or newer; this is {this}.")
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Ctrl-C, kill, a closed terminal
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), request_stop)
+    with tempfile.TemporaryDirectory(prefix="on-behalf-of-") as scratch:
+        try:
+            if arguments[:1] == ["test"]:
+                return test(arguments[1:])
+            return demo(parse(arguments), Path(scratch))
+        finally:
+            stop_all()
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    keep_lines = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_lines)
     parser.add_argument("--azure", action="store_true", help="use your tenant, not the mock")
     parser.add_argument("--check", action="store_true", help="stop once everything answers")
     parser.add_argument("--no-browser", dest="browser", action="store_false", help="open none")
-    parser.add_argument("--ui-port", type=int, default=8000, help="of DjangoUI (%(default)s)")
-    parser.add_argument("--api-port", type=int, default=5000, help="of FlaskAPI (%(default)s)")
-    parser.add_argument("--front-port", type=int, default=8400, help="of the mock (%(default)s)")
-    parser.add_argument("--back-port", type=int, default=8443, help="of its servers (%(default)s)")
-    parser.add_argument(
-        "--front-host",
-        default="localhost",
-        choices=["localhost", "127.0.0.1"],
-        help="of its pages; 127.0.0.1 is another site to browsers, as Entra is (%(default)s)",
-    )
-    return demo(parser.parse_args(arguments))
+    for part, port in PORTS.items():
+        parser.add_argument(f"--{part}-port", type=int, default=port, help="default: %(default)s")
+    hosts = ["localhost", "127.0.0.1"]  # to browsers the second is another site, as Entra is
+    parser.add_argument("--front-host", default=hosts[0], choices=hosts, help="of the mock's pages")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    # Being told to stop is the same as Ctrl-C: everything that was started is stopped.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main(sys.argv[1:]))
-    except Problem as problem:
-        sys.exit(f"\n{problem}")
+    except LauncherError as error:
+        sys.exit(f"\n{error}")
     except KeyboardInterrupt:
-        print("\nStopped.", flush=True)
+        sys.exit("\nStopped.")

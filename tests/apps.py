@@ -1,7 +1,11 @@
 """Both apps as they are deployed: under gunicorn, with several workers, on free ports."""
 
+import atexit
 import contextlib
+import functools
 import os
+import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,13 +24,29 @@ ROOT = Path(__file__).parents[1]
 START_SECONDS = 30
 
 
+PORTS = range(20_000, 32_000)  # below those that systems give to clients
+
+_reservations: list[socket.socket] = []
+
+
 def free_ports(number: int) -> list[int]:
-    """Return ports that nobody listens on. All are held at once, so that no two are the same."""
-    with contextlib.ExitStack() as stack:
-        probes = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)
-        ]
-        return [probe.getsockname()[1] for probe in probes]
+    """Return ports that no other process of these tests gets as long as this one runs.
+
+    A UDP socket of the same number reserves each; a TCP server can still listen there.
+    """
+    ports: list[int] = []
+    while len(ports) < number:
+        port = random.SystemRandom().choice(PORTS)
+        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            reservation.bind(("127.0.0.1", port))
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            reservation.close()
+        else:
+            _reservations.append(reservation)
+            ports.append(port)
+    return ports
 
 
 class App:
@@ -40,6 +60,10 @@ class App:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self.launch()
+        self.wait_until_healthy()
+
+    def launch(self) -> None:
         environ = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **self.settings}
         bind = ["--bind", f"127.0.0.1:{self.port}", "--bind", f"[::1]:{self.port}"]
         with self.log.open("ab") as log:
@@ -51,8 +75,11 @@ class App:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def wait_until_healthy(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
+            assert self.process
             assert self.process.poll() is None, self.written()
             try:
                 requests.get(f"{self.url}/health", timeout=2)
@@ -78,6 +105,23 @@ class App:
 
     def written(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+@functools.cache
+def migrated_database() -> Path:
+    """Make DjangoUI's database with its tables, once for all tests of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="database-"))
+    atexit.register(shutil.rmtree, folder)
+    file = folder / "db.sqlite3"
+    with MockAzure() as azure:
+        environ = azure.django_ui_settings() | {"DATABASE_PATH": str(file)}
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+        cwd=ROOT / "DjangoUI",
+        env={"PATH": os.environ["PATH"], **environ},
+        check=True,
+    )
+    return file
 
 
 class Apps:
@@ -107,14 +151,11 @@ class Apps:
         self.ui = App("DjangoUI", "UI.wsgi", ui | (ui_settings or {}), ui_port)
 
     def __enter__(self) -> Self:
-        subprocess.run(
-            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
-            cwd=ROOT / "DjangoUI",
-            env={"PATH": os.environ["PATH"], **self.ui.settings},
-            check=True,
-        )
-        self.api.start()
+        if not self.ui.settings.get("REDIS_URL"):
+            shutil.copy(migrated_database(), self.ui.settings["DATABASE_PATH"])
+        self.api.launch()
         self.ui.start()
+        self.api.wait_until_healthy()
         return self
 
     def __exit__(

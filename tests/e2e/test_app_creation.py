@@ -30,8 +30,8 @@ def clone(tmp_path: Path) -> Path:
     for name in tracked():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, tmp_path / name)
+    run.pythons_of("FlaskAPI", "DjangoUI")
     for app in ("FlaskAPI", "DjangoUI"):
-        run.python_of(app)
         (tmp_path / app / "venv").symlink_to(ROOT / app / "venv")
     return tmp_path
 

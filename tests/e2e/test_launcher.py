@@ -32,7 +32,7 @@ def test_when_one_part_dies_the_others_stop_and_it_is_named():
     assert api
     os.kill(int(api[1]), signal.SIGKILL)
     assert ended(demo) == 1
-    assert "FlaskAPI stopped with exit status -9" in demo.written()
+    assert "FlaskAPI was stopped by signal 9 (Killed)." in demo.written()
     assert ports_are_free(demo)
 
 

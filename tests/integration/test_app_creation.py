@@ -69,6 +69,7 @@ class Clone:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            umask=0o022,  # the usual one, under which new files can be read by all
         )
 
     def run(self, script: str, *options: str, user: str = "alice", **environ: str) -> str:
@@ -354,7 +355,6 @@ def test_what_lost_its_tag_is_kept(clone, azure):
 
 
 def test_files_are_for_their_owner_only(clone):
-    os.umask(0o022)
     clone.run("configure", **clone.service("Application.ReadWrite.All"))
     written = [*clone.folder.rglob("development.env*"), *clone.folder.rglob("createdApps.*")]
     assert len(written) == 4

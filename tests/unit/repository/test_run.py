@@ -1,8 +1,15 @@
-"""The launcher's sentences for what a person can mend."""
+"""The launcher: what it checks before a start, how it stops, and what ``run.py test`` reports."""
 
+import os
+import re
+import shutil
+import signal
 import socket
+import stat
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,28 +19,80 @@ import run
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_port_that_is_taken_is_named_with_the_way_out():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(run.Problem, match=rf"Port {port} is taken.*--ui-port {port + 1}"):
-            run.check_ports({"--ui-port": port})
+@pytest.fixture(autouse=True)
+def nothing_runs_afterwards() -> Iterator[None]:
+    yield
+    assert run.services == []
+    assert not run.stop_requested
 
 
-def test_free_ports_are_fine():
+# --- Before a start ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def taken_ports() -> Iterator[list[int]]:
+    """Four ports on which something listens."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+    yield [listening.getsockname()[1] for listening in sockets]
+    for listening in sockets:
+        listening.close()
+
+
+def test_names_a_taken_port_and_the_option_that_changes_it(taken_ports):
+    port = taken_ports[0]
+    with pytest.raises(run.LauncherError, match=rf"Port {port} is taken.*--ui-port {port + 1}"):
+        run.check_ports({"--ui-port": port})
+
+
+def test_names_all_taken_ports_at_once_and_suspects_an_earlier_start(taken_ports):
+    options = ["--ui-port", "--api-port", "--front-port", "--back-port"]
+    with pytest.raises(run.LauncherError) as told:
+        run.check_ports(dict(zip(options, taken_ports, strict=True)))
+    for option, port in zip(options, taken_ports, strict=True):
+        assert f"Port {port} is taken" in str(told.value)
+        assert f"{option} {port + 1}" in str(told.value)
+    assert "earlier start" in str(told.value)
+
+
+def test_suspects_no_earlier_start_when_only_one_port_is_taken(taken_ports, free_port):
+    with pytest.raises(run.LauncherError) as told:
+        run.check_ports({"--ui-port": taken_ports[0], "--api-port": free_port})
+    assert "earlier start" not in str(told.value)
+    assert str(free_port) not in str(told.value)
+
+
+@pytest.fixture
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    run.check_ports({"--ui-port": port})
+        return int(probe.getsockname()[1])
 
 
-def test_an_old_python_is_told_which_one_is_needed(monkeypatch):
+def test_accepts_free_ports(free_port):
+    run.check_ports({"--ui-port": free_port})
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        pytest.param({"--ui-port": 0}, id="zero"),
+        pytest.param({"--ui-port": 99999}, id="too-high"),
+        pytest.param({"--ui-port": 8000, "--api-port": 8000}, id="the-same-twice"),
+    ],
+)
+def test_refuses_a_port_that_cannot_be(ports):
+    with pytest.raises(run.LauncherError, match="each part needs its own port"):
+        run.check_ports(ports)
+
+
+def test_tells_the_user_of_an_old_python_which_one_is_needed(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 10, 13))
-    with pytest.raises(run.Problem, match=r"needs Python 3\.11 or newer"):
+    with pytest.raises(run.LauncherError, match=r"needs Python 3\.11 or newer"):
         run.main([])
 
 
-def test_azure_needs_both_files(monkeypatch, tmp_path):
+def test_needs_both_settings_files_for_a_real_tenant(monkeypatch, tmp_path):
     monkeypatch.setattr(run, "ROOT", tmp_path)
-    with pytest.raises(run.Problem, match=r"FlaskAPI/development\.env is not there"):
+    with pytest.raises(run.LauncherError, match=r"FlaskAPI/development\.env is missing"):
         run.azure_settings("http://localhost:8001", "http://localhost:5001")
     for folder in ("FlaskAPI", "DjangoUI"):
         (tmp_path / folder).mkdir()
@@ -44,55 +103,340 @@ def test_azure_needs_both_files(monkeypatch, tmp_path):
     assert ui["REDIRECT_URI"] == "http://localhost:8001/account/callback"
 
 
-def test_wrong_settings_of_both_apps_are_said_at_once_and_without_a_traceback(monkeypatch):
+def test_reports_the_wrong_settings_of_both_apps_without_a_traceback(monkeypatch, capsys):
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE")  # pytest-django's
-    python = Path(sys.executable)
     wrong = {"ENV_FILE": "", "FLASK_ENV": "development", "ENVIRONMENT": "development"}
-    with pytest.raises(run.Problem) as told:
-        run.check_settings(python, python, {"FlaskAPI": wrong, "DjangoUI": wrong})
-    for words in (
-        "FlaskAPI can't start",
-        "ISSUER is missing.",
-        "DjangoUI can't start",
-        "API_SCOPE",
-    ):
-        assert words in str(told.value)
-    assert "Traceback" not in str(told.value)
-
-
-@pytest.mark.parametrize(
-    "ports",
-    [{"--ui-port": 0}, {"--ui-port": 99999}, {"--ui-port": 8000, "--api-port": 8000}],
-    ids=["none", "too-high", "twice"],
-)
-def test_a_port_that_can_not_be_is_refused_before_a_start(ports):
-    with pytest.raises(run.Problem, match="each part needs a port of its own"):
-        run.check_ports(ports)
-
-
-def test_a_change_of_requirements_that_are_included_counts(monkeypatch, tmp_path):
-    for folder, text in (("a", "x==1\n"), ("tests", "-r ../a/requirements.txt\ny==2\n")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "requirements.txt").write_text(text)
-    monkeypatch.setattr(run, "ROOT", tmp_path)
-    assert run._included("tests") == [(tmp_path / "a/requirements.txt").resolve()]
-
-
-def test_a_service_that_died_is_named():
-    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], text=True)
-    process.wait()
-    with pytest.raises(run.Problem, match="FlaskAPI stopped with exit status 3"):
-        run.check_alive([run.Service("FlaskAPI", process)])
+    with pytest.raises(run.LauncherError, match="FlaskAPI, DjangoUI can't start"):
+        run.check_settings(
+            sys.executable, sys.executable, dict.fromkeys(("FlaskAPI", "DjangoUI"), wrong)
+        )
+    printed = capsys.readouterr().out
+    for words in (r"FlaskAPI |   ISSUER is missing.", r"DjangoUI |   API_SCOPE is missing."):
+        assert words in printed
+    assert "Traceback" not in printed
 
 
 def test_help_names_every_way_to_run():
     shown = subprocess.run(
         [sys.executable, ROOT / "run.py", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    for word in ("--azure", "test", "--ui-port", "--api-port"):
+    for word in ("--azure", "test", "--ui-port", "--api-port", "--front-port", "--back-port"):
         assert word in shown
 
 
-def test_the_launcher_imports_nothing_that_is_not_in_python():
+def test_imports_nothing_that_python_does_not_bring():
     check = "import sys; sys.modules['requests'] = sys.modules['flask'] = None; import run"
     subprocess.run([sys.executable, "-S", "-c", check], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(
+    ("environ", "no_proxy"),
+    [
+        pytest.param({}, "localhost,127.0.0.1,::1", id="none"),
+        pytest.param({"no_proxy": "a.test"}, "a.test,localhost,127.0.0.1,::1", id="lower-case"),
+        pytest.param({"NO_PROXY": "b.test"}, "b.test,localhost,127.0.0.1,::1", id="upper-case"),
+        pytest.param(
+            {"no_proxy": "a.test", "NO_PROXY": "b.test"},
+            "a.test,localhost,127.0.0.1,::1",
+            id="both-of-which-the-lower-case-name-is-in-force",
+        ),
+    ],
+)
+def test_adds_loopback_to_the_hosts_that_bypass_proxies(monkeypatch, capsys, environ, no_proxy):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    show = "import os; print(os.environ['no_proxy'], os.environ['NO_PROXY'])"
+    monkeypatch.setattr(run, "answers", lambda url: not run.services[0].relay.is_alive())
+    monkeypatch.setattr(run, "check_alive", lambda: None)
+    run.serve("FlaskAPI", [sys.executable, "-c", show], {"FlaskAPI": {}}, "http://unused")
+    run.stop_all()
+    assert f"{no_proxy} {no_proxy}" in capsys.readouterr().out
+
+
+# --- Virtual environments ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path) -> Path:
+    """A folder whose requirements are none, so that no index is asked."""
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # without uv
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/requirements.txt").write_text("# nothing\n")
+    return tmp_path / "app"
+
+
+def test_notices_a_change_of_included_requirements(monkeypatch, tmp_path):
+    for folder, text in (("a", "x==1\n"), ("tests", "-r ../a/requirements.txt\ny==2\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "requirements.txt").write_text(text)
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    before = run.Environment("tests").digest
+    (tmp_path / "a/requirements.txt").write_text("x==2\n")
+    assert run.Environment("tests").digest != before
+
+
+def test_makes_an_environment_once_and_repairs_it_when_half_of_it_is_gone(
+    folder, capsys, monkeypatch
+):
+    make = run.Environment.make
+    without_pip = {  # which takes seconds to install
+        "make": lambda self: [*make(self), "--without-pip"],
+        "install": lambda self: [str(self.python), "-c", "print('installs')"],
+    }
+    for name, command in without_pip.items():
+        monkeypatch.setattr(run.Environment, name, command)
+    (python,) = run.pythons_of("app")
+    assert "app      | installs" in capsys.readouterr().out
+    assert run.pythons_of("app") == [python]
+    assert capsys.readouterr().out == ""
+    for part in ("lib", "bin", "pyvenv.cfg"):
+        gone = folder / "venv" / part
+        shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+        assert run.pythons_of("app") == [python]
+        assert "app      | installs" in capsys.readouterr().out
+        prefix = subprocess.run(
+            [python, "-c", "import sys; print(sys.prefix)"],
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        assert Path(prefix.strip()) == folder / "venv"
+
+
+@pytest.mark.parametrize(
+    ("step", "advice"),
+    [
+        pytest.param("make", "sudo apt install python3-venv", id="no-venv-module"),
+        pytest.param("install", "The first start needs a network", id="no-network"),
+    ],
+)
+def test_says_what_is_missing_when_the_environment_cannot_be(folder, monkeypatch, step, advice):
+    for name in ("make", "install"):
+        command = [sys.executable, "-c", f"exit({name == step:d})"]
+        monkeypatch.setattr(run.Environment, name, lambda self, command=command: command)
+    with pytest.raises(run.LauncherError, match=rf"of app could not .*{advice}"):
+        run.pythons_of("app")
+    assert not run.Environment("app").is_current
+
+
+# --- Processes -----------------------------------------------------------------------------------
+
+# Writes that it runs, and at SIGTERM, a moment later, that it has stopped.
+SERVER = """
+import signal, sys, time
+def stop(number, frame):
+    time.sleep(0.1)
+    open(sys.argv[1], "a").write(sys.argv[2] + " ")
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+print("runs")
+while True:
+    signal.pause()
+"""
+
+
+def test_stops_in_reverse_order_and_waits_for_each(tmp_path):
+    journal = tmp_path / "journal"
+    for name in ("first", "second", "third"):
+        run.Service(name, tmp_path, [sys.executable, "-c", SERVER, str(journal), name])
+    run.wait_until(lambda: all(one.last_line == "runs" for one in run.services), "no start")
+    processes = [service.process for service in run.services]
+    run.stop_all()
+    assert journal.read_text() == "third second first "
+    assert [process.returncode for process in processes] == [0, 0, 0]
+
+
+def test_stopping_ends_children_that_a_process_left_behind(tmp_path):
+    leave = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])"
+    wait = f"import os, time; print(os.getpid(), flush=True); time.sleep({2 * 60})"
+    service = run.Service("parent", tmp_path, [sys.executable, "-c", leave, wait])
+    service.process.wait()
+    deadline = time.monotonic() + 30
+    while not service.last_line:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.stop_all()
+    service.relay.join(10)  # ends when nobody holds the output open any more
+    assert not service.relay.is_alive()
+
+
+def test_a_part_that_ended_by_itself_is_named_with_its_status(tmp_path, capsys):
+    end = "print('a reason'); exit(3)"
+    run.Service("FlaskAPI", tmp_path, [sys.executable, "-c", end]).process.wait()
+    with pytest.raises(run.LauncherError, match="FlaskAPI stopped with exit status 3; the lines"):
+        run.check_alive()
+    assert "FlaskAPI | a reason" in capsys.readouterr().out
+    run.stop_all()
+
+
+def test_a_part_that_was_killed_is_named_with_the_signal_and_no_lines_are_promised(tmp_path):
+    end = "import os; os.kill(os.getpid(), 9)"
+    run.Service("FlaskAPI", tmp_path, [sys.executable, "-c", end]).process.wait()
+    with pytest.raises(run.LauncherError) as told:
+        run.check_alive()
+    assert str(told.value) == "FlaskAPI was stopped by signal 9 (Killed)."
+    run.stop_all()
+
+
+def test_a_part_that_never_answers_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "START_SECONDS", 0.2)
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    (tmp_path / "DjangoUI").mkdir()
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with pytest.raises(run.LauncherError, match="DjangoUI did not answer at http://localhost:1/"):
+        run.serve("DjangoUI", command, {"DjangoUI": {}}, "http://localhost:1/")
+    run.stop_all()
+
+
+# --- Being told to stop --------------------------------------------------------------------------
+
+# The launcher with its parts replaced by one that runs; says when it waits for the first time.
+LAUNCHER = """
+import sys
+sys.argv[0] = "run.py"
+import run
+run.check_ports = lambda ports: None
+run.pythons_of = lambda *folders: [sys.executable] * len(folders)
+def start_mock(python, options, scratch):
+    print("scratch", scratch, flush=True)
+    sleep = [python, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"]
+    run.Service("MockAzure", run.ROOT, sleep)
+    run.wait_until(lambda: False, "MockAzure did not answer")
+run.start_mock = start_mock
+try:
+    sys.exit(run.main([]))
+except KeyboardInterrupt:
+    sys.exit("Stopped.")
+"""
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
+)
+def test_a_signal_during_the_start_stops_what_runs_and_removes_its_files(number):
+    with subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    ) as launcher:  # fmt: skip
+        assert launcher.stdout
+        scratch = Path(launcher.stdout.readline().split()[1])
+        assert scratch.is_dir()
+        child = int(launcher.stdout.readline().split("|")[1])
+        launcher.send_signal(number)
+        launcher.send_signal(number)  # the impatient press twice
+        rest = launcher.stdout.read()
+        assert launcher.wait(30) == 1
+    assert rest == "Stopped.\n"
+    assert not scratch.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_ctrl_c_while_the_launcher_is_loaded_prints_no_traceback(tmp_path):
+    """Python's own handler would interrupt the imports, of which ``argparse`` is the first."""
+    (tmp_path / "argparse.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    shutil.copy(ROOT / "run.py", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGINT
+    assert done.stdout + done.stderr == ""
+
+
+# --- run.py test ---------------------------------------------------------------------------------
+
+FAILS = "def test_{name}():\n    assert   False\n"
+CONFIGURATION = """
+[tool.mypy]
+files = ["code"]
+[tool.pytest.ini_options]
+addopts = "--import-mode=importlib -p no:django -p no:playwright -p no:hypothesispytest"
+"""
+BROKEN = {  # a repository in which nothing is right
+    "pyproject.toml": CONFIGURATION,
+    "code/typed.py": "number: int =\n",
+    "tests/unit/test_unit.py": FAILS.format(name="unit"),
+    "tests/integration/test_integration.py": FAILS.format(name="integration"),
+    "tests/e2e/test_e2e.py": FAILS.format(name="e2e"),
+}
+
+
+@pytest.fixture
+def tool(monkeypatch, tmp_path) -> Path:
+    """Put a script in place of Python: it fails for a tool that is named in the environment."""
+    script = tmp_path / "python"
+    script.write_text(
+        '#!/bin/sh\ncase "$*" in *"$FAILING"*) echo bad; exit 3;; esac\necho "= good ="'
+    )
+    script.chmod(0o700)
+    monkeypatch.setattr(run, "pythons_of", lambda *folders: [str(script)])
+    return script
+
+
+def test_every_check_and_every_test_is_run(monkeypatch, tmp_path, capsys):
+    for name, text in BROKEN.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "pythons_of", lambda *folders: [sys.executable])
+    assert run.test([]) == 1
+    printed = capsys.readouterr().out
+    for complaint in (
+        "ruff     | invalid-syntax: Expected an expression",
+        "format   | unformatted: File would be reformatted",
+        "mypy     | code/typed.py:1: error: ",
+        "test_unit.py::test_unit",
+        "test_integration.py::test_integration",
+        "test_e2e.py::test_e2e",
+    ):
+        assert complaint in printed
+    *_, closing, summary = filter(None, printed.splitlines())
+    assert re.match("=+ 2 failed in .* =+$", closing)  # as pytest wrote it
+    assert summary.startswith("FAILED: ruff, format, mypy, e2e, tests, after ")
+    assert "e2e: 1 failed in " in summary
+    assert "tests: 2 failed in " in summary
+
+
+def test_says_that_all_passed_and_what_each_step_counted(tool, monkeypatch, capsys):
+    monkeypatch.setenv("FAILING", "nothing of this name")
+    assert run.test([]) == 0
+    summary = capsys.readouterr().out.splitlines()[-1]
+    counted = "ruff: good; format: good; mypy: good; e2e: good; tests: good"
+    assert re.fullmatch(rf"All passed, after \d+ s\. {counted}", summary)
+
+
+@pytest.mark.parametrize(
+    ("step", "command"),
+    [
+        pytest.param("ruff", "ruff check", id="ruff"),
+        pytest.param("format", "ruff format --check", id="format"),
+        pytest.param("mypy", "mypy", id="mypy"),
+        pytest.param("e2e", "pytest tests/e2e", id="browser-tests"),
+        pytest.param("tests", "tests/unit tests/integration", id="unit-and-integration-tests"),
+    ],
+)
+def test_one_step_that_fails_makes_the_whole_fail(tool, monkeypatch, capsys, step, command):
+    monkeypatch.setenv("FAILING", command)
+    assert run.test([]) == 1
+    summary = capsys.readouterr().out.splitlines()[-1]
+    assert summary.startswith(f"FAILED: {step}, after ")
+    assert f"{step}: bad" in summary
+
+
+def test_arguments_go_to_pytest_alone_and_its_status_comes_back(tool, monkeypatch, capfd):
+    monkeypatch.setenv("FAILING", "-m pytest tests/unit -k signing")
+    assert run.test(["tests/unit", "-k", "signing"]) == 3
+    assert run.test(["tests/unit"]) == 0
+    assert capfd.readouterr().out == "bad\n= good =\n"
+
+
+def test_ci_runs_the_launcher_and_lets_nothing_be_skipped():
+    script = (ROOT / ".ci/run").read_text()
+    assert stat.S_IMODE((ROOT / ".ci/run").stat().st_mode) & 0o100
+    assert "set -euo pipefail" in script
+    assert "export CI=true" in script
+    assert script.splitlines()[-1] == "exec python3 run.py test"
