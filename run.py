@@ -39,7 +39,7 @@ OLDEST_PYTHON = (3, 11)
 WINDOWS = sys.platform == "win32"
 START_SECONDS = 60
 STOP_SECONDS = 10
-PORTS = {"ui": 8000, "api": 5000, "front": 8400, "back": 8443}  # the mock has the last two
+PORTS = {"ui": 8000, "api": 5000, "front": 8400, "back": 8443}
 
 
 class LauncherError(Exception):
@@ -340,11 +340,10 @@ def demo(options: argparse.Namespace, scratch: Path) -> int:
 def start_mock(python: str, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """Start the mock and return the settings of each app: addresses, IDs, this start's secrets."""
     file = scratch / "settings.json"
-    command = [python, "-m", "tests.mock_azure", "--settings", str(file)]
-    command += ["--front-host", options.front_host, "--front-port", str(options.front_port)]
-    command += ["--back-port", str(options.back_port)]
-    command += ["--ui-url", f"http://localhost:{options.ui_port}"]
-    command += ["--api-url", f"http://localhost:{options.api_port}"]
+    command = [python, "-m", "tests.mock_azure", f"--settings={file}"]
+    command += [f"--front-host={options.front_host}", f"--front-port={options.front_port}"]
+    command += [f"--back-port={options.back_port}", f"--ui-url=http://localhost:{options.ui_port}"]
+    command += [f"--api-url=http://localhost:{options.api_port}"]
     Service("MockAzure", ROOT, command)
     wait_until(file.exists, "MockAzure did not start")  # it writes the file once it listens
     settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -369,8 +368,8 @@ def gunicorn(port: int, *arguments: str) -> list[str]:
 
 def has_display() -> bool:
     """Return whether a browser window can open; a text browser would take over the terminal."""
-    unix = sys.platform not in ("win32", "darwin")
-    return not unix or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    displays = {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    return sys.platform in ("win32", "darwin") or bool(displays)
 
 
 # Playwright's event loop disturbs Django's tests, so the browser tests have their own process.
@@ -425,8 +424,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--azure", action="store_true", help="use your tenant, not the mock")
     parser.add_argument("--check", action="store_true", help="stop once everything answers")
     parser.add_argument("--no-browser", dest="browser", action="store_false", help="open none")
-    for part, port in PORTS.items():
-        parser.add_argument(f"--{part}-port", type=int, default=port, help="default: %(default)s")
+    parts = ("DjangoUI", "FlaskAPI", "Azure's pages", "Azure's servers")
+    for part, (name, port) in zip(parts, PORTS.items(), strict=True):
+        parser.add_argument(f"--{name}-port", type=int, default=port, help=f"of {part} ({port})")
     hosts = ["localhost", "127.0.0.1"]  # to browsers the second is another site, as Entra is
     parser.add_argument("--front-host", default=hosts[0], choices=hosts, help="of the mock's pages")
     return parser.parse_args(arguments)
