@@ -1,6 +1,7 @@
 """The Flask application: the routes of both channels, their error bodies and headers."""
 
 import re
+import time
 import uuid
 from base64 import b64encode
 from typing import TYPE_CHECKING
@@ -19,16 +20,16 @@ from . import (  # fmt: skip
     faults,
     graph,
     identities,
+    journey,
     record,
     token_endpoint,
-    trace,
 )
 from .errors import ArmError, EntraError, GraphError
 
 if TYPE_CHECKING:
     from .azure import MockAzure
 
-FRONT = {"front", "controls", "trace", "static", "identity"}
+FRONT = {"front", "controls", "journey", "static", "identity"}
 REDIRECTED = {"front.authorize", "front.logout"}  # to the front, if a client puts URLs together
 
 
@@ -41,13 +42,14 @@ def create_app(azure: "MockAzure") -> Flask:
     app = Flask(__name__)
     app.extensions["mock_azure"] = azure
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    for module in (authorize, controls, trace, discovery, token_endpoint, arm, graph, identities):
+    for module in (authorize, controls, journey, discovery, token_endpoint, arm, graph, identities):
         app.register_blueprint(module.blueprint)
 
     @app.before_request
     def note_who_asks() -> None:
+        g.started = time.perf_counter()
         g.user, g.sid = record.claimed(azure)
-        g.browser = record.browser(request.environ.get("mock_azure.channel"))
+        g.browser = record.browser()
 
     @app.before_request
     def keep_channels_apart() -> Response | None:
@@ -93,6 +95,7 @@ def create_app(azure: "MockAzure") -> Flask:
         g.answer = error.code
         response = jsonify({"error": {"code": error.code, "message": error.text}})
         if error.claims:
+            g.challenge = {"claims": error.claims}
             response.headers["WWW-Authenticate"] = (
                 f'Bearer realm="", authorization_uri="{azure.front_url}/common/oauth2/authorize", '
                 f'error="{error.challenge}", claims="{b64encode(error.claims.encode()).decode()}"'

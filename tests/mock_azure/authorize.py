@@ -223,7 +223,7 @@ def _page(
     known = sign_in.as_json() if sign_in else None
     sealed = azure.seals.seal(page, query=wanted.query, sign_in=known, at=azure.clock.now())
     context |= {"wanted": wanted, "sealed": sealed, "tenant": azure.tenant_id}
-    g.form_action = "'self'"
+    g.page, g.form_action = page, "'self'"
     if wanted["redirect_uri"]:
         g.form_action += f" {_origin(wanted['redirect_uri'])}"
     return make_response(render_template(f"{page}.html", **context))

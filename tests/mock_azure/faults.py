@@ -37,6 +37,7 @@ class Fault:
         """
         time.sleep(self.latency_seconds)
         if self.drop:
+            g.answer = "no answer"
             cut_connection(request.environ)
             return Response()
         # At /authorize the view raises it, which knows where the client wants to hear of it.

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Mapping
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from .azure import MockAzure
 
 SECRETS = {"access_token", "assertion", "client_assertion", "client_secret", "code",
-           "code_verifier", "device_code", "id_token", "nextLink", "refresh_token", "request",
-           "$skiptoken", "user_code"}  # fmt: skip
+           "code_verifier", "device_code", "id_token", "id_token_hint", "nextLink",
+           "refresh_token", "request", "$skiptoken", "user_code"}  # fmt: skip
 BROWSER_COOKIE = "mockazure_browser"
 
 
@@ -33,12 +34,14 @@ class Recorded:
     ``presented`` holds the claims of the token or assertion that was sent and found genuine,
     ``issued`` those of the access token in the answer; ``answer`` is the AADSTS or ARM code of a
     refusal. ``correlation_id`` is ``client-request-id`` or ``x-ms-correlation-request-id``.
-    ``browser`` is known on the front channel, ``sid`` (the sign-in's) wherever a code, token or
-    cookie says it, and ``connection`` is the client's address and port. ``answered`` holds the
-    members of a JSON answer or the parameters of a redirect, likewise without secrets.
+    ``page`` names the sign-in page that was shown. ``browser`` is known on the front channel,
+    ``sid`` (the sign-in's) wherever a code, token or cookie says it, and ``connection`` is the
+    client's address and port. ``answered`` holds the members of a JSON answer or the parameters
+    of a redirect, likewise without secrets.
     """
 
     at: float
+    took: float  # seconds
     hop: str
     user: str | None
     method: str
@@ -52,6 +55,7 @@ class Recorded:
     issued: Json
     answer: str
     by_fault: bool
+    page: str
     browser: str
     sid: str
     connection: str
@@ -68,9 +72,10 @@ class Recorder:
         headers = {name.lower(): value for name, value in request.headers if name != "Cookie"}
         for name in {"authorization", "x-identity-header"} & headers.keys():
             headers[name] = _hashed(headers[name])
-        answered = _answered(response)
+        answered = _answered(response) | g.get("challenge", {})
         recorded = Recorded(
             at,
+            time.perf_counter() - g.started,
             hop(),
             g.user,
             request.method,
@@ -84,6 +89,7 @@ class Recorder:
             g.get("issued", {}),
             g.get("answer", ""),
             "fault" in g,
+            g.get("page", ""),
             g.browser,
             g.sid,
             f"{request.remote_addr} {request.environ.get('REMOTE_PORT')}",
@@ -118,9 +124,11 @@ def hop() -> str:
     return f"{blueprint}:{name}" if blueprint in ("arm", "controls", "graph") else name
 
 
-def browser(channel: str | None) -> str:
-    """The browser by its cookie, or a new one; servers on the back channel have none."""
-    return "" if channel == "back" else request.cookies.get(BROWSER_COOKIE) or str(uuid.uuid4())
+def browser() -> str:
+    """The browser by its cookie, or a new one; empty for what only servers ask for."""
+    if request.blueprint not in ("front", "controls", "journey"):
+        return ""
+    return request.cookies.get(BROWSER_COOKIE) or str(uuid.uuid4())
 
 
 def claimed(azure: "MockAzure") -> tuple[str | None, str]:

@@ -178,7 +178,7 @@ def test_the_front_page_resets(visitor, press):
 def test_a_button_is_about_whoever_is_signed_in(azure, visitor, press, exchange):
     azure.consent_all("bob")
     visitor.sign_in("bob")
-    assert "that is Bob Brown" in visitor.client.get("/").text
+    assert "“This user” is Bob Brown" in visitor.client.get("/").text
     press("entra-throttles-user")
     assert code(exchange(azure.access_token("bob"))) == 90055
 

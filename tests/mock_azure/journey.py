@@ -1,0 +1,277 @@
+"""What happened for one browser, as a sequence diagram and a list (front channel).
+
+The mock sees only what reaches Azure. A step between the apps is shown only where a request to
+Azure proves it, and is marked as inferred. ``words.json`` holds the words.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from flask import Blueprint, g, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from .context import azure
+from .directory import PARTNER_ID, Json
+from .errors import EntraError
+from .policies import parse_claims
+from .record import Recorded
+
+BROWSER, UI, API, ENTRA, ARM = range(5)  # the lanes, from left to right
+CODE, REFRESH, EXCHANGE = "token:authorization_code", "token:refresh_token", "token:on_behalf_of"
+LIST, BUTTON = "arm:subscriptions", "controls:button"
+LANES = {
+    "discovery": (UI, ENTRA),
+    "jwks": (API, ENTRA),
+    **dict.fromkeys(("authorize", "login", "second_factor", "consent", "logout"), (BROWSER, ENTRA)),
+    **dict.fromkeys((CODE, REFRESH), (UI, ENTRA)),
+    EXCHANGE: (API, ENTRA),
+    LIST: (API, ARM),
+    BUTTON: (BROWSER, BROWSER),
+}
+WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("words.json").read_text("utf-8"))
+
+blueprint = Blueprint("journey", __name__)
+
+
+class Step(NamedTuple):
+    """One arrow. ``kind`` is seen, inferred, cached or challenge; ``seen`` is its evidence."""
+
+    source: int
+    target: int
+    title: str
+    seen: tuple[Recorded, ...] = ()
+    kind: str = "seen"
+    failed: bool = False
+    about: str = ""  # whose explanation in words.json
+
+
+class Chapter(NamedTuple):
+    """What belongs together: a sign-in, a page of the app, a sign-out, a scenario's button."""
+
+    title: str  # the outcome
+    seen: list[Recorded]
+    steps: list[Step]
+
+
+@blueprint.get("/journey")
+def journey() -> str:
+    """Everything since this browser first came."""
+    return _page(_chapters(_of_browser(azure.requests(), g.browser)))
+
+
+@blueprint.get("/trace/<uuid:correlation_id>")
+def trace(correlation_id: UUID) -> ResponseReturnValue:
+    """The part of the journey with this correlation id, or what else is known of it."""
+    wanted = str(correlation_id)
+    for number, chapter in enumerate(_chapters(_of_browser(azure.requests(), g.browser)), 1):
+        if any(seen.correlation_id == wanted for seen in chapter.seen):
+            return redirect(url_for(".journey", _anchor=f"chapter-{number}"))
+    return _page(_chapters(azure.recorder.of(wanted)), wanted)
+
+
+def _page(chapters: list[Chapter], correlation_id: str = "") -> str:
+    helpers = {
+        "sent": _sent,
+        "ordered": _ordered,
+        "tokens": _tokens,
+        "shown": _shown,
+        "names": _names,
+    }
+    known = {"azure": azure, "chapters": chapters, "correlation_id": correlation_id}
+    opened = request.args.get("open", "")
+    return render_template("journey.html", words=WORDS, opened=opened, **known, **helpers)
+
+
+# --- whose, and what belongs together -------------------------------------------------------------
+
+
+def _of_browser(everything: list[Recorded], browser: str) -> list[Recorded]:
+    """What belongs to ``browser``: by its cookie, by a sign-in of its own, by correlation id.
+
+    What names nobody (discovery, signing keys) was read for the request that comes next.
+    """
+    everything = [seen for seen in everything if seen.hop in LANES]
+    by_sid = {seen.sid: seen.browser for seen in everything if seen.sid and seen.browser}
+    owners = [seen.browser or by_sid.get(seen.sid, "") for seen in everything]
+    by_id = {s.correlation_id: owner for s, owner in zip(everything, owners, strict=True) if owner}
+    mine: list[Recorded] = []
+    owner = next(filter(None, reversed(owners)), "")
+    for seen, known in zip(reversed(everything), reversed(owners), strict=True):
+        known = known or (by_id.get(seen.correlation_id, "") if seen.correlation_id else "")
+        owner = known or ("" if seen.sid else owner)
+        if owner == browser:
+            mine.append(seen)
+    return mine[::-1]
+
+
+def _chapters(records: list[Recorded]) -> list[Chapter]:
+    pages = {seen.correlation_id for seen in records if seen.hop in (REFRESH, EXCHANGE, LIST)}
+    keys: list[str] = []
+    for seen in reversed(records):
+        if seen.hop in ("logout", BUTTON):
+            keys.append(seen.path)
+        elif seen.correlation_id and seen.correlation_id in pages:
+            keys.append(seen.correlation_id)
+        elif seen.hop in ("discovery", "jwks") and not seen.correlation_id and keys:
+            keys.append(keys[-1])
+        else:
+            keys.append("sign-in")
+    pairs = groupby(zip(reversed(keys), records, strict=True), key=lambda pair: pair[0])
+    return [_chapter([seen for _, seen in group], records) for _, group in pairs]
+
+
+def _chapter(seen: list[Recorded], journey: list[Recorded]) -> Chapter:
+    steps = list(_steps(seen, journey))
+    requests = [step for step in steps if step.kind == "seen"]
+    failed = [step for step in requests if step.failed]
+    outcome = failed[0] if requests[-1].failed else requests[-1]
+    return Chapter(outcome.title, seen, steps)
+
+
+# --- the steps ------------------------------------------------------------------------------------
+
+
+def _steps(chapter: list[Recorded], journey: list[Recorded]) -> Iterator[Step]:
+    """Each request to Azure as a step, and the steps between the apps that it proves."""
+    is_page = any(seen.hop in (REFRESH, EXCHANGE, LIST) for seen in chapter)
+    at, asked = BROWSER, set[str]()  # which app is at work, and what it asked Azure for
+    for _, group in groupby(chapter, _alike):
+        seen = tuple(group)
+        last, hop = seen[-1], seen[-1].hop
+        source, target = LANES[hop]
+        if hop == "discovery" and _is_of_api(last, journey):
+            source = API
+        if is_page and at == BROWSER:
+            yield _between(BROWSER, UI, "opens", seen)
+            at = UI
+        if source == API and at == UI:
+            if not asked & {CODE, REFRESH}:
+                yield _between(UI, ENTRA, "token-a-cached", seen, "cached")
+            yield _between(UI, API, "calls", seen)
+            at = API
+        if is_cached := hop == LIST and not asked & {EXCHANGE, LIST}:
+            yield _between(API, ENTRA, "token-b-cached", seen, "cached")
+        title = _title(seen, source, "the same token B" if is_cached else "token B")
+        yield Step(source, target, title, seen, failed=_failed(last), about=hop)
+        asked.add(hop)
+        later = [found for found in journey if found.at > last.at]
+        if code := last.answered.get("code"):
+            for redeemed in [found for found in later if found.form.get("code") == code][:1]:
+                yield _between(BROWSER, UI, "brings-code", (redeemed,))
+        if source == API and (claims := _claims(last.answered)):
+            yield _between(target, API, "challenge", seen, "challenge")
+            asks = [found for found in later if found.hop in ("authorize", REFRESH)]
+            if any(claims.items() <= _claims(found.query | found.form).items() for found in asks):
+                yield _between(API, UI, "challenge-passed", seen, "challenge")
+                at, asked = UI, set()
+
+
+def _between(
+    source: int, target: int, about: str, seen: tuple[Recorded, ...], kind: str = "inferred"
+) -> Step:
+    return Step(source, target, WORDS["between"][about], seen, kind, about=about)
+
+
+def _alike(seen: Recorded) -> object:
+    """Equal for the pages of one list, which make one step."""
+    return (seen.correlation_id, seen.status, seen.answer) if seen.hop == LIST else id(seen)
+
+
+def _is_of_api(discovery: Recorded, journey: list[Recorded]) -> bool:
+    """FlaskAPI reads signing keys without a correlation id, and on connections of its own."""
+    own = {seen.connection for seen in journey if seen.hop in ("jwks", EXCHANGE)}
+    return not discovery.correlation_id or discovery.connection in own
+
+
+def _claims(members: Json) -> Json:
+    """The claims challenge among the parameters of a request or an answer."""
+    try:
+        return parse_claims(str(members.get("claims", "")))
+    except EntraError:
+        return {}
+
+
+def _failed(seen: Recorded) -> bool:
+    return bool(seen.answer) or seen.status >= 400 or "error" in seen.answered
+
+
+def _title(seen: tuple[Recorded, ...], source: int, token_b: str) -> str:
+    """What happened, and with what outcome."""
+    last = seen[-1]
+    if last.hop == BUTTON:
+        name, switch = last.path.rpartition("/")[2], last.form.get("switch", "")
+        titles = {scenario["name"]: scenario["title"] for scenario in azure.scenarios.all()}
+        return f"You switched {switch}: {titles.get(name, name)}"
+    done, not_done = map(str, WORDS["hops"][last.hop])
+    found = [str(page.answered.get("value", "")).partition(" ")[0] for page in seen]
+    words = {
+        "token_b": token_b,
+        "asker": WORDS["lanes"][source],
+        "user": azure.users[last.user].given_name if last.user in azure.users else "The user",
+        "count": sum(int(number) for number in found if number.isdigit()),
+        "pages": f" in {len(seen)} pages" if len(seen) > 1 else "",
+    }
+    if _failed(last):
+        reason = WORDS["reasons"].get(last.answer, last.answer) or f"status {last.status}"
+        return f"{not_done.format_map(words)}: {reason}"
+    outcome = WORDS["pages"].get(last.page or ("code" if "code" in last.answered else ""))
+    return done.format_map(words) + (f": {outcome}" if outcome else "")
+
+
+# --- what the page shows of a step ----------------------------------------------------------------
+
+
+def _sent(seen: Recorded) -> Json:
+    headers = {name: seen.headers[name] for name in WORDS["headers"] if name in seen.headers}
+    return _ordered(headers | seen.query | seen.form)
+
+
+def _ordered(members: Json) -> Json:
+    """The parameters that explain most first."""
+    names = [*WORDS["parameters"], *members]
+    return {name: members[name] for name in sorted(members, key=names.index)}
+
+
+def _tokens(seen: Recorded) -> tuple[list[str], list[tuple[str, list[Any], bool]]]:
+    """The names of the tokens in a step, and of each claim the values and whether they differ."""
+    found = {_name(claims): claims for claims in (seen.presented, seen.issued) if claims}
+    columns = (
+        {"ID token": seen.id_token} if seen.hop != EXCHANGE and seen.id_token else {}
+    ) | found
+    names = dict.fromkeys(
+        [*WORDS["claims"], *(name for column in columns.values() for name in column)]
+    )
+    rows = [(name, [column.get(name) for column in columns.values()]) for name in names]
+    return list(columns), [
+        (name, values, any(value != values[0] for value in values))
+        for name, values in rows
+        if any(value is not None for value in values)
+    ]
+
+
+def _name(claims: Json) -> str:
+    return "Token B" if claims.get("ver") == "1.0" else "Token A"
+
+
+def _shown(name: str, value: Any) -> str:
+    """A value as the page shows it: no secret, JSON for lists, times that people can read."""
+    if value is None:
+        return "none"
+    if str(value).startswith("sha256:") or name in WORDS["opaque"]:
+        return "(cut)"
+    if name in ("exp", "iat", "nbf", "auth_time") and isinstance(value, int):
+        return f"{datetime.fromtimestamp(value, UTC):%H:%M:%S} UTC"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _names(value: Any) -> list[str]:
+    """Whose GUIDs are in ``value``."""
+    known = {app.client_id: app.name for app in azure.applications.values()}
+    known |= {user.oid: user.name for user in azure.users.values()}
+    known |= {azure.tenant_id: "this tenant", PARTNER_ID: "the tenant of Fabrikam"}
+    return [name for guid, name in known.items() if guid in str(value)]

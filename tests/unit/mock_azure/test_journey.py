@@ -1,0 +1,338 @@
+"""journey: what one browser caused, told to somebody who has never seen on-behalf-of."""
+
+import re
+from html import unescape
+from uuid import uuid4
+
+import pytest
+
+CP1 = '{"access_token":{"xms_cc":{"values":["cp1"]}}}'
+SIGNED_IN = [
+    "DjangoUI read Entra’s addresses",
+    "DjangoUI sent the browser to Entra: Entra asked who it is",
+    "Alice chose an account: Entra asked for consent",
+    "Alice consented: Entra issued a code",
+    "The browser brought the code to DjangoUI",
+    "Alice is signed in: DjangoUI redeemed the code for token A",
+]
+
+
+class Walk:
+    """A browser, and both apps in so far as Azure notices them."""
+
+    def __init__(self, azure, visitor, back, post_token, redeem):
+        self.azure, self.visitor, self.back = azure, visitor, back
+        self.post_token, self.redeem = post_token, redeem
+
+    def get(self, path, headers=None, port="1"):
+        """GET as a server; ``port`` stands for its connection."""
+        return self.back.get(path, headers=headers, environ_base={"REMOTE_PORT": port})
+
+    def discover(self, headers=None, port="1"):
+        path = f"/{self.azure.tenant_id}/v2.0/.well-known/openid-configuration"
+        self.get(path, headers, port)
+
+    def sign_in(self, user="alice", **parameters):
+        """Sign in; return the answer with the tokens."""
+        self.discover({"client-request-id": str(uuid4())})
+        code = self.visitor.sign_in(user, **parameters)["code"]
+        return self.redeem(code, headers={"client-request-id": str(uuid4())}).json
+
+    def exchange(self, token_a, correlation_id, **form):
+        return self.post_token(
+            self.azure.api,
+            {"client-request-id": correlation_id},
+            grant_type="urn:ietf:params:oauth:grant-type:jwt-bearer",
+            requested_token_use="on_behalf_of",
+            assertion=token_a,
+            scope="https://management.azure.com/user_impersonation",
+            **form,
+        )
+
+    def list(self, token_b, correlation_id):
+        headers = {
+            "Authorization": f"Bearer {token_b}",
+            "x-ms-correlation-request-id": correlation_id,
+        }
+        address = "/subscriptions?api-version=2020-01-01"
+        while address:
+            answer = self.get(address, headers)
+            address = (answer.json or {}).get("nextLink", "").removeprefix(self.azure.arm_url)
+        return answer
+
+    def open_page(self, token_a, correlation_id=""):
+        """What the API does for a page; return token B and the correlation ID."""
+        correlation_id = correlation_id or str(uuid4())
+        token_b = self.exchange(token_a, correlation_id).json["access_token"]
+        self.list(token_b, correlation_id)
+        return token_b, correlation_id
+
+
+@pytest.fixture
+def walk(azure, visitor, back, post_token, redeem):
+    return Walk(azure, visitor, back, post_token, redeem)
+
+
+@pytest.fixture
+def journey(visitor):
+    def journey(path="/journey", client=visitor.client):
+        response = client.get(path)
+        assert response.status_code == 200
+        return unescape(response.text)
+
+    return journey
+
+
+def steps(page):
+    return re.findall(r"<summary><strong>(.*?)</strong>", page)
+
+
+def chapters(page):
+    return re.findall(r"<h2 id=[^>]*>(.*?)</h2>", page)
+
+
+def step(page, title):
+    """One step of the list, with all that it opens."""
+    (found,) = [part for part in page.split("<li id=") if f"<strong>{title}</strong>" in part]
+    return found
+
+
+# --- the story ------------------------------------------------------------------------------------
+
+
+def test_tells_a_sign_in_from_the_first_redirect_to_the_tokens(walk, journey):
+    walk.sign_in()
+    page = journey()
+    assert chapters(page) == [SIGNED_IN[-1]]
+    assert steps(page) == SIGNED_IN
+
+
+def test_tells_a_page_with_what_the_requests_to_azure_prove(walk, journey):
+    walk.open_page(walk.sign_in()["access_token"])
+    page = journey()
+    assert chapters(page)[1] == "FlaskAPI listed 4 subscriptions with token B"
+    assert steps(page)[6:] == [
+        "The browser opened the app’s page",
+        "Not asked: DjangoUI’s token A was still good",
+        "DjangoUI called FlaskAPI with token A",
+        "FlaskAPI exchanged token A for token B",
+        "FlaskAPI listed 4 subscriptions with token B",
+    ]
+    assert "Inferred:" in step(page, "DjangoUI called FlaskAPI with token A")
+    assert "Inferred:" not in step(page, "FlaskAPI exchanged token A for token B")
+
+
+def test_tells_of_the_second_page_that_nobody_had_to_ask_entra(walk, journey):
+    token_b, _ = walk.open_page(walk.sign_in()["access_token"])
+    walk.list(token_b, str(uuid4()))
+    page = journey()
+    assert chapters(page)[2] == "FlaskAPI listed 4 subscriptions with the same token B"
+    assert steps(page)[-5:-1] == [
+        "The browser opened the app’s page",
+        "Not asked: DjangoUI’s token A was still good",
+        "DjangoUI called FlaskAPI with token A",
+        "Not asked: FlaskAPI’s token B was still good",
+    ]
+    assert len(re.findall('<a [^>]*class="cached"', page)) == 3  # A, then A and B
+
+
+def test_tells_a_renewal_of_token_a(azure, walk, post_token, journey):
+    tokens = walk.sign_in()
+    correlation_id = str(uuid4())
+    renewed = post_token(
+        azure.ui,
+        {"client-request-id": correlation_id},
+        grant_type="refresh_token",
+        refresh_token=tokens["refresh_token"],
+        scope=f"api://{azure.api.client_id}/access_as_user",
+    ).json["access_token"]
+    token_b = walk.exchange(renewed, correlation_id).json["access_token"]
+    walk.list(token_b, correlation_id)
+    assert steps(journey())[6:9] == [
+        "The browser opened the app’s page",
+        "DjangoUI renewed token A",
+        "DjangoUI called FlaskAPI with token A",
+    ]
+
+
+def test_tells_many_pages_of_a_list_as_one_step(walk, journey):
+    walk.open_page(walk.sign_in("gina")["access_token"])
+    assert steps(journey())[-1] == "FlaskAPI listed 300 subscriptions in 12 pages with token B"
+
+
+def test_tells_a_claims_challenge_and_how_it_came_back_to_entra(walk, visitor, journey):
+    token_a = walk.sign_in("carol")["access_token"]
+    refused = walk.exchange(token_a, str(uuid4()), claims=CP1)
+    assert "passed the claims challenge" not in journey()  # nothing proves it yet
+    visitor.authorize(claims=refused.json["claims"])
+    page = journey()
+    assert chapters(page)[1] == "Entra refused the exchange: second factor needed"
+    assert steps(page)[-4:] == [
+        "Entra refused the exchange: second factor needed",
+        "A claims challenge came back",
+        "FlaskAPI passed the claims challenge to DjangoUI",
+        "DjangoUI sent the browser to Entra: Entra asked for a second factor",
+    ]
+    assert "capolids" in step(page, "A claims challenge came back")
+
+
+def test_tells_a_challenge_of_resource_manager(azure, walk, journey):
+    token_a = walk.sign_in()["access_token"]
+    token_b = walk.exchange(token_a, str(uuid4()), claims=CP1).json["access_token"]
+    azure.policies.step_up = "c1"
+    walk.list(token_b, str(uuid4()))
+    page = journey()
+    assert chapters(page)[-1] == "Resource Manager refused the list: token B is not enough"
+    assert "acrs" in step(page, "A claims challenge came back")
+
+
+def test_tells_who_read_the_documents_that_name_nobody(azure, walk, journey):
+    """They belong to the request that follows; a connection tells the apps apart."""
+    token_a, correlation_id = walk.sign_in()["access_token"], str(uuid4())
+    walk.discover({"client-request-id": correlation_id}, port="3")
+    walk.discover(port="2")
+    walk.get(f"/{azure.tenant_id}/discovery/v2.0/keys", port="2")
+    walk.discover({"client-request-id": correlation_id}, port="2")
+    walk.open_page(token_a, correlation_id)
+    assert steps(journey())[6:13] == [
+        "The browser opened the app’s page",
+        "DjangoUI read Entra’s addresses",
+        "Not asked: DjangoUI’s token A was still good",
+        "DjangoUI called FlaskAPI with token A",
+        "FlaskAPI read Entra’s addresses",
+        "FlaskAPI downloaded the signing keys",
+        "FlaskAPI read Entra’s addresses",
+    ]
+
+
+def test_tells_of_a_service_that_did_not_answer(azure, walk, journey):
+    token_b, _ = walk.open_page(walk.sign_in()["access_token"])
+    azure.scenarios.switch_on("arm-away")
+    walk.back.get(
+        "/subscriptions?api-version=2020-01-01", headers={"Authorization": f"Bearer {token_b}"}
+    )
+    assert steps(journey())[-1] == "Resource Manager refused the list: no answer"
+
+
+def test_tells_which_scenario_was_switched(visitor, journey):
+    visitor.client.post("/scenarios/second-factor", data={"switch": "on"})
+    visitor.client.post("/scenarios/second-factor", data={"switch": "off"})
+    assert steps(journey()) == [
+        "You switched on: Second factor needed",
+        "You switched off: Second factor needed",
+    ]
+
+
+def test_explains_itself_before_anything_happened(journey):
+    page = journey()
+    assert "on-behalf-of flow" in page
+    assert "Nothing yet" in page
+
+
+# --- what a step opens ----------------------------------------------------------------------------
+
+
+def test_the_exchange_shows_its_form_and_both_tokens_with_what_differs(azure, walk, journey):
+    walk.open_page(walk.sign_in()["access_token"])
+    exchange = step(journey(), "FlaskAPI exchanged token A for token B")
+    for name in ("grant_type", "assertion", "requested_token_use", "client_secret", "scope"):
+        assert f"<code>{name}</code>" in exchange
+    assert '<th scope="col">Token A</th><th scope="col">Token B</th>' in exchange
+
+    def row(claim):
+        (found,) = re.findall(
+            rf"<tr[^>]*>\s*<th scope=\"row\"><code>{claim}</code>.*?</tr>", exchange, re.S
+        )
+        return found
+
+    assert ("≠" in row("aud"), "≠" in row("scp"), "≠" in row("sub")) == (True, True, True)
+    assert ("≠" in row("oid"), "≠" in row("tid")) == (False, False)
+    assert f'<code>{azure.api.client_id}</code> <span class="known">Python Flask Web API' in row(
+        "aud"
+    )
+    assert '["pwd"]' in row("amr")
+
+
+def test_the_redemption_shows_the_id_token_beside_token_a(walk, journey):
+    walk.sign_in()
+    redemption = step(journey(), SIGNED_IN[-1])
+    assert '<th scope="col">ID token</th><th scope="col">Token A</th>' in redemption
+    assert "<code>code_verifier</code>" in redemption
+
+
+def test_shows_no_secret_no_code_and_no_token(azure, walk, journey):
+    tokens = walk.sign_in()
+    token_b, _ = walk.open_page(tokens["access_token"])
+    page = journey()
+    secrets = [azure.ui.secret, azure.api.secret, token_b, tokens["refresh_token"]]
+    assert not [secret for secret in secrets if secret in page]
+    for token in (tokens["access_token"], tokens["id_token"], token_b):
+        assert not [part for part in token.split(".") if part in page]
+    codes = [seen.answered.get("code") for seen in azure.requests("consent")]
+    assert codes[0].startswith("sha256:")
+
+
+def test_an_arrow_leads_to_its_step_and_opens_it(walk, journey):
+    walk.open_page(walk.sign_in()["access_token"])
+    page = journey()
+    assert re.findall(r'<a href="\?open=(\d+)#step-\1"', page) == [
+        str(number) for number in range(1, len(steps(page)) + 1)
+    ]
+    opened = journey("/journey?open=10")
+    assert re.findall(r'<li id="step-(\d+)" class="[^"]*">\s*<details open>', opened) == ["10"]
+
+
+@pytest.mark.parametrize("user", ["alice", "bob"])
+def test_survives_claims_that_are_no_json(walk, visitor, journey, user):
+    refused = walk.exchange(walk.sign_in("carol")["access_token"], str(uuid4()), claims=CP1)
+    assert refused.status_code == 400
+    visitor.authorize(claims="{", login_hint=user)
+    assert "A claims challenge came back" in journey()
+
+
+# --- whose it is ----------------------------------------------------------------------------------
+
+
+def test_two_browsers_of_one_user_have_a_journey_each(azure, walk, visitor, journey):
+    walk.open_page(walk.sign_in()["access_token"])
+    other = azure.app.test_client()
+    other.environ_base["mock_azure.channel"] = "front"
+    assert "Nothing yet" in journey(client=other)
+    mine = visitor.client
+    visitor.client = other
+    walk.open_page(walk.sign_in()["access_token"])
+    visitor.client = mine
+    assert chapters(journey()) == chapters(journey(client=other)) != []
+    assert len(steps(journey())) == 11
+
+
+def test_a_token_that_no_browser_got_is_in_no_journey(azure, walk, journey):
+    walk.sign_in()
+    walk.exchange(azure.access_token("alice"), str(uuid4()))
+    assert steps(journey()) == SIGNED_IN
+
+
+def test_servers_do_not_find_it(back):
+    assert back.get("/journey").status_code == 404
+    assert back.get(f"/trace/{uuid4()}").status_code == 404
+
+
+# --- one request ----------------------------------------------------------------------------------
+
+
+def test_a_correlation_id_leads_to_its_part_of_the_journey(walk, visitor):
+    _, correlation_id = walk.open_page(walk.sign_in()["access_token"])
+    assert visitor.client.get(f"/trace/{correlation_id}").location == "/journey#chapter-2"
+
+
+def test_a_correlation_id_of_nobody_here_shows_what_azure_saw(azure, walk, journey):
+    correlation_id = str(uuid4())
+    walk.exchange(azure.access_token("alice"), correlation_id)
+    page = journey(f"/trace/{correlation_id}")
+    assert chapters(page) == ["Entra refused the exchange: consent is missing"]
+    assert "Nothing yet" in journey(f"/trace/{uuid4()}")
+
+
+@pytest.mark.parametrize("other", ["", "1", "<b>", "../settings"])
+def test_takes_only_a_guid(visitor, other):
+    assert visitor.client.get(f"/trace/{other}").status_code == 404
