@@ -1,8 +1,10 @@
 """Both apps under gunicorn: requests that it answers, or logs, by itself."""
 
 import socket
+import uuid
 
 import pytest
+import requests
 
 
 def answer(port: int, *lines: str) -> bytes:
@@ -30,6 +32,17 @@ class TestBothApps:
     def test_stay_where_they_are_mounted(self, apps, app, header):
         line = answer(getattr(apps, app).port, "GET /nowhere HTTP/1.1", header)
         assert line.startswith(b"HTTP/1.1 404 ")
+
+
+def test_the_api_takes_the_token_of_a_user_in_200_groups(azure, apps):
+    """12 KB: more than gunicorn allows in a header unless it is told to."""
+    azure.consent_all()
+    token = azure.access_token(groups=[str(uuid.UUID(int=number)) for number in range(230)])
+    assert 12_000 < len(token) < 16_000
+    answer = requests.get(
+        f"{apps.api.url}/subscriptions", headers={"Authorization": f"Bearer {token}"}, timeout=30
+    )
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("charset", ["rot13", "idna", "utf-16"])

@@ -4,7 +4,6 @@ Hypothesis makes the inputs up, the same ones in each run.
 """
 
 import base64
-import contextlib
 import json
 from collections.abc import Iterator
 from itertools import count
@@ -13,10 +12,11 @@ from typing import Any
 import pytest
 import requests
 import responses
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric import rsa
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jwt.algorithms import RSAAlgorithm
 
 from helpers import azure_resource_manager
 from helpers.errors import ANSWERS, ApiError
@@ -187,27 +187,40 @@ def test_any_challenge_of_arm_is_relayed_or_a_bad_gateway(api, azure, tenant, he
 
 
 GOOD_JWK = Tenant.key.as_jwk(ISSUER)
+WEAK_KEYS = [rsa.generate_private_key(65537, bits).public_key() for bits in (1024, 2047)]
+WEAK_JWKS = [RSAAlgorithm.to_jwk(key, as_dict=True) | {"kid": GOOD_JWK["kid"]} for key in WEAK_KEYS]
 JWK = st.dictionaries(st.sampled_from([*GOOD_JWK, "alg", "key_ops", "d"]), JSON, max_size=2).map(
     lambda changes: GOOD_JWK | changes
 )
 KEYS_URI = f"{ISSUER.removesuffix('/v2.0')}/discovery/v2.0/keys"
+GOOD_METADATA = {"issuer": ISSUER, "jwks_uri": KEYS_URI}
 
 
 @some
 @given(
     metadata=JSON
     | st.fixed_dictionaries({"issuer": st.just(ISSUER) | JSON, "jwks_uri": st.text()})
-    | st.just({"issuer": ISSUER, "jwks_uri": KEYS_URI}),
-    jwks=JSON | st.fixed_dictionaries({"keys": JSON | st.lists(JWK | JSON, max_size=3)}),
+    | st.just(GOOD_METADATA),
+    jwks=JSON
+    | st.fixed_dictionaries(
+        {"keys": JSON | st.lists(JWK | st.sampled_from([GOOD_JWK, *WEAK_JWKS]) | JSON, max_size=3)}
+    ),
 )
 def test_any_key_document_gives_a_strong_key_or_an_error_of_the_table(session, metadata, jwks):
+    published = jwks.get("keys") if isinstance(jwks, dict) else None
     with responses.RequestsMock(assert_all_requests_are_fired=False) as net:
         net.get(f"{ISSUER}/.well-known/openid-configuration", json=metadata)
         net.get(KEYS_URI, json=jwks)
-        with contextlib.suppress(ApiError):
-            key = SigningKeys(session, ISSUER).find(Tenant.key.kid)
-            assert isinstance(key.key, RSAPublicKey)
-            assert key.key.key_size >= 2048
+        try:
+            key, code = SigningKeys(session, ISSUER).find(Tenant.key.kid).key, None
+        except ApiError as error:
+            key, code = None, error.code
+    if key:
+        assert metadata == GOOD_METADATA
+        assert key.public_numbers() == Tenant.key.private.public_key().public_numbers()
+    else:
+        assert code in ("keys_unavailable", "invalid_token")
+        assert metadata != GOOD_METADATA or published != [GOOD_JWK]
 
 
 ENTRAS_WORDS = ["access_token", "token_type", "expires_in", "error", "suberror", "claims",

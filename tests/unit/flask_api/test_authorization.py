@@ -11,6 +11,7 @@ import pytest
 
 from helpers import authorization
 from helpers.errors import AuthError
+from main import create_app
 from tests.mock_azure.keys import base64url
 from tests.mock_azure.tokens import sign
 from tests.unit.flask_api.conftest import (
@@ -450,16 +451,30 @@ def test_refuses_signed_payload_text(api, azure_answers, change):
     assert (response.status_code, response.json["code"]) == (401, "invalid_token")
 
 
-def test_the_list_of_clients_admits_only_its_own(tenant, settings_of_api):
-    from main import create_app
-
+@pytest.mark.parametrize(
+    ("azp", "status"),
+    [
+        pytest.param(UI_ID, 200, id="on-the-list"),
+        pytest.param(OTHER_TENANT_ID, 200, id="the-second-on-the-list"),
+        pytest.param(API_ID, 403, id="not-on-the-list"),
+        pytest.param(None, 403, id="missing"),
+        pytest.param("", 403, id="empty"),
+        pytest.param([UI_ID], 403, id="a-list"),
+        pytest.param(UI_ID[:-1], 403, id="the-beginning-of-one-that-is"),
+        pytest.param(UI_ID[1:], 403, id="the-end-of-one-that-is"),
+        pytest.param(UI_ID.upper(), 403, id="upper-case"),
+        pytest.param(f"{UI_ID} {OTHER_TENANT_ID}", 403, id="the-whole-list"),
+    ],
+)
+def test_a_list_of_clients_decides_about_a_client_that_is(tenant, settings_of_api, azp, status):
     tenant.grants()
     tenant.lists("first")
-    api = create_app(settings_of_api | {"ALLOWED_CLIENT_IDS": UI_ID}).test_client()
-    assert get(api, tenant.issue_access_token(azp=UI_ID)).status_code == 200
-    for azp in (API_ID, None, [UI_ID]):
-        response = get(api, tenant.issue_access_token(azp=azp))
-        assert (response.status_code, response.json["code"]) == (403, "client_not_allowed")
+    allowed = {"ALLOWED_CLIENT_IDS": f"{UI_ID} {OTHER_TENANT_ID}"}
+    api = create_app(settings_of_api | allowed).test_client()
+    response = get(api, tenant.issue_access_token(azp=azp))
+    assert response.status_code == status
+    if status == 403:
+        assert response.json["code"] == "client_not_allowed"
         assert SCOPE in response.headers["WWW-Authenticate"]
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import pytest
 import requests
@@ -16,8 +17,11 @@ CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1726258122"}}}'
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch):
-    monkeypatch.setattr(azure_resource_manager.time, "sleep", lambda seconds: None)
+def pauses(monkeypatch) -> list[float]:
+    """The seconds that the API would sleep."""
+    seconds: list[float] = []
+    monkeypatch.setattr(time, "sleep", seconds.append)
+    return seconds
 
 
 @pytest.fixture
@@ -143,18 +147,30 @@ def test_a_failure_on_the_second_page_is_no_short_list(tenant, listing):
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 502}, {"status": 504}])
-def test_a_passing_fault_is_tried_again(tenant, listing, fault):
+def test_a_passing_fault_is_tried_again(tenant, listing, pauses, fault):
     tenant.net.get(SUBSCRIPTIONS, **fault)
     tenant.net.get(SUBSCRIPTIONS, body=requests.ConnectionError())
     page(tenant, SUBSCRIPTIONS, None, "a")
     assert listing().status_code == 200
-    assert len(tenant.calls("GET", ARM)) == azure_resource_manager.TRIES
+    assert len(tenant.calls("GET", ARM)) == 3
+    assert pauses == [0.2, 0.4]
 
 
-def test_a_lasting_fault_is_not_tried_for_ever(tenant, listing):
+def test_a_lasting_fault_is_not_tried_for_ever(tenant, listing, pauses):
     tenant.net.get(SUBSCRIPTIONS, status=503)
     assert listing().status_code == 502
-    assert len(tenant.calls("GET", ARM)) == azure_resource_manager.TRIES
+    assert len(tenant.calls("GET", ARM)) == 3
+    assert pauses == [0.2, 0.4]
+
+
+@pytest.mark.parametrize(("asked", "slept"), [("1", 1), ("300", 2), ("0", 1), ("soon", 0.2)])
+def test_pauses_as_long_as_arm_asks_but_not_much_longer_than_users_like(
+    tenant, listing, pauses, asked, slept
+):
+    tenant.net.get(SUBSCRIPTIONS, status=503, headers={"Retry-After": asked})
+    page(tenant, SUBSCRIPTIONS, None, "a")
+    assert listing().status_code == 200
+    assert pauses == [slept]
 
 
 @pytest.mark.parametrize(
@@ -177,6 +193,8 @@ def test_throttling_until_a_date_is_relayed_in_seconds(tenant, listing):
     [
         ({"error": {"code": "AuthorizationFailed", "message": "alice"}}, "AuthorizationFailed"),
         ({"error": {"code": "<script>"}}, ""),
+        ({"error": {"code": "Authorization<script>"}}, ""),
+        ({"error": {"code": "x" * 65}}, ""),
         ({"error": {"code": 5}}, ""),
         ({"error": "x"}, ""),
         ([], ""),
@@ -217,6 +235,10 @@ def test_a_claims_challenge_that_stays_is_relayed(tenant, listing):
     assert len(tenant.calls("GET", ARM)) == 2
 
 
+def challenge_for(claims):
+    return {"WWW-Authenticate": f'Bearer claims="{base64.b64encode(claims.encode()).decode()}"'}
+
+
 OTHER_CLAIMS = '{"access_token":{"polids":{"essential":true,"values":["p2"]}}}'
 
 
@@ -241,6 +263,25 @@ def test_when_the_exchange_with_claims_is_refused_the_client_gets(
     response = listing()
     assert response.json["code"] == code
     assert claims_of_challenge(response.headers.get("WWW-Authenticate", "")) == relayed
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "relayed"),
+    [
+        pytest.param(CLAIMS, OTHER_CLAIMS, OTHER_CLAIMS, id="the-later-of-two"),
+        pytest.param(CLAIMS, None, CLAIMS, id="the-first-if-it-is-the-only-one"),
+        pytest.param(None, CLAIMS, CLAIMS, id="the-second-if-it-is-the-only-one"),
+    ],
+)
+def test_of_two_rejections_by_arm_the_client_gets_the_claims_of(
+    tenant, listing, first, second, relayed
+):
+    for claims in (first, second):
+        tenant.net.get(SUBSCRIPTIONS, status=401, headers=challenge_for(claims) if claims else {})
+    tenant.grants("token-c")
+    response = listing()
+    assert (response.status_code, response.json["code"]) == (401, "claims_challenge")
+    assert claims_of_challenge(response.headers["WWW-Authenticate"]) == relayed
 
 
 def test_a_refusal_without_claims_is_tried_once_with_a_new_token(tenant, listing):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import ssl
 import threading
 import time
@@ -248,6 +249,28 @@ def test_threads_whose_token_was_rejected_share_one_exchange_with_the_claims(ten
     plain, with_claims = exchanges(tenant)
     assert "capolids" not in plain["claims"][0]
     assert "capolids" in with_claims["claims"][0]
+
+
+def test_an_exchange_with_other_claims_is_not_shared(tenant, api, bearer):
+    """Two requests hold the first token, and Resource Manager wants another policy of each."""
+    both_are_there = threading.Barrier(2, timeout=10)
+    policies = iter(["p7", "p8"])
+
+    def resource_manager(request):
+        if request.headers["Authorization"] == "Bearer first":
+            policy = next(policies)
+            both_are_there.wait()
+            claims = encode_claims(CLAIMS.replace("p1", policy))
+            return 401, {"WWW-Authenticate": f'Bearer claims="{claims}"'}, "{}"
+        return 200, {}, '{"value": []}'
+
+    tenant.grants("first")
+    slowly(tenant, 200, TOKEN | {"expires_in": 3600, "access_token": "second"})
+    tenant.net.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
+    assert [answer.status_code for answer in in_threads(api, 2, bearer)] == [200] * 2
+    plain, *with_claims = [form["claims"][0] for form in exchanges(tenant)]
+    assert "capolids" not in plain
+    assert sorted(re.findall("p[78]", " ".join(with_claims))) == ["p7", "p8"]
 
 
 def test_a_thread_waits_for_another_no_longer_than_its_own_time(tenant, api, bearer, monkeypatch):
@@ -504,6 +527,7 @@ def test_the_key_of_the_cache_names_what_was_asked_for(api, setting):
         return next(iter(exchange._outcomes))
 
     settings = dict(api.application.config)
+    assert len(key(settings)) == 32  # a whole SHA-256: users share no entry by chance
     assert key(settings) == key(settings)
     assert key(settings) != key(settings | {setting: "other"})
 
@@ -572,14 +596,22 @@ def test_it_is_a_fault_of_the_settings_when_the_certificates_file_is_or_holds(
     assert (response.status_code, response.json["code"]) == (500, "api_misconfigured")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "login.microsoftonline.com.evil.example"])
-def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, api, bearer, host):
-    elsewhere = f"https://{host}/{TENANT_ID}/oauth2/v2.0/token"
+@pytest.mark.parametrize(
+    "origin",
+    [
+        pytest.param("https://evil.example", id="another-host"),
+        pytest.param("https://login.microsoftonline.com.evil.example", id="suffix"),
+        pytest.param("https://login.microsoftonline.com:444", id="another-port"),
+    ],
+)
+def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, api, bearer, origin):
+    elsewhere = f"{origin}/{TENANT_ID}/oauth2/v2.0/token"
     changed = tenant.metadata | {"token_endpoint": elsewhere}
     tenant.net.replace(responses.GET, tenant.discovery, json=changed)
     tenant.net.post(elsewhere, json=TOKEN | {"expires_in": 3600})
-    response = api.get("/subscriptions", headers=bearer)
-    assert (response.status_code, response.json["code"]) == (502, "idp_unavailable")
+    for attempt in ("first", "second"):  # what the first one learned is not trusted later
+        response = get(api, tenant, uti=attempt)
+        assert (response.status_code, response.json["code"]) == (502, "idp_unavailable")
     assert not tenant.calls("POST", elsewhere)
     tenant.net.replace(responses.GET, tenant.discovery, json=tenant.metadata)
     tenant.grants()

@@ -152,6 +152,10 @@ def test_refuses_setting(app, change, words):
     ("name", "change", "words"),
     [
         ("FlaskAPI", {"ISSUER": AUTHORITY}, "ISSUER must be the AUTHORITY followed by /v2.0"),
+        ("FlaskAPI", {"ISSUER": f"{AUTHORITY}/v2.0".replace("https", "http")}, "ISSUER must be an"),
+        ("FlaskAPI", {"AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": "http://a.example/"}, "https://"),
+        ("FlaskAPI", {"AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": "https://a.example/ x"}, "https://"),
+        ("FlaskAPI", {"ALLOWED_CLIENT_IDS": f"{API} {API}x"}, "ALLOWED_CLIENT_IDS must be"),
         ("FlaskAPI", {"ISSUER": f"https://sts.windows.net/{TENANT}/"}, "followed by /v2.0"),
         ("FlaskAPI", {"ALLOWED_CLIENT_IDS": "one,two"}, "ALLOWED_CLIENT_IDS must be"),
         (

@@ -1,0 +1,47 @@
+"""The machine's clock may be set while the API runs; only tokens' own times depend on it."""
+
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+import requests
+
+OURS = ("main", "blueprints", "views", "helpers")
+HOURS_FORWARD = 26  # more than keys are used without a refresh
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Let the machine's clock be set; modules of the API that are imported now follow it."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in OURS:
+            monkeypatch.delitem(sys.modules, name)
+    true_time, hours = time.time, [0]
+    monkeypatch.setattr(time, "time", lambda: true_time() + hours[0] * 3600)
+
+    def set_forward(by_hours):
+        hours[0] = by_hours
+
+    return set_forward
+
+
+@pytest.fixture
+def api(clock, settings_of_api):
+    from main import create_app
+
+    return create_app(settings_of_api).test_client()
+
+
+def test_setting_the_clock_ends_neither_keys_nor_cached_tokens(tenant, api, clock):
+    tenant.grants()
+    tenant.lists("first")
+    # Valid before and after.
+    times = {"iat": timedelta(hours=-1), "exp": timedelta(hours=HOURS_FORWARD + 1)}
+    headers = {"Authorization": f"Bearer {tenant.issue_access_token(**times)}"}
+    assert api.get("/subscriptions", headers=headers).status_code == 200
+    tenant.net.replace("GET", tenant.discovery, body=requests.ConnectionError("Entra is down"))
+    for hours in (HOURS_FORWARD, 0):
+        clock(hours)
+        assert api.get("/subscriptions", headers=headers).status_code == 200
+    assert len(tenant.calls("POST", tenant.token_endpoint)) == 1
