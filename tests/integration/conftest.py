@@ -17,7 +17,7 @@ from tests.mock_azure import MockAzure
 
 @pytest.fixture(scope="session")
 def one_azure() -> Iterator[MockAzure]:
-    with MockAzure() as azure:
+    with MockAzure(require_pkce=True) as azure:
         yield azure
 
 

@@ -92,7 +92,7 @@ def test_next_link_is_absolute_and_leads_through_every_page(azure, arm_token, li
     assert (pages, names) == (12, [f"Fleet {number:03}" for number in range(1, 301)])
 
 
-def test_next_link_is_of_no_use_to_somebody_else(arm_token, list_subscriptions):
+def test_rejects_the_next_link_of_another_user(arm_token, list_subscriptions):
     link = list_subscriptions(arm_token("gina")).json["nextLink"]
     address = urlsplit(link)._replace(scheme="", netloc="").geturl()
     assert list_subscriptions(arm_token("alice"), address).status_code == 400
@@ -159,7 +159,7 @@ def test_rejects_the_token_for_our_api(azure, list_subscriptions):
     )
 
 
-def test_token_without_the_scope_is_forbidden(azure, list_subscriptions):
+def test_forbids_a_token_without_the_scope(azure, list_subscriptions):
     response = list_subscriptions(azure.forge(**V1 | {"scp": "other"}))
     assert (response.status_code, response.json["error"]["code"]) == (403, "AuthorizationFailed")
 
@@ -181,7 +181,7 @@ def test_checks_the_query_after_the_token_and_rejects(
     assert back.get(f"/subscriptions{query}").status_code == 401
 
 
-def test_headers_of_arm(back, arm_token):
+def test_answers_with_arms_headers(back, arm_token):
     guid = "61fdc1c8-0000-4000-8000-000000000001"
     sent = {
         "Authorization": f"Bearer {arm_token()}",
@@ -196,5 +196,5 @@ def test_headers_of_arm(back, arm_token):
     assert headers["Cache-Control"] == "no-cache"
 
 
-def test_token_says_who_called_which_way(arm_token, azure):
+def test_token_carries_the_users_object_id(arm_token, azure):
     assert unverified(arm_token("bob"))["oid"] == azure.users["bob"].oid

@@ -27,7 +27,7 @@ def test_user_is_chosen_then_consents_once_for_both_applications(azure, visitor,
     assert azure.consents.granted("alice", ui, api) == {"access_as_user"}
 
 
-def test_second_time_neither_page_is_shown(visitor, redirected):
+def test_shows_neither_page_the_second_time(visitor, redirected):
     visitor.sign_in()
     assert "code" in redirected(visitor.authorize())
 
@@ -41,11 +41,11 @@ def test_consent_is_remembered_for_each_user(visitor):
 @pytest.mark.parametrize(
     ("scope", "known"),
     [
-        pytest.param("access_as_user", True, id="named-scope"),
-        pytest.param(".default", False, id="client-unknown-to-the-api"),
+        pytest.param("access_as_user", True, id="a named scope"),
+        pytest.param(".default", False, id="a client the API does not know"),
     ],
 )
-def test_nothing_downstream_is_granted_without(azure, visitor, scope, known):
+def test_grants_nothing_downstream_for(azure, visitor, scope, known):
     if not known:
         azure.applications[azure.api.client_id] = replace(azure.api, known_clients=())
     visitor.sign_in(scope=f"api://{azure.api.client_id}/{scope}")
@@ -80,21 +80,21 @@ def test_prompt_login_asks_although_there_is_a_session(visitor):
     assert "Choose who you are" in visitor.authorize(prompt="login").text
 
 
-def test_login_hint_for_somebody_else_asks(visitor, redirected):
+def test_asks_who_signs_in_if_the_hint_names_another_user(visitor, redirected):
     visitor.sign_in("alice")
     page = visitor.authorize(login_hint="bob@contoso.example")
     assert re.search(r'value="bob" autofocus', page.text)
     assert "code" in redirected(visitor.authorize(login_hint="Alice@contoso.example"))
 
 
-def test_old_session_does_not_do_for_max_age(azure, visitor, redirected):
+def test_asks_to_sign_in_again_if_the_session_is_older_than_max_age(azure, visitor, redirected):
     visitor.sign_in()
     azure.clock.advance(60)
     assert "code" in redirected(visitor.authorize(max_age="61"))
     assert "Choose who you are" in visitor.authorize(max_age="59").text
 
 
-def test_cancelled_sign_in_reaches_the_client(visitor, redirected):
+def test_client_learns_that_the_sign_in_was_cancelled(visitor, redirected):
     found = redirected(visitor.press(visitor.authorize(), "user", ""))
     assert found == {
         "error": "access_denied",
@@ -103,7 +103,7 @@ def test_cancelled_sign_in_reaches_the_client(visitor, redirected):
     }
 
 
-def test_declined_consent_reaches_the_client_and_grants_nothing(azure, visitor, redirected):
+def test_client_learns_that_consent_was_declined_and_nothing_is_granted(azure, visitor, redirected):
     page = visitor.press(visitor.authorize(), "user", "alice")
     found = redirected(visitor.press(page, "decision", "cancel"))
     assert found["error"] == "access_denied"
@@ -165,12 +165,12 @@ def test_shows_a_page_and_never_redirects_for(visitor, parameters, code):
     assert "Location" not in response.headers
 
 
-def test_port_of_localhost_is_ignored(visitor):
+def test_ignores_the_port_of_localhost(visitor):
     found = visitor.authorize(redirect_uri="http://localhost:12345/account/callback")
     assert "Choose who you are" in found.text
 
 
-def test_port_counts_elsewhere(azure, visitor):
+def test_compares_the_port_of_other_addresses(azure, visitor):
     secure = replace(azure.ui, redirect_uris=("https://localhost:8000/callback",))
     azure.applications[azure.ui.client_id] = secure
     page = visitor.authorize(redirect_uri="https://localhost:8000/callback")
@@ -179,7 +179,7 @@ def test_port_counts_elsewhere(azure, visitor):
     assert "AADSTS50011" in page.text
 
 
-def test_unknown_tenant_gets_a_page(visitor):
+def test_shows_a_page_for_an_unknown_tenant(visitor):
     assert "AADSTS90002" in visitor.client.get("/common/oauth2/v2.0/authorize").text
 
 
@@ -258,11 +258,11 @@ def test_demands_pkce_if_told_to_and_rejects(azure, visitor, redirected, paramet
     ],
     ids=["null", "values that are no list", "a time that is a list", "another token's"],
 )
-def test_claims_that_ask_for_nothing_are_no_hindrance(visitor, claims):
+def test_ignores_claims_that_demand_nothing(visitor, claims):
     assert "code" in visitor.sign_in(claims=claims)
 
 
-def test_prompt_none_with_a_session_but_without_consent(azure, visitor, redirected):
+def test_silent_sign_in_without_consent_needs_interaction(azure, visitor, redirected):
     visitor.sign_in()
     azure.consents.revoke("alice")
     assert redirected(visitor.authorize(prompt="none"))["error"] == "interaction_required"
@@ -293,7 +293,7 @@ def test_rejects_a_form_that_the_mock_did_not_make(azure, visitor, address):
     assert (response.status_code, "AADSTS9002313" in response.text) == (400, True)
 
 
-def test_form_of_one_page_is_no_good_on_another(azure, visitor):
+def test_rejects_the_form_of_another_page(azure, visitor):
     """The sign-in page's form sent to the consent page would skip choosing a user."""
     sealed = re.findall(r'name="request" value="([^"]+)"', visitor.authorize().text)[0]
     form = {"request": sealed, "decision": "accept"}
@@ -301,7 +301,7 @@ def test_form_of_one_page_is_no_good_on_another(azure, visitor):
     assert response.status_code == 400
 
 
-def test_page_left_open_too_long_is_refused(azure, visitor):
+def test_rejects_a_form_left_open_for_more_than_an_hour(azure, visitor):
     page = visitor.authorize()
     azure.clock.advance(3601)
     assert visitor.press(page, "user", "alice").status_code == 400
@@ -314,7 +314,7 @@ def test_session_cookie_cannot_be_read_by_scripts_or_sent_from_other_sites(visit
     assert {"HttpOnly", "SameSite=Lax"} <= {part.strip() for part in cookie.split(";")}
 
 
-def test_code_of_another_mock_is_no_session(azure, visitor):
+def test_reset_ends_every_session(azure, visitor):
     visitor.sign_in()
     azure.reset()
     assert "Choose who you are" in visitor.authorize().text
@@ -349,7 +349,11 @@ def test_sign_out_ends_the_session_and_returns_to_a_registered_page(azure, visit
     assert "Choose who you are" in visitor.authorize().text
 
 
-@pytest.mark.parametrize("target", ["https://evil.example/", "http://localhost:8000/", ""])
+@pytest.mark.parametrize(
+    "target",
+    ["https://evil.example/", "http://localhost:8000/", ""],
+    ids=["a foreign site", "the app's root", "no address"],
+)
 def test_sign_out_stays_here_for_an_address_that_is_not_registered(azure, visitor, target):
     response = log_out(azure, visitor, post_logout_redirect_uri=target)
     assert (response.status_code, "You signed out" in response.text) == (200, True)

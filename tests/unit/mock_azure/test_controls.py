@@ -38,13 +38,13 @@ def test_policy_asks_for_a_second_factor_and_is_satisfied_by_it(azure, visitor, 
     assert error_code(exchange(first)) == 50076
 
 
-def test_second_factor_declined_reaches_the_client(azure, visitor, redirected):
+def test_client_learns_that_the_second_factor_was_declined(azure, visitor, redirected):
     azure.policies.add("mfa", "alice", resource=azure.api.client_id)
     page = visitor.press(visitor.authorize(), "user", "alice")
     assert redirected(visitor.press(page, "decision", "cancel"))["error"] == "access_denied"
 
 
-def test_challenge_that_a_fault_invented_shows_the_second_factor_too(azure, visitor, exchange):
+def test_challenge_of_a_fault_leads_to_the_second_factor_too(azure, visitor, exchange):
     azure.consent_all()
     azure.faults.add(TOKEN_HOP, 50076)
     claims = exchange(azure.access_token()).json["claims"]
@@ -52,7 +52,7 @@ def test_challenge_that_a_fault_invented_shows_the_second_factor_too(azure, visi
     assert "Approve this sign-in" in page.text
 
 
-def test_blocking_policy(azure, visitor, exchange):
+def test_blocking_policy_refuses_exchange_and_sign_in(azure, visitor, exchange):
     azure.consent_all()
     policy = azure.policies.add("block", "alice")
     refused = exchange(azure.access_token())
@@ -63,14 +63,14 @@ def test_blocking_policy(azure, visitor, exchange):
     assert exchange(azure.access_token()).status_code == 200
 
 
-def test_policy_is_for_its_users_and_resource_only(azure, visitor, exchange):
+def test_policy_applies_to_its_users_and_resource_only(azure, visitor, exchange):
     azure.policies.add("mfa", "alice")
     assert "code" in visitor.sign_in("alice")
     azure.consent_all("bob")
     assert exchange(azure.access_token("bob")).status_code == 200
 
 
-def test_policy_for_everybody(azure, exchange):
+def test_policy_without_users_applies_to_everybody(azure, exchange):
     azure.consent_all("bob")
     azure.policies.add("mfa")
     assert error_code(exchange(azure.access_token("bob"))) == 50076
@@ -92,7 +92,7 @@ def test_revoked_session_ends_refresh_and_exchange_until_the_next_sign_in(
     assert exchange(fresh["access_token"]).status_code == 200
 
 
-def test_revocation_is_for_one_user(azure, exchange):
+def test_revocation_affects_one_user_only(azure, exchange):
     azure.consent_all("bob")
     token = azure.access_token("bob")
     azure.revoke_sessions("alice")
@@ -152,14 +152,14 @@ def test_emergency_rollover_leaves_no_older_token_valid(azure, back, exchange):
     assert exchange(azure.access_token()).status_code == 200
 
 
-def test_reset_brings_the_first_keys_back(azure, back):
+def test_reset_restores_the_first_keys(azure, back):
     before = kids(azure, back)
     azure.keys.emergency_rollover()
     azure.reset()
     assert kids(azure, back) == before
 
 
-def test_rogue_key_is_never_published(azure, back):
+def test_jwks_never_lists_the_rogue_key(azure, back):
     assert azure.keys.rogue.kid not in kids(azure, back)
 
 
@@ -182,20 +182,20 @@ def test_forge_writes_what_it_is_told(azure):
 # --- clock ----------------------------------------------------------------------------------------
 
 
-def test_clock_moves_what_is_issued(azure):
+def test_tokens_are_issued_by_the_mocks_clock(azure):
     before = unverified(azure.access_token())
     azure.clock.advance(7200)
     assert unverified(azure.access_token())["iat"] - before["iat"] >= 7200
 
 
-def test_expired_assertion(azure, exchange):
+def test_exchange_rejects_an_expired_assertion(azure, exchange):
     azure.consent_all()
     token = azure.access_token()
     azure.clock.advance(5401)
     assert error_code(exchange(token)) == 500133
 
 
-def test_lifetime_of_tokens(azure):
+def test_token_lifetime_can_be_set(azure):
     azure.token_lifetime_seconds = (60, 60)
     claims = unverified(azure.access_token())
     assert claims["exp"] - claims["iat"] == 360
@@ -204,7 +204,7 @@ def test_lifetime_of_tokens(azure):
 # --- faults ---------------------------------------------------------------------------------------
 
 
-def test_fault_strikes_its_user_at_its_hop_so_many_times(azure, exchange):
+def test_fault_affects_its_user_at_its_hop_as_often_as_asked(azure, exchange):
     for user in ("alice", "bob"):
         azure.consent_all(user)
     fault = azure.faults.add(TOKEN_HOP, 50057, user="alice", times=2)
@@ -222,8 +222,9 @@ def test_fault_strikes_its_user_at_its_hop_so_many_times(azure, exchange):
         (90033, {"status": 500}, 500, "temporarily_unavailable"),
         (7000222, None, 401, "invalid_client"),
     ],
+    ids=["another error", "too many requests", "another status", "an expired secret"],
 )
-def test_fault_by_aadsts_number(azure, exchange, preset, details, status, error):
+def test_fault_answers_with_an_aadsts_number(azure, exchange, preset, details, status, error):
     azure.faults.add(TOKEN_HOP, preset, details=details, headers={"Retry-After": "7"})
     response = exchange(azure.access_token())
     assert (response.status_code, response.json["error"], error_code(response)) == (
@@ -234,7 +235,7 @@ def test_fault_by_aadsts_number(azure, exchange, preset, details, status, error)
     assert response.headers["Retry-After"] == "7"
 
 
-def test_fault_of_arm(azure, arm_token, list_subscriptions):
+def test_fault_answers_with_a_code_of_arm(azure, arm_token, list_subscriptions):
     token = arm_token()
     azure.faults.add("arm:subscriptions", "TooManyRequests", headers={"Retry-After": "3"})
     response = list_subscriptions(token)
@@ -242,12 +243,12 @@ def test_fault_of_arm(azure, arm_token, list_subscriptions):
     assert response.json["error"]["code"] == "TooManyRequests"
 
 
-def test_fault_at_authorize_reaches_the_client(azure, visitor, redirected):
+def test_client_learns_of_a_fault_at_authorize(azure, visitor, redirected):
     azure.faults.add("authorize", 90033)
     assert redirected(visitor.authorize())["error"] == "temporarily_unavailable"
 
 
-def test_fault_with_a_body_of_its_own(azure, back):
+def test_fault_answers_with_its_own_body(azure, back):
     azure.faults.add("jwks", status=502, body="<html>Bad gateway", times=None)
     path = f"/{azure.tenant_id}/discovery/v2.0/keys"
     for _ in range(2):
@@ -257,14 +258,14 @@ def test_fault_with_a_body_of_its_own(azure, back):
     assert back.get(path).status_code == 200
 
 
-def test_fault_may_leave_the_answer_and_add_a_header(azure, exchange):
+def test_fault_can_add_a_header_to_the_real_answer(azure, exchange):
     azure.consent_all()
     azure.faults.add(TOKEN_HOP, headers={"Retry-After": "60"})
     response = exchange(azure.access_token())
     assert (response.status_code, response.headers["Retry-After"]) == (200, "60")
 
 
-def test_removed_fault_strikes_no_more(azure, exchange):
+def test_removed_fault_has_no_effect(azure, exchange):
     azure.consent_all()
     azure.faults.remove(azure.faults.add(TOKEN_HOP, 50057, times=None))
     assert exchange(azure.access_token()).status_code == 200
@@ -286,7 +287,7 @@ def test_requests_are_counted_by_hop_and_user(azure, arm_token, list_subscriptio
     assert azure.requests() == []
 
 
-def test_record_ties_the_tokens_together(azure, arm_token, list_subscriptions):
+def test_record_connects_the_tokens_of_two_requests(azure, arm_token, list_subscriptions):
     list_subscriptions(arm_token())
     exchanged, listed = azure.requests()
     assert exchanged.presented["aud"] == azure.api.client_id
@@ -334,7 +335,7 @@ def test_no_secret_is_recorded(azure, visitor, redeem, exchange, list_subscripti
     assert not [secret for secret in secrets if secret in recorded]
 
 
-def test_reset_ends_what_was_issued_and_keeps_who_may_call(azure, visitor, redeem):
+def test_reset_voids_what_was_issued_and_keeps_the_secrets(azure, visitor, redeem):
     code, secret = visitor.sign_in()["code"], azure.ui.secret
     azure.revoke_sessions("alice")
     azure.policies.add("mfa")
@@ -345,7 +346,7 @@ def test_reset_ends_what_was_issued_and_keeps_who_may_call(azure, visitor, redee
     assert redeem(visitor.sign_in()["code"]).status_code == 200
 
 
-def test_settings_fit_the_registrations(azure):
+def test_settings_match_the_registrations(azure):
     api, ui = azure.flask_api_settings(), azure.django_ui_settings()
     assert api["ISSUER"] == f"{api['AUTHORITY']}/v2.0" == azure.issuer
     assert ui["AUTHORITY"] == api["AUTHORITY"]

@@ -19,14 +19,18 @@ def test_browser_endpoints_are_on_the_front_and_server_endpoints_on_the_back(azu
         assert document[name].startswith(f"{expected}/{azure.tenant_id}/")
 
 
-def test_issuer_does_not_follow_the_host_that_was_asked(azure, back):
+def test_issuer_does_not_depend_on_the_requests_host(azure, back):
     path = f"/{azure.tenant_id}/v2.0/.well-known/openid-configuration"
     document = back.get(path, headers={"Host": "127.0.0.1:9"}).json
     assert document["issuer"] == azure.issuer == f"{azure.back_url}/{azure.tenant_id}/v2.0"
 
 
-@pytest.mark.parametrize("page", ["v2.0/.well-known/openid-configuration", "discovery/v2.0/keys"])
-def test_unknown_tenant_is_refused(back, page):
+@pytest.mark.parametrize(
+    "page",
+    ["v2.0/.well-known/openid-configuration", "discovery/v2.0/keys"],
+    ids=["discovery", "keys"],
+)
+def test_rejects_an_unknown_tenant(back, page):
     response = back.get(f"/common/{page}")
     assert response.status_code == 400
     assert (response.json["error"], response.json["error_codes"]) == ("invalid_tenant", [90002])
@@ -43,12 +47,12 @@ def test_keys_name_their_certificate_and_no_algorithm(azure, back):
         assert not {"alg", "d", "p", "q"} & set(key)
 
 
-def test_foreign_host_name_is_refused(azure, back):
+def test_rejects_a_foreign_host_name(azure, back):
     path = f"/{azure.tenant_id}/discovery/v2.0/keys"
     assert back.get(path, headers={"Host": "evil.example"}).status_code == 400
 
 
-def test_may_play_the_addresses_of_microsoft():
+def test_can_stand_in_for_microsofts_own_addresses():
     login, arm = "https://login.microsoftonline.com", "https://management.azure.com"
     azure = MockAzure(front_url=login, login_url=login, arm_url=arm)
     client = azure.app.test_client()

@@ -1,7 +1,11 @@
 """The managed identity's endpoint in App Service's shape, and what its tokens are good for."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from tests import mock_azure
 from tests.mock_azure.directory import EXCHANGE_ID
 from tests.mock_azure.tokens import unverified
 
@@ -133,3 +137,13 @@ def test_settings_replace_the_secret_by_an_identity_that_the_registration_trusts
     identity = azure.identities[settings["MANAGED_IDENTITY_CLIENT_ID"]]
     (trusted,) = azure.applications[azure.api.client_id].federated
     assert trusted == (azure.issuer, identity.object_id, EXCHANGE)
+
+
+def test_examples_of_the_mocks_readme_work():
+    text = Path(mock_azure.__file__).with_name("README.md").read_text("utf-8")
+    examples = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    assert len(examples) == 2
+    known = {"MockAzure": mock_azure.MockAzure}
+    exec("".join(examples), known)  # noqa: S102  # our own text
+    assert known["settings"]["MANAGED_IDENTITY_CLIENT_ID"] in known["azure"].identities
+    assert unverified(known["text"])["iss"] == "https://cluster.example/"

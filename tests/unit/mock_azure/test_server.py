@@ -79,7 +79,7 @@ def test_listens_on_both_loopback_addresses(azure):
         socket.create_connection((host, port), timeout=5).close()
 
 
-def test_server_certificate_stands_strict_checks(azure):
+def test_server_certificate_passes_strict_checks(azure):
     context = ssl.create_default_context(cafile=str(azure.ca_file))
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     port = int(azure.back_url.rpartition(":")[2])
@@ -91,32 +91,34 @@ def test_server_certificate_stands_strict_checks(azure):
             assert tls.version() == "TLSv1.3"
 
 
-def test_client_that_does_not_trust_the_ca_gets_nowhere(azure, session):
+def test_client_that_does_not_trust_the_ca_cannot_connect(azure, session):
     session.verify = True
     with pytest.raises(requests.exceptions.SSLError):
         session.get(jwks(azure), timeout=5)
 
 
-def test_private_keys_are_not_left_on_the_disk(azure):
+def test_leaves_no_private_key_on_the_disk(azure):
     files = list(azure.ca_file.parent.iterdir())
     assert files == [azure.ca_file]
     assert "PRIVATE" not in azure.ca_file.read_text()
 
 
-def test_connection_is_kept_alive_without_a_delay(azure, session):
+def test_keeps_connections_alive_without_a_delay(azure, session):
     """Two small writes and a delayed ACK would cost 40 ms a request."""
     with session.get(jwks(azure), stream=True, timeout=5) as response:
         first = response.raw.connection.sock.getsockname()
         response.content  # noqa: B018 (reading the body hands the connection back)
-    started = time.perf_counter()
+    took = []
     for _ in range(20):
+        started = time.perf_counter()
         with session.get(jwks(azure), stream=True, timeout=5) as response:
             assert response.raw.connection.sock.getsockname() == first
             response.content  # noqa: B018
-    assert (time.perf_counter() - started) / 20 < 0.02
+        took.append(time.perf_counter() - started)
+    assert min(took) < 0.04  # a busy machine slows some, a delayed ACK all of them
 
 
-def test_unread_body_is_not_taken_for_the_next_request(azure):
+def test_does_not_take_an_unread_body_for_the_next_request(azure):
     connection = http.client.HTTPConnection(azure.front_url.partition("//")[2], timeout=5)
     with contextlib.closing(connection):
         connection.request("POST", "/nowhere", "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -127,8 +129,12 @@ def test_unread_body_is_not_taken_for_the_next_request(azure):
             assert second.status == 200
 
 
-@pytest.mark.parametrize("headers", [{"Transfer-Encoding": "chunked"}, {"Content-Length": "x"}])
-def test_body_without_a_length_is_refused(azure, headers):
+@pytest.mark.parametrize(
+    "headers",
+    [{"Transfer-Encoding": "chunked"}, {"Content-Length": "x"}],
+    ids=["chunks", "a length in letters"],
+)
+def test_rejects_a_body_without_a_length(azure, headers):
     port = int(azure.front_url.rpartition(":")[2])
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
@@ -143,20 +149,20 @@ def test_silent_client_does_not_block_the_others(azure, session):
         assert session.get(jwks(azure), timeout=5).status_code == 200
 
 
-def test_dropped_connection(azure, session):
+def test_fault_drops_the_connection(azure, session):
     azure.faults.add("jwks", drop=True)
     with pytest.raises(requests.ConnectionError):
         session.get(jwks(azure), timeout=5)
     assert session.get(jwks(azure), timeout=5).status_code == 200
 
 
-def test_truncated_body(azure, session):
+def test_fault_truncates_the_body(azure, session):
     azure.faults.add("jwks", truncate=True)
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         session.get(jwks(azure), timeout=5)
 
 
-def test_slow_body_and_late_answer(azure, session):
+def test_fault_delays_the_body_and_the_answer(azure, session):
     azure.faults.add("jwks", body='{"keys":[]}', drip_seconds=0.01)
     azure.faults.add("jwks", latency_seconds=0.1)
     for _ in range(2):
@@ -194,7 +200,7 @@ def test_port_in_use_is_an_error(azure):
         pass
 
 
-def test_names_and_addresses_can_be_chosen():
+def test_host_names_and_addresses_can_be_chosen():
     with MockAzure("127.0.0.1", back_host="mock-azure", listen=("127.0.0.1",)) as azure:
         assert azure.front_url.startswith("http://127.0.0.1:")
         assert azure.issuer.startswith("https://mock-azure:")
@@ -236,7 +242,7 @@ def test_command_writes_settings_and_tidies_up(tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_does_not_overwrite_somebodys_settings(tmp_path):
+def test_command_does_not_overwrite_other_settings(tmp_path):
     mine = tmp_path / "DjangoUI" / "development.env"
     mine.parent.mkdir()
     mine.write_text("CLIENT_ID=mine")

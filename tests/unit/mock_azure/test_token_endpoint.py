@@ -148,13 +148,13 @@ def test_id_token_holds_a_login_hint_only_if_the_registration_asks_for_it(azure,
     assert "login_hint" not in claims
 
 
-def test_code_is_good_once(visitor, redeem):
+def test_code_can_be_redeemed_once(visitor, redeem):
     code = visitor.sign_in()["code"]
     assert redeem(code).status_code == 200
     assert refusal(redeem(code)) == (400, REFUSED_GRANT, 54005)
 
 
-def test_wrong_verifier_does_not_use_the_code_up(visitor, redeem):
+def test_wrong_verifier_does_not_consume_the_code(visitor, redeem):
     code = visitor.sign_in()["code"]
     assert redeem(code, code_verifier="w" * 43).status_code == 400
     assert redeem(code).status_code == 200
@@ -168,12 +168,12 @@ def test_code_expires_after_ten_minutes(azure, visitor, redeem):
     assert refusal(redeem(stale)) == (400, REFUSED_GRANT, 70008)
 
 
-def test_code_of_another_client_is_refused(azure, visitor, redeem):
+def test_rejects_the_code_of_another_client(azure, visitor, redeem):
     code = visitor.sign_in()["code"]
     assert refusal(redeem(code, app=azure.api)) == (400, REFUSED_GRANT, 70000)
 
 
-def test_refresh_token_is_no_code(visitor, redeem):
+def test_rejects_a_refresh_token_as_a_code(visitor, redeem):
     tokens = redeem(visitor.sign_in()["code"]).json
     assert refusal(redeem(tokens["refresh_token"]))[2] == 9002313
 
@@ -189,7 +189,7 @@ def refresh(azure, post_token):
     return refresh
 
 
-def test_refresh_token_stays_valid_and_brings_a_new_one(visitor, redeem, refresh):
+def test_refresh_token_stays_valid_after_it_is_used(visitor, redeem, refresh):
     old = redeem(visitor.sign_in()["code"]).json["refresh_token"]
     first = refresh(old).json
     assert first["refresh_token"] != old
@@ -197,7 +197,7 @@ def test_refresh_token_stays_valid_and_brings_a_new_one(visitor, redeem, refresh
     assert refresh(first["refresh_token"]).status_code == 200
 
 
-def test_refresh_token_is_good_for_every_resource_the_user_allowed(azure, visitor, redeem, refresh):
+def test_refresh_token_works_for_every_resource_with_consent(azure, visitor, redeem, refresh):
     token = redeem(visitor.sign_in()["code"]).json["refresh_token"]
     graph = refresh(token, scope="openid offline_access").json
     assert unverified(graph["access_token"])["aud"] == GRAPH_ID
@@ -208,7 +208,7 @@ def test_refresh_token_is_good_for_every_resource_the_user_allowed(azure, visito
     assert unverified(body["access_token"])["aud"] == azure.api.client_id
 
 
-def test_refresh_token_is_refused_to_another_client_and_after_90_days(
+def test_rejects_a_refresh_token_of_another_client_or_after_90_days(
     azure, visitor, redeem, refresh
 ):
     token = redeem(visitor.sign_in()["code"]).json["refresh_token"]
@@ -217,7 +217,7 @@ def test_refresh_token_is_refused_to_another_client_and_after_90_days(
     assert refusal(refresh(token)) == (400, REFUSED_GRANT, 700082)
 
 
-def test_refresh_needs_consent_still(azure, visitor, redeem, refresh):
+def test_refresh_fails_after_consent_is_withdrawn(azure, visitor, redeem, refresh):
     token = redeem(visitor.sign_in()["code"]).json["refresh_token"]
     azure.consents.revoke("alice")
     assert refusal(refresh(token)) == (400, REFUSED_GRANT, 65001)
@@ -375,7 +375,7 @@ def test_rejects_an_exchange_with(azure, exchange, form, error, code):
     assert refusal(exchange(**{"assertion": azure.access_token(), **form})) == (400, error, code)
 
 
-def test_api_cannot_ask_for_a_token_for_itself(azure, exchange):
+def test_api_cannot_request_a_token_for_itself(azure, exchange):
     scope = f"api://{azure.api.client_id}/.default"
     assert refusal(exchange(azure.access_token(), scope=scope))[2] == 90009
 
@@ -413,7 +413,7 @@ def test_rejects_the_secret_of_the_other_client(azure, exchange):
     assert refusal(response)[2] == 7000215
 
 
-def test_secret_in_the_query_string_is_not_read(azure, back):
+def test_ignores_a_secret_in_the_query_string(azure, back):
     response = back.post(
         f"/{azure.tenant_id}/oauth2/v2.0/token",
         query_string={"client_id": azure.api.client_id, "client_secret": azure.api.secret},
@@ -422,7 +422,7 @@ def test_secret_in_the_query_string_is_not_read(azure, back):
     assert refusal(response)[2] == 7000218
 
 
-def test_secret_may_come_in_basic(azure, exchange):
+def test_accepts_a_secret_in_basic_authentication(azure, exchange):
     azure.consent_all()
     pair = f"{azure.api.client_id}:{quote(azure.api.secret, safe='')}"
     headers = {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
@@ -658,7 +658,7 @@ def test_exchange_rejects_an_applications_own_token(azure, own_token, exchange):
     assert refusal(exchange(assertion)) == (400, REFUSED_GRANT, 7000114)
 
 
-def test_unknown_tenant_is_refused(azure, back):
+def test_rejects_an_unknown_tenant(azure, back):
     form = {"grant_type": "refresh_token", "client_id": azure.ui.client_id}
     response = back.post("/common/oauth2/v2.0/token", data=form)
     assert refusal(response) == (400, "invalid_request", 90002)
@@ -676,14 +676,14 @@ def test_error_body_names_the_correlation_id_of_the_request(azure, exchange):
     assert {"trace_id", "timestamp", "error_codes"} <= set(response.json)
 
 
-def test_tokens_are_not_to_be_stored(azure, exchange):
+def test_tokens_must_not_be_stored(azure, exchange):
     azure.consent_all()
     headers = exchange(azure.access_token()).headers
     assert "no-store" in headers["Cache-Control"]
     assert headers["Pragma"] == "no-cache"
 
 
-def test_guest_is_another_account_at_home(azure, visitor, redeem):
+def test_guest_has_another_object_id_in_the_home_tenant(azure, visitor, redeem):
     body = redeem(visitor.sign_in("frank")["code"]).json
     claims = unverified(body["access_token"])
     assert claims["tid"] == azure.tenant_id
