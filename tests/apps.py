@@ -113,21 +113,22 @@ def migrated_database() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="database-"))
     atexit.register(shutil.rmtree, folder)
     file = folder / "db.sqlite3"
-    with MockAzure() as azure:
+    with MockAzure() as azure:  # its certificate authority has to exist, too
         environ = azure.django_ui_settings() | {"DATABASE_PATH": str(file)}
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
-        cwd=ROOT / "DjangoUI",
-        env={"PATH": os.environ["PATH"], **environ},
-        check=True,
-    )
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+            cwd=ROOT / "DjangoUI",
+            env={"PATH": os.environ["PATH"], **environ},
+            check=True,
+        )
     return file
 
 
 class Apps:
     """DjangoUI and FlaskAPI against a mock. Further settings go to one app or the other.
 
-    Without a mock these have to be all but the addresses, say ``ENV_FILE``.
+    Without a mock these have to be all but the addresses, say ``ENV_FILE``. An app without a
+    secret: ``Apps(azure, api_settings=azure.identity_settings(azure.api))``.
     """
 
     def __init__(
