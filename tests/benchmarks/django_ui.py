@@ -9,8 +9,8 @@ from tests.apps import ROOT, Apps
 from tests.benchmarks import load
 from tests.benchmarks.figures import Figures, Size, measure, middle
 from tests.benchmarks.processes import ONE_WORKER, Azure, inside, on_measured_cpu
-from tests.integration.visitor import Visitor
 from tests.mock_azure import MockAzure
+from tests.visitor import Visitor
 
 
 class Report(NamedTuple):

@@ -3,7 +3,6 @@
 import os
 import queue
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,13 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import ROOT, Apps, free_ports
+from tests.apps import ROOT, free_ports
+from tests.conftest import CHROMIUM
 from tests.mock_azure import MockAzure
 
 START_SECONDS = 180  # a first start installs packages
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -38,18 +35,9 @@ ARGUMENTS = [
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a browser these tests are skipped with the mend, but never in CI."""
-    if not CHROMIUM and os.environ.get("CI") != "true":
-        reason = "no Chromium on this machine: sudo apt install chromium fonts-liberation"
-        for item in items:
-            if "e2e" in item.path.parts:
-                item.add_marker(pytest.mark.skip(reason=reason))
-
-
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dict[str, object]:
-    assert CHROMIUM, "no Chromium on this machine: sudo apt install chromium fonts-liberation"
+    assert CHROMIUM, "this machine has no Chromium"
     return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": ARGUMENTS}
 
 
@@ -136,17 +124,3 @@ def one_azure() -> Iterator[MockAzure]:
     """A mock under this process's control, with its sign-in pages on another site."""
     with MockAzure(front_host="127.0.0.1") as azure:
         yield azure
-
-
-@pytest.fixture(scope="session")
-def apps(one_azure: MockAzure) -> Iterator[Apps]:
-    """Both apps under gunicorn, in front of that mock."""
-    with Apps(one_azure) as apps:
-        yield apps
-
-
-@pytest.fixture
-def azure(one_azure: MockAzure) -> MockAzure:
-    """The tenant, with nothing happened yet."""
-    one_azure.reset()
-    return one_azure

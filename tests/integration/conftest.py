@@ -1,8 +1,6 @@
-"""Both apps and the mock as processes and servers, started once for all tests here."""
+"""Servers and visitors beside the apps and the mock that all tests share."""
 
 import contextlib
-import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,33 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.apps import App, Apps, free_ports
-from tests.integration.visitor import Visitor, wait_for
+from tests.conftest import REDIS
 from tests.mock_azure import MockAzure
-
-
-@pytest.fixture(scope="session")
-def one_azure() -> Iterator[MockAzure]:
-    with MockAzure(require_pkce=True) as azure:
-        yield azure
-
-
-@pytest.fixture
-def azure(one_azure: MockAzure) -> MockAzure:
-    """The tenant, with nothing happened yet."""
-    one_azure.reset()
-    return one_azure
-
-
-@pytest.fixture(scope="session")
-def one_pair_of_apps(one_azure: MockAzure) -> Iterator[Apps]:
-    with Apps(one_azure) as apps:
-        yield apps
-
-
-@pytest.fixture
-def apps(azure: MockAzure, one_pair_of_apps: Apps) -> Apps:
-    """Both apps under gunicorn, two workers each."""
-    return one_pair_of_apps
+from tests.visitor import Visitor, wait_for
 
 
 @pytest.fixture
@@ -69,18 +43,6 @@ def own_apps(azure: MockAzure) -> Iterator[Apps]:
         yield apps
 
 
-REDIS = shutil.which("redis-server")
-NO_REDIS = "no Redis on this machine: sudo apt install redis-server"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without Redis its tests are skipped with the mend, but never in CI."""
-    if not REDIS and os.environ.get("CI") != "true":
-        for item in items:
-            if "redis" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.skip(reason=NO_REDIS))
-
-
 class Redis:
     """A Redis of our own on a socket in ``folder``; it keeps what it holds when it is restarted."""
 
@@ -91,7 +53,7 @@ class Redis:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        assert REDIS, NO_REDIS
+        assert REDIS, "this machine has no redis-server"
         keep = ["--save", "", "--appendonly", "yes", "--dir", str(self.folder)]
         options = ["--port", "0", "--unixsocket", str(self.socket), "--logfile", "redis.log"]
         self.process = subprocess.Popen([REDIS, *options, *keep])

@@ -16,15 +16,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from tests.apps import ROOT, Apps
-from tests.integration.visitor import Visitor
 from tests.mock_azure import MockAzure
 from tests.mock_azure.directory import COMMAND_LINE_ID, GRAPH_ID
 from tests.mock_azure.keys import SigningKey
+from tests.visitor import Visitor
 
 BROWSER = """
 import sys
 sys.path.insert(0, {root!r})
-from tests.integration.visitor import Visitor
+from tests.visitor import Visitor
 Visitor("").open(sys.argv[1]).answer({user!r})
 """
 

@@ -18,7 +18,7 @@ import requests
 from Helpers import flask_api
 from Helpers.errors import PAGES, ApiRefusal
 from tests.apps import Apps
-from tests.integration.visitor import Visitor, wait_for
+from tests.visitor import Visitor, wait_for
 
 ALWAYS_STALE = (200, 200)  # MSAL takes a token for expired 300 seconds before its end
 TOKENS = ("token:authorization_code", "token:refresh_token", "token:on_behalf_of")

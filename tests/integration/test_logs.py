@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.apps import Apps
-from tests.integration.visitor import Visitor
+from tests.visitor import Visitor
 
 PERSONAL = ("Alice Adams", "alice@contoso.example", "Contoso Production")
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tests.apps import ROOT, Apps
-from tests.integration.visitor import Visitor, wait_for
+from tests.visitor import Visitor, wait_for
 
 
 def test_both_apps_run_on_the_files_that_the_mock_writes(tmp_path):

@@ -17,8 +17,8 @@ import pytest
 import requests
 
 from tests.apps import ROOT, App, Apps, free_ports
-from tests.integration.visitor import Visitor
 from tests.mock_azure.tls import server_context
+from tests.visitor import Visitor
 
 YEAR = 365 * 24 * 60 * 60
 

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis as Client
 
 from tests.apps import App, Apps, free_ports
-from tests.integration.visitor import Visitor
+from tests.visitor import Visitor
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.visitor import Visitor, wait_for
+from tests.visitor import Visitor, wait_for
 
 ALWAYS_STALE = (200, 200)  # MSAL takes a token for expired 300 seconds before its end
 

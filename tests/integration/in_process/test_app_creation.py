@@ -1,15 +1,12 @@
 """``configure.py`` at the real addresses of each cloud, and with everything failing once."""
 
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-import responses
 from dotenv import dotenv_values
 from flask import request
 
@@ -18,6 +15,7 @@ import graph
 import Helpers.environment
 import helpers.environment
 import settings_files
+from tests.integration.in_process.conftest import internet
 from tests.mock_azure import MockAzure
 from tests.mock_azure.faults import Fault, Faults
 
@@ -42,7 +40,7 @@ class EachCallFailsOnce(Faults):
         self.seen.add(call)
         registry = self.azure.registry
         made = [*registry.applications.values(), *registry.principals.values()]
-        is_fresh = any(found[name] in call for found in made for name in ("id", "appId"))
+        is_fresh = any(one[name] in call for one in made for name in ("id", "appId"))
         code = "Request_ResourceNotFound"
         if hop == "graph:create_principal":  # the one call that says it in another way
             code = graph.NO_APPLICATION_YET
@@ -66,22 +64,7 @@ def azure(cloud: str) -> Iterator[MockAzure]:
     azure = MockAzure(login_url=urls["login"], arm_url=urls["arm"], graph_url=urls["graph"])
     azure.unregister()
 
-    def answer(sent):
-        url = urlsplit(sent.url)
-        given = azure.app.test_client().open(
-            path=url.path,
-            query_string=url.query,
-            base_url=f"{url.scheme}://{url.netloc}",
-            method=sent.method,
-            headers=dict(sent.headers),
-            data=sent.body,
-        )
-        return given.status_code, dict(given.headers), given.get_data()
-
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as net:
-        for method in ("GET", "POST", "PATCH", "DELETE"):
-            for origin in (urls["login"], urls["graph"]):
-                net.add_callback(method, re.compile(f"^{re.escape(origin)}/"), answer)
+    with internet({urls["login"]: azure.app, urls["graph"]: azure.app}):
         yield azure
 
 

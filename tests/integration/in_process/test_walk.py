@@ -1,66 +1,59 @@
 """The whole flow as in production, from the first visit to signing out."""
 
-import json
 import re
-from html import unescape
 
 import pytest
 
-from tests.integration.in_process.conftest import Person
+
+@pytest.fixture
+def alice(visitor):
+    """A visitor who has signed in as Alice."""
+    return visitor().sign_in("alice")
 
 
-def listed(page):
-    """The names in the JSON array that the page shows."""
-    shown = re.search(r"<pre[^>]*><code>(.*?)</code></pre>", page.content.decode(), re.S)
-    return [subscription["displayName"] for subscription in json.loads(unescape(shown[1]))]
+def test_a_user_sees_their_subscriptions(alice, azure):
+    assert alice.page.status_code == 200
+    assert alice.names == [one.name for one in azure.users["alice"].subscriptions]
 
 
-def test_a_user_sees_their_subscriptions(person, azure):
-    page = person.sign_in("alice")
-    assert page.status_code == 200
-    assert listed(page) == [
-        subscription.name for subscription in azure.users["alice"].subscriptions
-    ]
+def test_the_json_array_lists_the_same_subscriptions(alice):
+    assert [one["displayName"] for one in alice.json] == alice.names
 
 
-def test_a_user_without_subscriptions_sees_why_there_may_be_none(person):
-    page = person.sign_in("bob")
-    assert page.status_code == 200
-    assert "<table" not in page.content.decode()
+def test_a_user_without_subscriptions_sees_why_there_may_be_none(visitor):
+    bob = visitor().sign_in("bob")
+    assert bob.page.status_code == 200
+    assert bob.asks("There is nothing to show")
+    assert bob.names == []
 
 
-def test_all_pages_of_a_long_list_are_shown(person):
-    assert len(listed(person.sign_in("gina"))) == 300
+def test_all_pages_of_a_long_list_are_shown(visitor):
+    assert len(visitor().sign_in("gina").names) == 300
 
 
-def test_the_next_visit_asks_entra_for_nothing(person, azure):
-    person.sign_in("alice")
+def test_the_next_visit_asks_entra_for_nothing(alice, azure):
     before = len(azure.requests("token"))
-    assert person.open("/").status_code == 200
+    assert alice.open().page.status_code == 200
     assert len(azure.requests("token")) == before
 
 
-def test_two_people_see_their_own_lists(person, azure):
-    other = Person(azure)
-    person.sign_in("alice")
-    other.sign_in("gina")
+def test_two_people_see_their_own_lists(alice, visitor):
+    gina = visitor().sign_in("gina")
     for _ in range(3):
-        assert listed(person.open("/"))[0] == "Contoso Production"
-        assert len(listed(other.open("/"))) == 300
+        assert alice.open().names[0] == "Contoso Production"
+        assert len(gina.open().names) == 300
 
 
-def test_after_signing_out_the_list_is_gone(person):
-    page = person.press_sign_out(person.sign_in("alice"))
-    assert page.status_code == 200
-    assert "signed" in page.content.decode().lower()
-    assert "Permissions requested" not in page.content.decode()
-    assert "Choose who you are" in person.open("/").text
+def test_the_list_is_gone_after_signing_out(alice):
+    assert alice.press().reads == (200, "You are signed out")
+    assert "Contoso Production" not in alice.page.text
+    assert alice.open().asks("Choose who you are")
 
 
-def test_consent_that_is_declined_ends_on_a_page(person):
-    page = person.sign_in("alice", consent="cancel")
-    assert page.status_code == 403
-    assert "if you let it act for you" in page.content.decode()
+def test_declined_consent_ends_on_a_page(visitor):
+    alice = visitor().open().press(user="alice").press(decision="cancel")
+    assert alice.page.status_code == 403
+    assert alice.asks("if you let it act for you")
 
 
 @pytest.mark.usefixtures("production")
@@ -75,12 +68,12 @@ def test_the_settings_name_microsofts_hosts_and_no_mock(api, settings):
     assert not settings.CA_BUNDLE
 
 
-def test_no_cookie_of_the_web_app_shows_what_it_holds(person):
-    person.sign_in("alice")
-    kept = [cookie for cookie in person.ui.cookies.values() if cookie.value]
-    assert kept
-    for cookie in kept:
-        assert cookie["httponly"]
-        assert cookie["secure"]
-        assert cookie["samesite"] == "Lax"
+def test_no_cookie_of_the_web_app_shows_what_it_holds(alice):
+    cookies = [one for one in alice.session.cookies if one.domain == "ui.contoso.example"]
+    assert cookies
+    for cookie in cookies:
+        assert cookie.name.startswith("__Host-")
+        assert cookie.secure
+        assert cookie.has_nonstandard_attr("HttpOnly")
+        assert cookie.get_nonstandard_attr("SameSite") == "Lax"
         assert not re.search(r"eyJ[\w-]+\.[\w-]+\.", cookie.value)

@@ -22,12 +22,6 @@ def one_azure() -> MockAzure:
 
 
 @pytest.fixture
-def azure(one_azure: MockAzure) -> MockAzure:
-    one_azure.reset()
-    return one_azure
-
-
-@pytest.fixture
 def back(azure):
     client = azure.app.test_client()
     client.environ_base["mock_azure.channel"] = "back"

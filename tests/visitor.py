@@ -1,10 +1,11 @@
 """A browser without a browser: follows redirects, keeps cookies, presses the buttons of forms."""
 
+import json
 import re
 import time
 from collections.abc import Callable
 from html import unescape
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urljoin
 
 import requests
@@ -93,5 +94,12 @@ class Visitor:
     @property
     def names(self) -> list[str]:
         """The subscriptions in the page's table."""
-        found = re.findall(r'scope="row">([^<]+)</th>', self.page.text)  # below, <code> follows
-        return [unescape(name) for name in found]
+        cells = re.findall(r'scope="row">([^<]+)</th>', self.page.text)  # below, <code> follows
+        return [unescape(name) for name in cells]
+
+    @property
+    def json(self) -> Any:
+        """The JSON array that the page shows."""
+        array = re.search(r"<pre[^>]*><code>(.*?)</code></pre>", self.page.text, re.S)
+        assert array, self.page.text
+        return json.loads(unescape(array[1]))

@@ -1,0 +1,57 @@
+"""What all tests share: the tenant, both apps in front of it, and what a machine may lack."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.apps import Apps
+from tests.mock_azure import MockAzure
+
+REDIS = shutil.which("redis-server")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+# What the tests with this fixture need, and the packages that bring it on Debian and Ubuntu.
+NEEDED = {
+    "redis": (REDIS, "redis-server"),
+    "browser_type": (CHROMIUM, "chromium fonts-liberation"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests whose program is missing, and say how to install it. In CI they fail instead."""
+    if os.environ.get("CI") == "true":
+        return
+    for item in items:
+        for fixture, (program, packages) in NEEDED.items():
+            if not program and fixture in getattr(item, "fixturenames", ()):
+                reason = f"missing on this machine: sudo apt install {packages}"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def one_azure() -> Iterator[MockAzure]:
+    """The tenant, listening on free ports."""
+    with MockAzure(require_pkce=True) as azure:
+        yield azure
+
+
+@pytest.fixture
+def azure(one_azure: MockAzure) -> MockAzure:
+    """The tenant as it is at first, before anything happens."""
+    one_azure.reset()
+    return one_azure
+
+
+@pytest.fixture(scope="session")
+def one_pair_of_apps(one_azure: MockAzure) -> Iterator[Apps]:
+    with Apps(one_azure) as apps:
+        yield apps
+
+
+@pytest.fixture
+def apps(azure: MockAzure, one_pair_of_apps: Apps) -> Apps:
+    """Both apps under gunicorn, two workers each."""
+    return one_pair_of_apps
