@@ -1,4 +1,4 @@
-"""The least that a proxy in Flask can do: no token is looked at, the caller's goes on to ARM."""
+"""The plain proxy, as most people write it: no token is checked, the caller's goes on to ARM."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The API beside a proxy that does no more than it must, in turns."""
+"""The API beside a plain proxy and the fastest proxy that ``requests`` allows, in turns."""
 
 import itertools
 import json
@@ -21,25 +21,29 @@ HEADERS = {
 
 
 class Caller(NamedTuple):
-    """One user's request, to the API and to the bare proxy."""
+    """One user's request, to the API and to either proxy."""
 
     to_api: load.Request
-    to_bare: load.Request
+    to_proxy: load.Request
 
 
 class Comparison(NamedTuple):
-    """One scenario: for each round of the API one of the bare proxy, right before or after."""
+    """One scenario: each round of the API has one of either proxy right before or after it."""
 
     name: str
     api: list[Figures]
-    bare: list[Figures]
+    plain: list[Figures]
+    limit: list[Figures]
 
-    def ratios(self) -> list[float]:
-        return [a.per_second / b.per_second for a, b in zip(self.api, self.bare, strict=True)]
 
-    def cpu_ratios(self) -> list[float]:
-        """The same by processor time, which the machine's other work disturbs less."""
-        return [b.cpu / a.cpu for a, b in zip(self.api, self.bare, strict=True)]
+def ratios(measured: list[Figures], base: list[Figures]) -> list[float]:
+    """Return how many times as many requests per second were answered, for each round."""
+    return [m.per_second / b.per_second for m, b in zip(measured, base, strict=True)]
+
+
+def cpu_ratios(measured: list[Figures], base: list[Figures]) -> list[float]:
+    """Return the same by processor time, which the machine's other work disturbs less."""
+    return [b.cpu / m.cpu for m, b in zip(measured, base, strict=True)]
 
 
 class Report(NamedTuple):
@@ -57,12 +61,14 @@ def run(size: Size) -> Report:
         settings = azure.api_settings()
         config = f"--config {ROOT / 'FlaskAPI' / 'gunicorn.conf.py'}"
         api = Server("FlaskAPI", "main:create_app()", settings)
-        bare = Server("tests/benchmarks", "bare_proxy:app", settings, config)
-        with api, bare:
-            return _run(size, azure, api, bare)
+        plain = Server("tests/benchmarks", "bare_proxy:app", settings, config)
+        importing = settings | {"PYTHONPATH": str(ROOT)}
+        limit = Server("tests/benchmarks", "limit_proxy:app", importing, config)
+        with api, plain, limit:
+            return _run(size, azure, api, plain, limit)
 
 
-def _run(size: Size, azure: Azure, api: Server, bare: Server) -> Report:
+def _run(size: Size, azure: Azure, api: Server, plain: Server, limit: Server) -> Report:
     callers = [_caller(azure) for _ in range(size.users)]
     some = callers[: min(200, size.users // 2)]
     new = iter(callers[len(some) :])
@@ -70,23 +76,25 @@ def _run(size: Size, azure: Azure, api: Server, bare: Server) -> Report:
 
     def compare(name: str, to_api: Iterator[Caller], at_once: int | None = None) -> Comparison:
         """Take rounds in turns; those of the API end after ``at_once`` requests, if given."""
-        to_bare = itertools.cycle(some)
+        to_proxy = (caller.to_proxy for caller in itertools.cycle(some))
         seconds = ENOUGH_SECONDS if at_once else size.seconds
-        comparison = Comparison(name, [], [])
+        comparison = Comparison(name, [], [], [])
 
         def turn_of_api() -> None:
             requests = (caller.to_api for caller in itertools.islice(to_api, at_once))
             comparison.api.append(measure(api, azure, requests, seconds))
 
-        def turn_of_bare() -> None:
-            requests = (caller.to_bare for caller in to_bare)
-            comparison.bare.append(measure(bare, azure, requests, size.seconds))
+        def turn_of_plain() -> None:
+            comparison.plain.append(measure(plain, azure, to_proxy, size.seconds))
 
-        turns = [turn_of_api, turn_of_bare]
+        def turn_of_limit() -> None:
+            comparison.limit.append(measure(limit, azure, to_proxy, size.seconds))
+
+        turns = [turn_of_plain, turn_of_api, turn_of_limit]
         for _ in range(size.rounds):
             for turn in turns:
                 turn()
-            turns.reverse()  # neither is always the first
+            turns.reverse()  # neither proxy is always the first
         return comparison
 
     def visit(visitors: Iterable[Caller]) -> int:
