@@ -87,6 +87,11 @@ def test_userinfo_tells_what_the_scopes_allow_about_the_same_subject(azure, back
     assert (found["name"], found["email"]) == ("Alice Adams", "alice@contoso.example")
 
 
+def test_userinfo_needs_the_scope_openid(back, visitor, redeem):
+    tokens = redeem(visitor.sign_in(scope="User.Read")["code"]).json
+    assert userinfo(back, tokens["access_token"]).status_code == 403
+
+
 def test_userinfo_is_not_for_an_application_or_another_resource(azure, back, post_token):
     scope = "https://graph.microsoft.com/.default"
     own = post_token(azure.ui, grant_type="client_credentials", scope=scope).json["access_token"]
