@@ -374,11 +374,11 @@ def has_display() -> bool:
 
 # Playwright's event loop disturbs Django's tests, so the browser tests have their own process.
 STEPS = {
-    "ruff": ["ruff", "check", "."],
-    "format": ["ruff", "format", "--check", "."],
-    "mypy": ["mypy"],
-    "e2e": ["pytest", "tests/e2e"],
-    "tests": ["pytest", "-n", "auto", "tests/unit", "tests/integration"],
+    "ruff": "ruff check .",
+    "format": "ruff format --check .",
+    "mypy": "mypy",
+    "e2e": "pytest tests/e2e",
+    "tests": "pytest -n auto --dist worksteal tests/unit tests/integration",
 }
 
 
@@ -391,7 +391,7 @@ def test(pytest_arguments: list[str]) -> int:
     begun = time.monotonic()
     steps = [
         # SIGINT, because pytest then stops the servers that its fixtures started.
-        Service(name, ROOT, [python, "-m", *command], stop_signal=signal.SIGINT)
+        Service(name, ROOT, [python, "-m", *command.split()], stop_signal=signal.SIGINT)
         for name, command in STEPS.items()
     ]
     failed = names_of_failed(steps)

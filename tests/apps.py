@@ -22,6 +22,7 @@ from tests.mock_azure import MockAzure
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 30
+ONE_WORKER = {"GUNICORN_CMD_ARGS": "--workers 1"}  # starts in half the time
 
 
 PORTS = range(20_000, 32_000)  # below those that systems give to clients

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis as Client
 
-from tests.apps import App, Apps, free_ports
+from tests.apps import ONE_WORKER, App, Apps, free_ports
 from tests.conftest import REDIS
 from tests.mock_azure import MockAzure
 from tests.visitor import Visitor, wait_for
@@ -16,11 +17,11 @@ from tests.visitor import Visitor, wait_for
 
 @pytest.fixture
 def serve_api(azure: MockAzure) -> Iterator[Callable[..., App]]:
-    """Start FlaskAPI alone, under gunicorn; settings by name replace the tenant's."""
+    """Start FlaskAPI alone, with one worker; settings by name replace the tenant's."""
     with contextlib.ExitStack() as stack:
 
         def serve(**settings: str) -> App:
-            environ = azure.flask_api_settings() | settings
+            environ = azure.flask_api_settings() | ONE_WORKER | settings
             api = App("FlaskAPI", "main:create_app()", environ, *free_ports(1))
             stack.callback(api.log.unlink)
             stack.callback(api.stop)
@@ -38,8 +39,8 @@ def visitor(apps: Apps) -> Callable[[], Visitor]:
 
 @pytest.fixture
 def own_apps(azure: MockAzure) -> Iterator[Apps]:
-    """Both apps for one test alone, which may stop and damage them."""
-    with Apps(azure) as apps:
+    """Both apps with one worker each for one test alone, which may stop and damage them."""
+    with Apps(azure, ONE_WORKER, ONE_WORKER) as apps:
         yield apps
 
 
@@ -63,6 +64,13 @@ class Redis:
         assert self.process
         self.process.send_signal(how)
 
+    def keep_running(self) -> None:
+        """Undo what a test did to it."""
+        self.send(signal.SIGCONT)
+        assert self.process
+        if self.process.poll() is not None:
+            self.start()
+
     def stop(self) -> None:
         self.send(signal.SIGTERM)
         self.send(signal.SIGCONT)
@@ -71,9 +79,18 @@ class Redis:
         self.socket.unlink(missing_ok=True)
 
 
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    server = Redis(tmp_path)
+@pytest.fixture(scope="session")
+def one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    server = Redis(tmp_path_factory.mktemp("redis"))
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def redis(one_redis: Redis) -> Redis:
+    """A Redis that runs and holds nothing."""
+    one_redis.keep_running()
+    with Client.from_url(one_redis.url) as client:
+        client.flushall()
+    return one_redis

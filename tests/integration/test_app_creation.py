@@ -15,7 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from tests.apps import ROOT, Apps
+from tests.apps import ONE_WORKER, ROOT, Apps
 from tests.mock_azure import MockAzure
 from tests.mock_azure.directory import COMMAND_LINE_ID, GRAPH_ID
 from tests.mock_azure.keys import SigningKey
@@ -111,7 +111,7 @@ def start_apps(clone: Clone) -> Iterator[Callable[[], Apps]]:
     def start() -> Apps:
         api = {"FLASK_ENV": "development", "ENV_FILE": str(clone.path("FlaskAPI/development.env"))}
         ui = {"ENVIRONMENT": "development", "ENV_FILE": str(clone.path("DjangoUI/development.env"))}
-        running.append(Apps(None, api, ui).__enter__())
+        running.append(Apps(None, api | ONE_WORKER, ui | ONE_WORKER).__enter__())
         return running[-1]
 
     yield start

@@ -17,7 +17,7 @@ import requests
 
 from Helpers import flask_api
 from Helpers.errors import PAGES, ApiRefusal
-from tests.apps import Apps
+from tests.apps import ONE_WORKER, Apps
 from tests.visitor import Visitor, wait_for
 
 ALWAYS_STALE = (200, 200)  # MSAL takes a token for expired 300 seconds before its end
@@ -84,7 +84,8 @@ def other_api(one_other_api: OtherApi) -> OtherApi:
 @pytest.fixture(scope="module")
 def alice_at_the_other_api(one_azure, one_other_api) -> Iterator[Visitor]:
     one_azure.reset()
-    with Apps(one_azure, ui_settings={"FLASK_BACKEND_URL": one_other_api.url}) as apps:
+    elsewhere = ONE_WORKER | {"FLASK_BACKEND_URL": one_other_api.url}
+    with Apps(one_azure, ONE_WORKER, elsewhere) as apps:
         yield Visitor(apps.ui.url).sign_in("alice")
 
 
@@ -227,13 +228,6 @@ def test_seconds_to_wait_are_shown(visitor, azure):
 # --- Entra is down -----------------------------------------------------------------------------
 
 
-@pytest.fixture
-def one_worker(azure) -> Iterator[Apps]:
-    """The UI in one process, which has asked Entra for its addresses once somebody signed in."""
-    with Apps(azure, ui_settings={"GUNICORN_CMD_ARGS": "--workers 1"}) as apps:
-        yield apps
-
-
 def take_down(azure, *hops):
     return [azure.faults.add(hop, drop=True, times=None) for hop in hops or ENTRA]
 
@@ -243,13 +237,13 @@ def bring_back(azure, faults):
         azure.faults.remove(fault)
 
 
-def test_without_entra_signed_in_users_work_on(one_worker, azure):
-    alice = Visitor(one_worker.ui.url).sign_in("alice")
+def test_without_entra_signed_in_users_work_on(own_apps, azure):
+    alice = Visitor(own_apps.ui.url).sign_in("alice")  # the one worker now knows Entra's addresses
     take_down(azure)
     for _ in range(3):
         assert alice.open().names[0] == "Contoso Production"
-    one_worker.api.stop()
-    one_worker.api.start()
+    own_apps.api.stop()
+    own_apps.api.start()
     assert alice.open().reads == page_of("keys_unavailable")
 
 
@@ -353,11 +347,12 @@ def test_a_worker_killed_in_the_middle_costs_one_page(own_apps, azure):
     with ThreadPoolExecutor() as threads:
         under_way = threads.submit(alice.another_tab().open)
         wait_for(lambda: fault.used)
-        for worker in own_apps.ui.workers():
+        killed = own_apps.ui.workers()
+        for worker in killed:
             os.kill(worker, signal.SIGKILL)
         with pytest.raises(requests.ConnectionError):
             under_way.result()
-    wait_for(lambda: len(own_apps.ui.workers()) == 2)
+    wait_for(lambda: set(own_apps.ui.workers()) - set(killed))
     alice.session.close()
     assert alice.open().names[0] == "Contoso Production"
     assert len(azure.requests("authorize")) == 1
