@@ -77,7 +77,8 @@ class Faults:
 
         Hops: ``discovery``, ``jwks``, ``authorize``, ``token:authorization_code``,
         ``token:refresh_token``, ``token:on_behalf_of``, ``token:device_code``,
-        ``token:client_credentials``, ``arm:subscriptions``, ``graph:`` and a view of ``graph.py``.
+        ``token:client_credentials``, ``userinfo``, ``identity``, ``arm:subscriptions``,
+        ``arm:subscription``, ``arm:tenants``, ``graph:`` and a view of ``graph.py``.
         The part before the colon alone (``token``) means all of them.
         ``preset`` is an AADSTS number or a code of ARM, whose sentence and challenge ``details``
         shape (``{"error": "invalid_grant", "claims": "{...}", "status": 503}``). ``how`` holds the

@@ -390,6 +390,11 @@ def test_troubleshooting_names_pages_and_codes_together():
     assert for_maintainers <= seen, for_maintainers - seen
     asks_to_sign_in = {PAGES[code].title for code in subscriptions.SIGN_IN}
     assert asks_to_sign_in <= seen, asks_to_sign_in - seen
+    away = re.compile("unreachable|unavailable 503")
+    nobody_answers = {p.title for code, p in PAGES.items() if away.search(f"{code} {p.status}")}
+    assert nobody_answers <= seen, nobody_answers - seen
+    for user in directory.users().values():
+        assert user.may_consent or f"(in the demo: {user.given_name})" in section("Troubleshooting")
 
 
 def test_every_aadsts_number_that_is_named_is_one_the_mock_answers_with():
