@@ -50,6 +50,7 @@ class Demo:
     api: str
     front: str
     lines: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
 
     def written(self) -> str:
         return "\n".join(self.lines)
@@ -82,17 +83,20 @@ def start_demo(front_host: str = "localhost") -> Demo:
                 ready.put(True)
         ready.put(False)
 
-    threading.Thread(target=read, daemon=True).start()
+    demo.reader = threading.Thread(target=read, daemon=True)
+    demo.reader.start()
     if not ready.get(timeout=START_SECONDS):
         process.wait()
         pytest.fail(f"run.py ended before it was ready:\n{demo.written()}")
     return demo
 
 
-def stop_demo(demo: Demo) -> None:
-    """Stop as Ctrl-C does, and insist that no process and no file of it is left."""
-    os.killpg(demo.process.pid, signal.SIGINT)
-    assert demo.process.wait(20) == 0
+def stop_demo(demo: Demo, number: signal.Signals = signal.SIGINT) -> None:
+    """Stop as Ctrl-C does, or by another signal: no process, file or traceback may be left."""
+    os.killpg(demo.process.pid, number)
+    assert demo.process.wait(60) == 0
+    assert demo.reader
+    demo.reader.join(10)
     if demo.process.stdout:
         demo.process.stdout.close()
     for url in (demo.ui, demo.api, demo.front):
@@ -101,6 +105,8 @@ def stop_demo(demo: Demo) -> None:
     scratch = re.search(r"CA: (\S+)\)", demo.written())
     assert scratch
     assert not Path(scratch[1]).parent.exists()
+    assert "Stopped." in demo.written()
+    assert "Traceback" not in demo.written()
 
 
 @pytest.fixture(scope="session")
@@ -113,10 +119,13 @@ def demo() -> Iterator[Demo]:
 
 @pytest.fixture(scope="session")
 def demo_on_another_site() -> Iterator[Demo]:
-    """Likewise, with the sign-in pages on ``127.0.0.1``: to a browser another site, as Entra is."""
+    """Likewise, with the sign-in pages on ``127.0.0.1``: to a browser another site, as Entra is.
+
+    It ends as when its terminal is closed.
+    """
     demo = start_demo(front_host="127.0.0.1")
     yield demo
-    stop_demo(demo)
+    stop_demo(demo, signal.SIGHUP)
 
 
 @pytest.fixture(scope="session")

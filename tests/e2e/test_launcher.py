@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 
+from playwright.sync_api import Page, expect
+
 from tests.apps import ROOT, free_ports
 from tests.e2e.conftest import Demo, start_demo
 
@@ -36,12 +38,15 @@ def test_when_one_part_dies_the_others_stop_and_it_is_named():
     assert ports_are_free(demo)
 
 
-def test_being_told_to_terminate_stops_everything():
-    demo = start_demo()
-    demo.process.terminate()
-    assert ended(demo) == 0
-    assert "Stopped." in demo.written()
-    assert ports_are_free(demo)
+def test_the_second_load_is_a_cache_hit(demo, page: Page):
+    """One worker has one cache of exchanged tokens."""
+    page.goto(demo.ui)
+    page.get_by_role("button", name=re.compile("Alice")).click()
+    page.get_by_role("button", name="Accept").click()
+    expect(page).to_have_url(f"{demo.ui}/")
+    for _ in range(3):
+        page.reload()
+        expect(page.get_by_text("Cache hit")).to_be_visible()
 
 
 def test_a_taken_port_is_named_before_anything_is_installed_or_started():
