@@ -1,8 +1,11 @@
 """What the mock's tenant holds: users, their subscriptions, and registered applications."""
 
+import json
 import secrets
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
@@ -187,7 +190,7 @@ def users() -> dict[str, User]:
 
 
 def applications() -> dict[str, Application]:
-    """Both registrations of the sample, as its README sets them up, and four of Microsoft's."""
+    """Both registrations of the sample, as its README sets them up, and Microsoft's own."""
     ui_id, api_id = stable_guid("app/ui"), stable_guid("app/api")
     ui = Application(
         ui_id,
@@ -216,55 +219,16 @@ def applications() -> dict[str, Application]:
         token_version=2,
         secrets=(Secret(secrets.token_urlsafe(30)),),
     )
-    arm = Application(
-        ARM_ID,
-        "Windows Azure Service Management API",
-        uris=("https://management.azure.com", "https://management.core.windows.net"),
-        permissions={
-            "user_impersonation": Permission(
-                "Access Azure Resource Manager as you",
-                "Allow the application to manage your Azure resources as you would.",
-                "41094075-9dad-400e-a0bd-54e686782033",
-            )
-        },
-        xms_cc=True,
-    )
-    graph = Application(
-        GRAPH_ID,
-        "Microsoft Graph",
-        uris=("https://graph.microsoft.com",),
-        permissions={
-            "openid": Permission(
-                "Sign you in",
-                "Allow the application to sign you in.",
-                "37f7f235-527c-4136-accd-4a02d197296e",
-            ),
-            "profile": Permission("View your basic profile", "Allow it to see your name."),
-            "email": Permission("View your email address", "Allow it to see your address."),
-            "offline_access": Permission(
-                "Maintain access to data you have given it access to",
-                "Allow it to use these permissions while you are not using it.",
-            ),
-            "User.Read": Permission("Sign you in and read your profile", "Also your job title."),
-            "Application.ReadWrite.All": Permission(
-                "Read and write all applications",
-                "Allow the application to make and delete registrations as you would.",
-                admin_only=True,
-            ),
-            "DelegatedPermissionGrant.ReadWrite.All": Permission(
-                "Manage all delegated permission grants",
-                "Allow the application to consent for every user of the organization.",
-                admin_only=True,
-            ),
-        },
-    )
-    command_line = Application(
-        COMMAND_LINE_ID,
-        "Microsoft Graph Command Line Tools",
-        redirect_uris=("http://localhost",),
-        public=True,
-    )
-    exchange = Application(
-        EXCHANGE_ID, "AAD Token Exchange Endpoint: Public", (EXCHANGE_URI,), token_version=2
-    )
-    return {app.client_id: app for app in (ui, api, arm, graph, command_line, exchange)}
+    return {app.client_id: app for app in (ui, api, *_of_microsoft())}
+
+
+def _of_microsoft() -> Iterator[Application]:
+    """Those that every tenant has; only administrators may consent to an ``admin_only`` scope."""
+    known = json.loads(Path(__file__).with_name("microsoft.json").read_text("utf-8"))
+    for client_id, app in known.items():
+        permissions = app.pop("permissions", {})
+        app = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in app.items()
+        }
+        scopes = {name: Permission(**texts) for name, texts in permissions.items()}
+        yield Application(client_id, permissions=scopes, **app)
