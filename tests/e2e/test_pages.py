@@ -11,7 +11,7 @@ WINDOWS = {"wide-light": (1280, "light"), "narrow-dark": (320, "dark")}
 """Widths in pixels, of which 320 is what WCAG 2.2 asks for in "Reflow", and colour schemes."""
 
 
-@pytest.fixture(params=WINDOWS.values(), ids=WINDOWS.keys())
+@pytest.fixture(params=WINDOWS.values(), ids=list(WINDOWS))
 def page(request, browser: Browser) -> Iterator[Page]:
     """A page in each window."""
     width, scheme = request.param
