@@ -9,11 +9,12 @@ python3 run.py test       the checks and tests; further arguments go to pytest
 
 from __future__ import annotations
 
-import signal
+import sys
 
-if __name__ == "__main__":
-    # Until main() takes over there is nothing to stop: Ctrl-C ends the process without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+if __name__ == "__main__":  # before all other imports, so that Ctrl-C never prints a traceback
+    sys.excepthook = lambda kind, *rest: (
+        print("\nStopped.") if kind is KeyboardInterrupt else sys.__excepthook__(kind, *rest)
+    )
 
 import argparse
 import contextlib
@@ -21,9 +22,9 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
-import sys
 import sysconfig
 import tempfile
 import threading
@@ -437,5 +438,3 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except LauncherError as error:
         sys.exit(f"\n{error}")
-    except KeyboardInterrupt:
-        sys.exit("\nStopped.")
