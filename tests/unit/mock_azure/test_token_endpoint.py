@@ -635,6 +635,16 @@ def test_application_gets_a_token_for_itself_in_the_version_of_the_resource(azur
     )
 
 
+def test_roles_granted_by_graph_are_in_tokens_for_graph_only(azure, own_token):
+    service = azure.add_service("Application.Read.All")
+    for resource, roles in (
+        ("graph.microsoft.com", ["Application.Read.All"]),
+        ("management.azure.com", None),
+    ):
+        token = own_token(f"https://{resource}/.default", service).json["access_token"]
+        assert unverified(token).get("roles") == roles
+
+
 WRONG_OWN_SCOPES = {
     "a named scope": ("https://management.azure.com/user_impersonation", "invalid_scope", 1002012),
     "two resources": (
