@@ -2,7 +2,10 @@
 
 import logging
 import re
+import sys
 from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
 
 worker_class = "gthread"
 workers = 2
@@ -18,11 +21,21 @@ control_socket_disable = True  # writes nothing beside the code
 
 
 def on_starting(server: Any) -> None:
-    """Keep what clients send out of gunicorn's own lines: it may hold a code or a token."""
-    server.log.error_log.addFilter(_without_what_was_sent)
+    """Load the app once before any worker does, to say in one sentence why it can't start."""
+    server.log.error_log.addFilter(hide_what_clients_sent)
+    try:
+        server.app.wsgi()
+    except ImproperlyConfigured as error:
+        sys.exit(f"Error: {error}")
 
 
-def _without_what_was_sent(record: logging.LogRecord) -> bool:
-    record.msg = re.sub(r"\?\S*|(?<=Invalid HTTP Header: ).*", "", record.getMessage())
+def hide_what_clients_sent(record: logging.LogRecord) -> bool:
+    """Cut query strings and headers off gunicorn's own lines: they may hold a code or a token.
+
+    "Error handling request /account/callback?code=0.Ab" ends after "callback", and "Invalid HTTP
+    Header: 'Authorization Bearer eyJ'" after the colon.
+    """
+    line = re.sub(r"\?\S*", "", record.getMessage())
+    record.msg = re.sub(r"(Invalid HTTP Header: ).*", r"\1", line)
     record.args = ()
     return True

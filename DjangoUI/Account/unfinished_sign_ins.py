@@ -6,6 +6,7 @@ nothing in the session store. One more cookie tells for ten seconds that a sign-
 
 import json
 import re
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from time import time
 from typing import Any
@@ -14,71 +15,87 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from Helpers.encryption import decrypt, encrypt
-from Helpers.errors import Problem
+from Helpers.errors import PageError
 
 PURPOSE = "unfinished sign-in"
-NAME = re.compile(r"(?:__Host-)?sign_in_[0-9a-f]{16}")
 KEEP_SECONDS = 600
 KEEP_MOST = 5
 MAX_COOKIE_BYTES = 3900  # browsers drop longer ones without a word
 
-JUST_FINISHED = "signed_in_just_now"
+JUST_SIGNED_IN = "signed_in_just_now"
 JUST_SECONDS = 10
 
 
-def keep(request: HttpRequest, response: HttpResponse, flow: dict[str, Any], **notes: Any) -> None:
-    """Put ``flow`` (MSAL's) and ``notes`` into a cookie of ``response``; the oldest has to go."""
-    unfinished = {name: _open(request, name) for name in request.COOKIES if NAME.fullmatch(name)}
-    by_age = sorted(unfinished, key=lambda name: (unfinished[name] or {}).get("begun", 0))
-    for name in by_age[: max(0, len(by_age) - KEEP_MOST + 1)]:
+@dataclass(frozen=True)
+class UnfinishedSignIn:
+    flow: dict[str, Any]  # MSAL's
+    next: str  # the path to go to in the end
+    reasons: list[str]  # why this sign-in, and those just before it, were begun
+    begun: float  # Unix time in seconds
+
+
+def keep(
+    request: HttpRequest,
+    response: HttpResponse,
+    flow: dict[str, Any],
+    next: str,
+    reasons: list[str],
+) -> None:
+    """Put an unfinished sign-in into a cookie of ``response``; the oldest has to go."""
+    pattern = re.compile(_cookie_name("sign_in_[0-9a-f]{16}"))
+    kept = {name: _open(request, name) for name in request.COOKIES if pattern.fullmatch(name)}
+    newest_first = sorted(kept, key=lambda name: sign_in.begun if (sign_in := kept[name]) else 0)[
+        ::-1
+    ]
+    for name in newest_first[KEEP_MOST - 1 :][-KEEP_MOST:]:
         _delete_cookie(response, name)
-    value = encrypt(PURPOSE, json.dumps({"flow": flow, "begun": time(), **notes}))
+    sign_in = UnfinishedSignIn(flow, next, reasons, time())
+    value = encrypt(PURPOSE, json.dumps(asdict(sign_in)))
     if len(value) > MAX_COOKIE_BYTES:
-        raise Problem("sign_in_refused", "the claims challenge is too long for a cookie")
-    _set_cookie(response, _name(flow["state"]), value, KEEP_SECONDS)
+        raise PageError("sign_in_refused", "the claims challenge is too long for a cookie")
+    _set_cookie(response, _name_for(flow["state"]), value, KEEP_SECONDS)
 
 
-def find(request: HttpRequest, state: str) -> dict[str, Any] | None:
-    """Return ``{"flow": ..., "begun": ..., **notes}`` of the sign-in that ``state`` belongs to."""
-    return _open(request, _name(state))
+def find(request: HttpRequest, state: str) -> UnfinishedSignIn | None:
+    """Return the sign-in that ``state`` belongs to, if this browser began it."""
+    return _open(request, _name_for(state))
 
 
 def forget(response: HttpResponse, state: str) -> None:
     """Drop the cookie: a sign-in is finished once."""
-    _delete_cookie(response, _name(state))
+    _delete_cookie(response, _name_for(state))
 
 
 def note_success(response: HttpResponse) -> None:
     """Remember for a moment that somebody has signed in."""
-    _set_cookie(response, _own(JUST_FINISHED), "1", JUST_SECONDS)
+    _set_cookie(response, _cookie_name(JUST_SIGNED_IN), "1", JUST_SECONDS)
 
 
 def forget_success(response: HttpResponse) -> None:
     """Drop that note: somebody has signed out."""
-    _delete_cookie(response, _own(JUST_FINISHED))
+    _delete_cookie(response, _cookie_name(JUST_SIGNED_IN))
 
 
-def lost_its_session(request: HttpRequest) -> bool:
-    """Tell, of a request that has no session, whether it had one a moment ago."""
-    return bool(request.COOKIES.get(_own(JUST_FINISHED)))
+def just_signed_in(request: HttpRequest) -> bool:
+    """Return whether somebody signed in here a moment ago."""
+    return bool(request.COOKIES.get(_cookie_name(JUST_SIGNED_IN)))
 
 
-def _name(state: str) -> str:
-    return _own(f"sign_in_{sha256(state.encode()).hexdigest()[:16]}")
+def _name_for(state: str) -> str:
+    return _cookie_name(f"sign_in_{sha256(state.encode()).hexdigest()[:16]}")
 
 
-def _own(name: str) -> str:
-    """Return the name of a cookie that another host of our domain can't plant, over https.
+def _cookie_name(name: str) -> str:
+    """Return the name of a cookie that another host of our domain can't set, over https.
 
-    There a stranger could leave a sign-in of their own, for somebody else to finish unawares.
+    From there an attacker could plant their own sign-in for somebody else to finish.
     """
     return f"__Host-{name}" if settings.SESSION_COOKIE_SECURE else name
 
 
-def _open(request: HttpRequest, name: str) -> dict[str, Any] | None:
+def _open(request: HttpRequest, name: str) -> UnfinishedSignIn | None:
     text = decrypt(PURPOSE, request.COOKIES.get(name, ""), max_age=KEEP_SECONDS)
-    unfinished: dict[str, Any] | None = json.loads(text) if text else None
-    return unfinished
+    return UnfinishedSignIn(**json.loads(text)) if text else None
 
 
 def _set_cookie(response: HttpResponse, name: str, value: str, seconds: int) -> None:

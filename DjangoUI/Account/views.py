@@ -2,6 +2,7 @@
 
 import logging
 import re
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -13,11 +14,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import View
 
 from Account import unfinished_sign_ins
-from Helpers.entra import end_session_address
-from Helpers.error_pages import problem_page
-from Helpers.errors import PAGES, Problem
-from Helpers.request_context import correlation_id
-from Helpers.session import IDENTITY, TRIED, asked_of_sign_in, start_session
+from Helpers.correlation import correlation_id
+from Helpers.error_pages import error_page
+from Helpers.errors import PAGES, PageError
+from Helpers.session import IDENTITY, TRIED, pending_sign_in, start_session
 from Helpers.token_acquisition import begin_sign_in, complete_sign_in
 
 MAX_NEXT_LENGTH = 500
@@ -29,11 +29,14 @@ class LoginView(View):
     """Send the browser to Microsoft Entra ID, to come back to ``next`` in the end."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        if IDENTITY not in request.session and unfinished_sign_ins.lost_its_session(request):
-            # Entra would sign the user in again without a question, and so in circles.
-            raise Problem("store_unavailable", "a session made a moment ago is gone")
-        ask = request.GET.get("prompt") == "select_account"
-        return _begin(request, _own_path(request.GET.get("next", "")), choose_account=ask)
+        if IDENTITY not in request.session and unfinished_sign_ins.just_signed_in(request):
+            # Entra would sign the user in again silently, causing a redirect loop.
+            raise PageError("store_unavailable", "a session made a moment ago is gone")
+        pending = pending_sign_in(request.session)
+        choose_account = request.GET.get("prompt") == "select_account"
+        flow = begin_sign_in(pending, choose_account)
+        reasons = [*request.session.get(TRIED, []), pending.reason] if pending else []
+        return _to_entra(request, flow, _own_path(request.GET.get("next", "")), reasons)
 
 
 class CallbackView(View):
@@ -43,31 +46,32 @@ class CallbackView(View):
         state = request.GET.get("state", "")
         unfinished = unfinished_sign_ins.find(request, state)
         if unfinished is None:
-            # A second click, and the first one did it. If something is still asked of a sign-in,
-            # that is not so, and the home page would lead here again.
-            if IDENTITY in request.session and not asked_of_sign_in(request.session)["code"]:
+            # A second click, if the first one signed the user in and nothing else is needed.
+            if IDENTITY in request.session and not pending_sign_in(request.session):
                 return redirect("azure_management_home")
-            return _to_problem_page(Problem("sign_in_expired", "no cookie for this state"))
+            return _to_error_page(PageError("sign_in_expired", "no cookie for this state"))
         try:
-            sign_in = complete_sign_in(unfinished["flow"], request.GET.dict())
-        except Problem as problem:
-            if problem.code == "sign_in_expired" and not unfinished["again"]:
-                # The code was used or lay around too long. Entra remembers the user for now.
-                response = _begin(request, unfinished["next"], again=True)
+            sign_in = complete_sign_in(unfinished.flow, request.GET.dict())
+        except PageError as error:
+            if error.code == "sign_in_expired" and error.code not in unfinished.reasons:
+                # The code was used or is too old. Try once more: Entra remembers the user for now.
+                reasons = [*unfinished.reasons, error.code]
+                flow = begin_sign_in(pending_sign_in(request.session))
+                response = _to_entra(request, flow, unfinished.next, reasons)
             else:
-                response = _to_problem_page(problem)
+                response = _to_error_page(error)
         else:
             start_session(
-                request.session, sign_in.identity, sign_in.token_cache, unfinished["tried"]
+                request.session, sign_in.identity, sign_in.token_cache, unfinished.reasons
             )
             rotate_token(request)
-            response = redirect(unfinished["next"])
+            response = redirect(unfinished.next)
             unfinished_sign_ins.note_success(response)
         unfinished_sign_ins.forget(response, state)
         return response
 
 
-class ProblemView(View):
+class SignInErrorView(View):
     """Why a sign-in failed; ``CallbackView`` leads here."""
 
     def get(self, request: HttpRequest, code: str) -> HttpResponse:
@@ -77,37 +81,30 @@ class ProblemView(View):
         if not re.fullmatch(r"[0-9a-f-]{36}", reference):
             reference = ""
         user = request.session.get(IDENTITY)
-        return problem_page(request, Problem(code), user, settings.LOGIN_URL, reference)
+        return error_page(request, PageError(code), user, settings.LOGIN_URL, reference)
 
 
 class LogOutView(View):
-    """Forget the user and the tokens here, then sign out of Entra."""
+    """Delete the user's session and tokens here, then sign out of Entra."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         """Ask first: a link or an image on another site must not sign anybody out."""
         if IDENTITY not in request.session:
             return redirect("signed_out")
-        try:
-            end_session_address()  # known from now on, so that this page's policy can allow it
-        except Problem as problem:
-            logger.warning("problem: %s", problem)
-        context = {"user": request.session[IDENTITY]}
-        return render(request, "Account/sign_out.html", context)
+        return render(request, "Account/sign_out.html", {"user": request.session[IDENTITY]})
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        identity = request.session.get(IDENTITY) or {}
+        """https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc#send-a-sign-out-request"""
+        identity = request.session.get(IDENTITY, {})
         request.session.flush()
-        try:
-            address = end_session_address()
-        except Problem as problem:
-            logger.warning("problem: %s", problem)
-            address = ""
-        if address:
-            parameters = {"post_logout_redirect_uri": settings.POST_LOGOUT_REDIRECT_URI}
-            if hint := identity.get("logout_hint"):
-                parameters["logout_hint"] = hint  # else Entra asks which account to sign out
-            address += f"{'&' if '?' in address else '?'}{urlencode(parameters)}"
-        response = redirect(address or "signed_out")
+        parameters = {
+            "post_logout_redirect_uri": settings.POST_LOGOUT_REDIRECT_URI,
+            "client_id": settings.CLIENT_ID,
+        }
+        if hint := identity.get("logout_hint"):
+            parameters["logout_hint"] = hint  # else Entra asks which account to sign out
+        separator = "&" if "?" in settings.LOGOUT_URL else "?"
+        response = redirect(f"{settings.LOGOUT_URL}{separator}{urlencode(parameters)}")
         unfinished_sign_ins.forget_success(response)
         return response
 
@@ -121,33 +118,27 @@ class SignedOutView(View):
         return render(request, "Account/signed_out.html")
 
 
-class ForgetPagesView(View):
-    """The image of nothing on the signed-out page; it comes when all other pages are left.
+class ClearSiteDataView(View):
+    """An empty image on the signed-out page, which makes the browser drop the pages it keeps.
 
-    Chromium keeps even ``no-store`` pages whole for its Back button. This header ends that:
+    Chromium keeps even ``no-store`` pages for its Back button. This header ends that:
     https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Clear-Site-Data
     """
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponse(status=204, headers={"Clear-Site-Data": '"cache"'})
+        response = HttpResponse(status=204)
+        # Another site may not clear ours. Browsers that don't send the header don't tell.
+        if request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin":
+            response["Clear-Site-Data"] = '"cache"'
+        return response
 
 
-def _begin(
-    request: HttpRequest, back_to: str, again: bool = False, choose_account: bool = False
+def _to_entra(
+    request: HttpRequest, flow: dict[str, Any], next: str, reasons: list[str]
 ) -> HttpResponse:
-    asked = asked_of_sign_in(request.session)
-    username = request.session.get(IDENTITY, {}).get("username", "") if asked["code"] else ""
-    flow = begin_sign_in(asked["code"], asked["claims"], username, choose_account)
-    tried = request.session.get(TRIED, []) if asked["code"] else []
+    """Redirect to Entra's sign-in page, and keep ``flow`` for the callback."""
     response = redirect(flow.pop("auth_uri"))
-    unfinished_sign_ins.keep(
-        request,
-        response,
-        flow,
-        next=back_to,
-        again=again,
-        tried=[*tried, asked["code"]] if asked["code"] else [],
-    )
+    unfinished_sign_ins.keep(request, response, flow, next, reasons)
     return response
 
 
@@ -159,7 +150,7 @@ def _own_path(address: str) -> str:
     return reverse("azure_management_home")
 
 
-def _to_problem_page(problem: Problem) -> HttpResponse:
-    logger.warning("problem: %s", problem)
+def _to_error_page(error: PageError) -> HttpResponse:
+    logger.warning("problem: %s", error)
     reference = urlencode({"reference": correlation_id.get()})
-    return redirect(f"{reverse('sign_in_problem', args=[problem.code])}?{reference}")
+    return redirect(f"{reverse('sign_in_error', args=[error.code])}?{reference}")

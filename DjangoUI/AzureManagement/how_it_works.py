@@ -14,8 +14,8 @@ import msal
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 
-from Helpers.flask_api import Listed
-from Helpers.request_context import correlation_id
+from Helpers.correlation import correlation_id
+from Helpers.flask_api import SubscriptionList
 from Helpers.token_cache import token_cache
 
 Kind = msal.TokenCache.CredentialType
@@ -35,7 +35,7 @@ MEANINGS = {
 TIMING = re.compile(r'(\w+)(?:;desc="(\w+)")?;dur=(\d+(?:\.\d+)?)')
 
 
-def how_it_works(session: SessionBase, listed: Listed) -> dict[str, Any]:
+def how_it_works(session: SessionBase, listed: SubscriptionList) -> dict[str, Any]:
     """Return what ``how_it_works.html`` shows of the request that brought ``listed``."""
     hops = {
         name: {"word": word, "milliseconds": float(duration)}

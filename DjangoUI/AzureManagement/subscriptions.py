@@ -2,14 +2,19 @@
 
 from django.contrib.sessions.backends.base import SessionBase
 
+from Helpers.correlation import correlation_id
 from Helpers.errors import ApiRefusal, SignInRequired
-from Helpers.flask_api import Listed, list_subscriptions
-from Helpers.request_context import correlation_id
+from Helpers.flask_api import SubscriptionList, list_subscriptions
 from Helpers.session import TOKEN_CACHE, note_success
 from Helpers.token_acquisition import acquire_token_silent
 
 # What the API's refusals call for. Whatever is not here gets its page at once.
-NEW_TOKEN = {"authorization_header_missing", "invalid_token", "token_expired", "claims_challenge"}
+RETRY_WITH_NEW_TOKEN = {
+    "authorization_header_missing",
+    "invalid_token",
+    "token_expired",
+    "claims_challenge",
+}
 SIGN_IN = {"invalid_token", "token_expired", "claims_challenge"} | {
     "consent_required",
     "insufficient_scope",
@@ -17,21 +22,21 @@ SIGN_IN = {"invalid_token", "token_expired", "claims_challenge"} | {
 }
 
 
-def subscriptions_of(session: SessionBase) -> Listed:
+def subscriptions_of(session: SessionBase) -> SubscriptionList:
     """Return what the API lists for the user of ``session``.
 
     A new access token may mend what the API refuses; if not, a sign-in may. Each is tried once.
 
     :raises NotSignedIn: when the session has no user.
     :raises SignInRequired: when only a sign-in can help.
-    :raises Problem: for everything else.
+    :raises PageError: for everything else.
     """
     access_token = acquire_token_silent(session)
     try:
         try:
             listed = list_subscriptions(access_token, correlation_id.get())
         except ApiRefusal as refusal:
-            if refusal.code not in NEW_TOKEN:
+            if refusal.code not in RETRY_WITH_NEW_TOKEN:
                 raise
             access_token = acquire_token_silent(session, force_refresh=True, claims=refusal.claims)
             listed = list_subscriptions(access_token, correlation_id.get())

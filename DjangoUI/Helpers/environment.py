@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
@@ -45,7 +46,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         where = f"{env_file} or the environment" if env_file else "the environment"
         if env_file and name != TEMPLATE and not env_file.is_file():
             where += f" (that file is not there: copy {TEMPLATE} to it)"
-        raise ImproperlyConfigured("\n  ".join([f"Mend the settings in {where}:", *problems]))
+        raise ImproperlyConfigured("\n  ".join([f"Fix these settings in {where}:", *problems]))
     return settings
 
 
@@ -90,6 +91,9 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
         yield "CLIENT_ID must be this app's, and the ID in SCOPE and API_SCOPE the API's."
     if production and (reason := _safe_address(settings["FLASK_BACKEND_URL"])):
         yield f"FLASK_BACKEND_URL {reason} Access tokens travel to it."
+    for key in ("REDIRECT_URI", "POST_LOGOUT_REDIRECT_URI"):
+        if production and urlsplit(settings[key]).hostname != settings["PRODUCTION_HOST"]:
+            yield f"{key} must be an address of PRODUCTION_HOST."
 
 
 def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
@@ -100,7 +104,7 @@ def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
         for key in SECRETS:
             if in_file.get(key) and not PLACEHOLDER.search(in_file[key]):
                 yield (
-                    f"{key} stands in a file that version control keeps. Take it out, make a new "
+                    f"{key} is in a file tracked by Git. Take it out, make a new "
                     "one, and pass that as an environment variable."
                 )
 
@@ -146,8 +150,11 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
         "must begin with https:// (http:// is for localhost only) and end in /account/callback.",
     ),
     "POST_LOGOUT_REDIRECT_URI": _safe_address,
-    "LOGIN_URL": _matches(r"/\S+", "must be a path such as /account/login."),
-    "LOGOUT_URL": _safe_address,
+    "LOGIN_URL": _matches("/account/login", "must be /account/login, where the app signs in."),
+    "LOGOUT_URL": _matches(
+        rf"(https://{HOST}|http://(localhost|127\.0\.0\.1)(:\d+)?)/\S*",
+        "must begin with https://; http:// is for this machine only.",
+    ),
     "SCOPE": _matches(rf"api://{GUID}/\.default", "must be api://<API's client ID>/.default."),
     "API_SCOPE": _matches(
         rf"api://{GUID}/[\w.-]+", "must be api://<API's client ID>/<scope>, e.g. access_as_user."
@@ -165,15 +172,10 @@ DEFAULTS = {
     "DATABASE_PATH": str(APP_DIR / "db.sqlite3"),
     "LOG_LEVEL": "INFO",
 }
+# fmt: off
 OPTIONAL = {
-    "CLIENT_SECRET",
-    "CLIENT_CERTIFICATE",
-    "DJANGO_SECRET_KEY_FALLBACKS",
-    "LOGOUT_URL",
-    "PRODUCTION_HOST",
-    "CA_BUNDLE",
-    "REDIS_URL",
-    "TRACE_URL",
-    *DEFAULTS,
+    "CLIENT_SECRET", "CLIENT_CERTIFICATE", "DJANGO_SECRET_KEY_FALLBACKS", "LOGOUT_URL",
+    "PRODUCTION_HOST", "CA_BUNDLE", "REDIS_URL", "TRACE_URL", *DEFAULTS,
 }
+# fmt: on
 SECRETS = ("CLIENT_SECRET", "DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FALLBACKS")

@@ -11,15 +11,15 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from redis.exceptions import RedisError
 
-from Helpers.errors import Problem
-from Helpers.request_context import correlation_id
+from Helpers.correlation import correlation_id
+from Helpers.errors import PageError
 
 STORE_ERRORS = (InterfaceError, OperationalError, RedisError)
 
 
-def problem_page(
+def error_page(
     request: HttpRequest,
-    problem: Problem,
+    problem: PageError,
     user: dict[str, str] | None = None,
     retry_url: str = "/",
     reference: str = "",
@@ -42,7 +42,7 @@ def problem_page(
         "reference": reference or correlation_id.get(),
         "user": user,
     }
-    page = render_to_string("problem.html", context, request)
+    page = render_to_string("error.html", context, request)
     response = HttpResponse(page, status=problem.page.status)
     if problem.retry_after is not None:
         response["Retry-After"] = str(problem.retry_after)
@@ -53,20 +53,20 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, SessionInterrupted) and not _store_failed(exception):
         # The session went while the request ran: signed out in another tab, or signed in anew.
         return redirect("signed_out")
-    return problem_page(request, Problem(_code(exception, "bad_request")))
+    return error_page(request, PageError(_code(exception, "bad_request")))
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return problem_page(request, Problem("not_found"))
+    return error_page(request, PageError("not_found"))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    return problem_page(request, Problem(_code(sys.exc_info()[1], "server_error")))
+    return error_page(request, PageError(_code(sys.exc_info()[1], "server_error")))
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     is_our_form = request.path_info == reverse("logout")
-    return problem_page(request, Problem("form_expired" if is_our_form else "bad_request"))
+    return error_page(request, PageError("form_expired" if is_our_form else "bad_request"))
 
 
 def _code(exception: BaseException | None, otherwise: str) -> str:

@@ -10,16 +10,16 @@ import requests
 from django.conf import settings
 from requests.utils import parse_dict_header
 
-from Helpers.errors import API_PAGES, ApiRefusal
+from Helpers.correlation import CORRELATION_HEADER
+from Helpers.errors import API_PAGES, ApiRefusal, failure_reason
 from Helpers.http_session import CONNECT_SECONDS, http_session, retry_after_seconds
-from Helpers.request_context import CORRELATION_HEADER
 from Helpers.token_acquisition import checked_claims
 
 ANSWER_SECONDS = 25.0  # the API gives up after 20, and then says why
 MAX_RETRY_AFTER_SECONDS = 300
 
 
-class Listed(NamedTuple):
+class SubscriptionList(NamedTuple):
     """The API's answer: subscriptions as Azure Resource Manager describes them, in its order.
 
     https://learn.microsoft.com/rest/api/resources/subscriptions/list
@@ -31,7 +31,7 @@ class Listed(NamedTuple):
     milliseconds: float  # from asking to having read the answer
 
 
-def list_subscriptions(access_token: str, correlation_id: str) -> Listed:
+def list_subscriptions(access_token: str, correlation_id: str) -> SubscriptionList:
     """Return what the API lists for the user of ``access_token``.
 
     :raises ApiRefusal: for every other answer, and when there is none.
@@ -47,7 +47,7 @@ def list_subscriptions(access_token: str, correlation_id: str) -> Listed:
     except requests.TooManyRedirects as error:  # it answers, though with the address of another
         raise ApiRefusal("api_error") from error
     except requests.RequestException as error:
-        raise ApiRefusal("api_unreachable") from error
+        raise ApiRefusal("api_unreachable", reason=failure_reason(error)) from error
     try:
         body = response.json()
     except (ValueError, RecursionError):
@@ -64,7 +64,7 @@ def list_subscriptions(access_token: str, correlation_id: str) -> Listed:
         raise ApiRefusal("api_error") from error
     milliseconds = (perf_counter() - begun) * 1000
     timing = response.headers.get("Server-Timing", "")
-    return Listed(subscriptions, text, timing, milliseconds)
+    return SubscriptionList(subscriptions, text, timing, milliseconds)
 
 
 @cache

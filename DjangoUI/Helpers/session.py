@@ -1,20 +1,28 @@
 """What the session of a signed-in user holds. Visitors have none."""
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
+from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 from django.utils import timezone
 
 from Helpers.errors import SignInRequired
 
-SIGNED_IN_HOURS = 8
-
 # Session keys.
 IDENTITY = "identity"  # {"oid", "tid", "name", "username", "logout_hint"}
 TOKEN_CACHE = "token_cache"  # see token_cache.py
-ASKED = "asked"  # {"code", "claims"} of the SignInRequired that the next sign-in has to answer
-TRIED = "tried"  # the codes that a sign-in was already begun for, since the API last answered well
+PENDING = "pending"  # {"reason", "claims"} of the sign-in that has to come next
+TRIED = "tried"  # reasons of the sign-ins since the API last answered well
+
+
+@dataclass(frozen=True)
+class PendingSignIn:
+    """A sign-in that the API or Entra asked for."""
+
+    reason: str  # the code of SignInRequired
+    claims: str | None  # JSON for Entra
+    username: str  # whom to suggest
 
 
 def start_session(
@@ -22,30 +30,31 @@ def start_session(
 ) -> None:
     """Make ``session`` that of ``identity``, with a new key and nothing of what it held before."""
     session.flush()
-    # An end that use does not put off, unlike SESSION_COOKIE_AGE.
-    session.set_expiry(timezone.now() + timedelta(hours=SIGNED_IN_HOURS))
+    # A fixed end. SESSION_COOKIE_AGE alone would start anew with each change of the session.
+    session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
     session[IDENTITY] = identity
     session[TOKEN_CACHE] = token_cache
     session[TRIED] = tried
-    session.clear_expired()  # nobody else clears the table up
+    session.clear_expired()  # nothing else deletes old rows
 
 
 def ask_for_sign_in(session: SessionBase, required: SignInRequired) -> bool:
-    """Note what the next sign-in has to achieve, unless that was tried without success."""
+    """Make a sign-in pending, unless one for the same reason did not help."""
     if required.code in session.get(TRIED, []):
         return False
-    session[ASKED] = {"code": required.code, "claims": required.claims}
+    session[PENDING] = {"reason": required.code, "claims": required.claims}
     return True
 
 
-def asked_of_sign_in(session: SessionBase) -> dict[str, Any]:
-    """Return the ``code`` and ``claims`` that the sign-in now beginning has to answer, if any."""
-    asked: dict[str, Any] = session.get(ASKED) or {"code": "", "claims": None}
-    return asked
+def pending_sign_in(session: SessionBase) -> PendingSignIn | None:
+    """Return the sign-in that has to come next, if the API or Entra asked for one."""
+    if PENDING not in session:
+        return None
+    return PendingSignIn(**session[PENDING], username=session[IDENTITY]["username"])
 
 
 def note_success(session: SessionBase) -> None:
-    """Forget what was asked and tried: the API answered well."""
-    for key in (ASKED, TRIED):
+    """Forget earlier sign-ins: the API answered well."""
+    for key in (PENDING, TRIED):
         if session.get(key):
             del session[key]

@@ -19,27 +19,19 @@ from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 
 from Helpers.entra import entra
-from Helpers.errors import NotSignedIn, Problem, SignInRequired
-from Helpers.session import IDENTITY
+from Helpers.errors import NotSignedIn, PageError, SignInRequired
+from Helpers.session import IDENTITY, PendingSignIn
 from Helpers.token_cache import sealed, token_cache
 
 CLOCK_SKEW_SECONDS = 120
 MAX_CLAIMS_BYTES = 4096
 
 # What MSAL raises when the browser or Entra sends something of another shape or value.
-MSAL_ERRORS = (
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    RuntimeError,
-    AssertionError,
-)
+MSAL_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 
 # What Entra's OAuth errors mean for the user. Its texts and AADSTS numbers are not for programs:
 # https://learn.microsoft.com/entra/identity-platform/reference-error-codes
-PROBLEM_OF_ERROR = {
+PAGE_OF_ERROR = {
     "access_denied": "access_denied",
     "consent_required": "consent_required",
     "login_required": "login_required",
@@ -51,8 +43,8 @@ PROBLEM_OF_ERROR = {
     "invalid_client": "ui_misconfigured",
     "unauthorized_client": "ui_misconfigured",
     "invalid_request": "ui_misconfigured",
-    "invalid_resource": "ui_misconfigured",
-    "invalid_scope": "ui_misconfigured",
+    "invalid_resource": "scope_rejected",
+    "invalid_scope": "scope_rejected",
 }
 
 _warnings = threading.Lock()
@@ -67,20 +59,21 @@ class SignIn:
 
 
 def begin_sign_in(
-    code: str = "", claims: str | None = None, username: str = "", choose_account: bool = False
+    pending: PendingSignIn | None = None, choose_account: bool = False
 ) -> dict[str, Any]:
     """Return MSAL's flow: ``auth_uri`` to send the browser to, and what to keep until the answer.
 
-    :param code: why the user has to sign in again, if that is so (see ``SignInRequired``).
-    :param claims: JSON that the API or Entra asked to pass on.
-    :param username: whom to suggest on the sign-in page.
+    :param pending: why the user has to sign in again, if that is so.
     :param choose_account: let Entra ask for the account, though it remembers one.
-    :raises Problem: when Entra can't be asked for its addresses.
+    :raises PageError: when Entra can't be reached.
     """
     # All that the API's registration lists, its own permission to call Azure included: with
     # ``/.default`` the user consents for both apps at once (knownClientApplications).
-    scope = settings.API_SCOPE if code == "insufficient_scope" else settings.SCOPE
-    prompt = "consent" if code == "consent_required" else None
+    scope, prompt = settings.SCOPE, None
+    if pending and pending.reason == "insufficient_scope":
+        scope = settings.API_SCOPE
+    if pending and pending.reason == "consent_required":
+        prompt = "consent"
     if choose_account:
         prompt = "select_account"
     client = _client(msal.SerializableTokenCache())
@@ -92,8 +85,8 @@ def begin_sign_in(
             [scope],
             redirect_uri=settings.REDIRECT_URI,
             response_mode="query",
-            claims_challenge=claims,
-            login_hint=username or None,
+            claims_challenge=pending and pending.claims,
+            login_hint=(pending and pending.username) or None,
             prompt=prompt,
         )
     return flow
@@ -102,16 +95,18 @@ def begin_sign_in(
 def complete_sign_in(flow: dict[str, Any], answer: dict[str, str]) -> SignIn:
     """Redeem the code in ``answer``, the query that Entra sent the browser back with.
 
-    :raises Problem: for each way in which a sign-in ends without success.
+    :raises PageError: for each way in which a sign-in ends without success.
     """
+    if not answer.get("code") and not answer.get("error"):
+        raise PageError("bad_request", "neither code nor error")
     tokens = msal.SerializableTokenCache()
     client = _client(tokens)
     try:
         result = client.acquire_token_by_auth_code_flow(dict(flow), answer)
     except MSAL_ERRORS as error:
-        raise Problem("sign_in_refused", type(error).__name__) from error
+        raise PageError("sign_in_refused", type(error).__name__) from error
     if "error" in result:
-        raise _problem(result)
+        raise _page_error(result)
     return SignIn(_identity(result.get("id_token_claims"), flow), sealed(tokens))
 
 
@@ -122,7 +117,7 @@ def acquire_token_silent(
 
     :raises NotSignedIn: when the session has no user.
     :raises SignInRequired: when Entra wants to see the user.
-    :raises Problem: when Entra can't be asked.
+    :raises PageError: when Entra can't be asked.
     """
     if IDENTITY not in session:
         raise NotSignedIn
@@ -136,45 +131,45 @@ def acquire_token_silent(
                 force_refresh=force_refresh,
                 claims_challenge=claims,
                 # Entra down while a token is renewed ahead of time: the old one still works.
-                http_exceptions=(Problem,),
+                http_exceptions=(PageError,),
             )
         except MSAL_ERRORS as error:
-            raise Problem("entra_unavailable", type(error).__name__) from error
+            raise PageError("entra_unavailable", type(error).__name__) from error
     if not result:
         raise SignInRequired("no_token")
     if "error" in result:
-        raise _silent_problem(result, claims)
+        raise _silent_error(result, claims)
     access_token = result.get("access_token")
     if not isinstance(access_token, str) or not re.fullmatch("[!-~]+", access_token):
-        raise Problem("entra_unavailable", "an answer without a usable access token")
+        raise PageError("entra_unavailable", "an answer without a usable access token")
     return access_token
 
 
 def _identity(unverified_claims: Any, flow: dict[str, Any]) -> dict[str, str]:
-    """Return who signed in, once the id_token proves to be ours (OpenID Connect Core 3.1.3.7).
+    """Return who signed in, if the ID token is meant for us (OpenID Connect Core 3.1.3.7).
 
     MSAL 1.38 and later only decode it. Its signature need not be checked, since it came from
-    Entra itself, over TLS. ``oid`` and ``tid`` name a person for good; a user name does not.
+    Entra itself, over TLS. ``oid`` and ``tid`` identify the account; a user name may change.
     """
     claims = unverified_claims if isinstance(unverified_claims, dict) else {}
-    issuer = entra().discovery().get("issuer", "")
-    tenant_id = settings.AUTHORITY.rpartition("/")[2]
-    expires = claims.get("exp")
-    nonce = sha256(flow["nonce"].encode()).hexdigest()  # as MSAL sent it
-    for name, is_good in {
-        "iss": claims.get("iss") == issuer and f"/{tenant_id}/" in issuer,
-        "aud": claims.get("aud") == settings.CLIENT_ID,
-        "tid": claims.get("tid") == tenant_id,
-        "exp": type(expires) is int and expires > time() - CLOCK_SKEW_SECONDS,
-        "nonce": claims.get("nonce") == nonce,
-        "oid": bool(claims.get("oid")) and isinstance(claims["oid"], str),
-    }.items():
-        if not is_good:
-            raise Problem("id_token_rejected", f"id_token has a wrong {name}")
+    expected = {
+        "iss": f"{settings.AUTHORITY}/v2.0",
+        "aud": settings.CLIENT_ID,
+        "tid": settings.AUTHORITY.rpartition("/")[2],
+        "nonce": sha256(flow["nonce"].encode()).hexdigest(),  # as MSAL sent it
+    }
+    for name, value in expected.items():
+        if claims.get(name) != value:
+            raise PageError("id_token_rejected", f"the ID token has a wrong {name}")
+    expires, oid = claims.get("exp"), claims.get("oid")
+    if type(expires) is not int or expires < time() - CLOCK_SKEW_SECONDS:
+        raise PageError("id_token_rejected", "the ID token has a wrong exp")
+    if not isinstance(oid, str) or not oid:
+        raise PageError("id_token_rejected", "the ID token has a wrong oid")
     username = _text(claims.get("preferred_username"))
     return {
-        "oid": claims["oid"],
-        "tid": tenant_id,
+        "oid": oid,
+        "tid": expected["tid"],
         "name": _text(claims.get("name")) or username or "Signed in",
         "username": username,
         "logout_hint": _text(claims.get("login_hint")),
@@ -215,7 +210,7 @@ def _client(tokens: msal.SerializableTokenCache) -> msal.ConfidentialClientAppli
             token_cache=tokens,
         )
     except (OSError, *MSAL_ERRORS) as error:  # an unknown tenant; no certificate, or none any more
-        raise Problem("ui_misconfigured", type(error).__name__) from error
+        raise PageError("ui_misconfigured", type(error).__name__) from error
 
 
 def _credential() -> str | dict[str, str]:
@@ -225,30 +220,37 @@ def _credential() -> str | dict[str, str]:
     return str(settings.CLIENT_SECRET)
 
 
-def _problem(result: dict[str, Any]) -> Problem:
-    error, suberror = str(result["error"]), str(result.get("suberror"))
-    if suberror == "consent_required":
-        error = suberror
-    code = PROBLEM_OF_ERROR.get(error, "sign_in_refused")
-    known = error if error in PROBLEM_OF_ERROR else "another"
-    trace_id = str(result.get("trace_id"))[:36]
-    return Problem(code, f"error={known} {_numbers(result)} trace_id={trace_id!r}")
+def _page_error(result: dict[str, Any]) -> PageError:
+    """Return the page for an error of Entra, which is an OAuth error in MSAL's dict."""
+    error = str(result["error"])
+    if result.get("suberror") == "consent_required":
+        error = "consent_required"
+    known_error = error if error in PAGE_OF_ERROR else "another"
+    reason = f"error={known_error} {_numbers_and_trace_id(result)}"
+    return PageError(PAGE_OF_ERROR.get(error, "sign_in_refused"), reason)
 
 
-def _numbers(result: dict[str, Any]) -> str:
-    """Return Entra's numbers of the error, such as ``AADSTS65001``, for whoever reads the log."""
-    numbers = result.get("error_codes")
-    known = numbers[:5] if isinstance(numbers, list) else []
-    return " ".join(f"AADSTS{number}" for number in known if type(number) is int)
+def _numbers_and_trace_id(result: dict[str, Any]) -> str:
+    """Return what a person can look up, such as ``AADSTS65001 trace_id=...``, and no other text.
+
+    The token endpoint sends both as members of JSON, the sign-in page in its description only.
+    """
+    description = str(result.get("error_description"))
+    numbers = result.get("error_codes") or re.findall(r"AADSTS(\d{1,8})\b", description)
+    trace_id = result.get("trace_id") or "".join(re.findall(r"Trace ID: (\S+)", description)[:1])
+    return "".join(
+        [f"AADSTS{number} " for number in list(numbers)[:5] if re.fullmatch(r"\d+", str(number))]
+        + [f"trace_id={trace_id}" if re.fullmatch(r"[0-9a-f-]{36}", str(trace_id)) else ""]
+    )
 
 
-def _silent_problem(result: dict[str, Any], claims: str | None) -> Problem:
+def _silent_error(result: dict[str, Any], claims: str | None) -> PageError:
     """Return what to do when a refresh token was refused: mostly, ask the user."""
-    problem = _problem(result)
-    if problem.code == "consent_required":
-        return SignInRequired(problem.code)
-    if problem.code not in ("sign_in_expired", "login_required"):
-        return problem
+    error = _page_error(result)
+    if error.code == "consent_required":
+        return SignInRequired(error.code)
+    if error.code not in ("sign_in_expired", "login_required"):
+        return error
     if asked := checked_claims(result.get("claims")) or claims:
         return SignInRequired("claims_challenge", asked)
     return SignInRequired("session_ended")

@@ -1,7 +1,10 @@
 """Django's settings, as far as both modes share them. ``Helpers.environment`` reads the values."""
 
+from urllib.parse import urlsplit
+
 from csp.constants import NONE, SELF
 
+from Helpers.database import PrivateConnection
 from Helpers.environment import APP_DIR, load_settings
 
 env = load_settings()
@@ -16,7 +19,7 @@ AUTHORITY = env["AUTHORITY"]
 REDIRECT_URI = env["REDIRECT_URI"]
 POST_LOGOUT_REDIRECT_URI = env["POST_LOGOUT_REDIRECT_URI"]
 LOGIN_URL = env["LOGIN_URL"]
-LOGOUT_URL = env["LOGOUT_URL"]
+LOGOUT_URL = env["LOGOUT_URL"] or f"{AUTHORITY}/oauth2/v2.0/logout"
 SCOPE = env["SCOPE"]
 API_SCOPE = env["API_SCOPE"]
 PRODUCTION_HOST = env["PRODUCTION_HOST"]
@@ -45,14 +48,15 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "UI.middleware.health",
     "UI.middleware.correlation",
-    "UI.middleware.ContentSecurityPolicy",
+    "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "UI.middleware.session_cookie",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "UI.middleware.Problems",
+    "UI.middleware.ErrorPages",
 ]
 TEMPLATES = [
     {
@@ -73,6 +77,7 @@ DATABASES = {
         "NAME": ":memory:" if REDIS_URL else DATABASE_PATH,
         "CONN_MAX_AGE": 600,  # seconds
         "OPTIONS": {
+            "factory": PrivateConnection,
             # Workers read while one writes, and writers wait for each other.
             "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
             "transaction_mode": "IMMEDIATE",
@@ -95,7 +100,7 @@ if REDIS_URL:
         }
     }
 SESSION_COOKIE_NAME = "subscriptions_session"  # cookies of all ports of localhost are one set
-SESSION_COOKIE_AGE = 8 * 60 * 60  # seconds; Helpers.session sets the end of each session
+SESSION_COOKIE_AGE = 8 * 60 * 60  # seconds; how long sessions last on the server
 SESSION_COOKIE_HTTPONLY = True
 # Not Strict: the way back from Entra's page begins on another site.
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -110,7 +115,8 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [NONE],
         "style-src": [SELF],
         "img-src": [SELF],
-        "form-action": [SELF],  # UI.middleware adds where sign-out leads
+        # The form for signing out leads to Entra.
+        "form-action": [SELF, "{0.scheme}://{0.netloc}".format(urlsplit(LOGOUT_URL))],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
     }
@@ -130,7 +136,7 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"safe": {"()": "Helpers.request_context.SafeLogRecords"}},
+    "filters": {"safe": {"()": "Helpers.correlation.SafeLogRecords"}},
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s %(correlation_id)s %(message)s"}
     },

@@ -6,16 +6,14 @@ from time import perf_counter
 from urllib.parse import urlencode
 from uuid import uuid4
 
-from csp.middleware import CSPMiddleware, PolicyParts
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.http.request import split_domain_port
 from django.shortcuts import redirect
 
-from Helpers.entra import end_session_origin
-from Helpers.error_pages import problem_page
-from Helpers.errors import NotSignedIn, Problem, SignInRequired
-from Helpers.request_context import CORRELATION_HEADER, correlation_id
+from Helpers.correlation import CORRELATION_HEADER, correlation_id
+from Helpers.error_pages import error_page
+from Helpers.errors import NotSignedIn, PageError, SignInRequired
 from Helpers.session import IDENTITY, ask_for_sign_in
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -52,6 +50,8 @@ def correlation(get_response: GetResponse) -> GetResponse:
     def answer(request: HttpRequest) -> HttpResponseBase:
         started = perf_counter()
         correlation_id.set(str(uuid4()))
+        # The only form is in UTF-8. Django fails if Content-Type names a charset such as rot13.
+        request.encoding = "utf-8"
         response = get_response(request)
         response[CORRELATION_HEADER] = correlation_id.get()
         response.headers.setdefault("Cache-Control", "no-store")
@@ -69,19 +69,24 @@ def correlation(get_response: GetResponse) -> GetResponse:
     return answer
 
 
-class ContentSecurityPolicy(CSPMiddleware):
-    """Adds the address that the settings don't know: the sign-out form is redirected there."""
+def session_cookie(get_response: GetResponse) -> GetResponse:
+    """Let the session's cookie end with the browser.
 
-    def get_policy_parts(
-        self, request: HttpRequest, response: HttpResponseBase, report_only: bool = False
-    ) -> PolicyParts:
-        parts = super().get_policy_parts(request, response, report_only)
-        parts.update = {"form-action": [end_session_origin()]}
-        return parts
+    On the server the session has a fixed end, which Django would also give to the cookie.
+    """
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        cookie = response.cookies.get(settings.SESSION_COOKIE_NAME)
+        if cookie and cookie.value:  # without a value it is being deleted
+            cookie["max-age"] = cookie["expires"] = ""
+        return response
+
+    return answer
 
 
-class Problems:
-    """Turns what views raise into a page, or into a sign-in that may mend it."""
+class ErrorPages:
+    """Turns exceptions into an error page or a sign-in redirect."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -91,11 +96,12 @@ class Problems:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         here = request.get_full_path()
+        to_sign_in = redirect(f"{settings.LOGIN_URL}?{urlencode({'next': here})}")
         if isinstance(exception, NotSignedIn):
-            return redirect(f"{settings.LOGIN_URL}?{urlencode({'next': here})}")
-        if not isinstance(exception, Problem):
+            return to_sign_in
+        if not isinstance(exception, PageError):
             return None
         logger.warning("problem: %s", exception)
         if isinstance(exception, SignInRequired) and ask_for_sign_in(request.session, exception):
-            return redirect(f"{settings.LOGIN_URL}?{urlencode({'next': here})}")
-        return problem_page(request, exception, request.session.get(IDENTITY), here)
+            return to_sign_in
+        return error_page(request, exception, request.session.get(IDENTITY), here)

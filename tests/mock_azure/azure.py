@@ -210,6 +210,7 @@ class MockAzure:
             "REDIRECT_URI": f"{ui_url}/account/callback",
             "POST_LOGOUT_REDIRECT_URI": f"{ui_url}/account/signed-out",
             "LOGIN_URL": "/account/login",
+            "LOGOUT_URL": f"{self.front_url}/{self.tenant_id}/oauth2/v2.0/logout",
             "SCOPE": f"{self.api.uris[0]}/.default",
             "API_SCOPE": f"{self.api.uris[0]}/access_as_user",
             "PRODUCTION_HOST": urlsplit(ui_url).hostname or "",

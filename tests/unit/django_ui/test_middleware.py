@@ -54,18 +54,10 @@ class TestHeaders:
             "default-src": "'none'",
             "style-src": "'self'",
             "img-src": "'self'",
-            "form-action": "'self' https://signin.example",
+            "form-action": "'self' https://login.example",
             "frame-ancestors": "'none'",
             "base-uri": "'none'",
         }
-
-    def test_let_the_first_page_of_a_new_process_sign_out(self, signed_in, settings, network):
-        """Entra's address is known to a process once it asked; the sign-out page has to ask."""
-        entra = signed_in.entra
-        settings.AUTHORITY = entra.authority = "https://login.example/new-process"
-        network.get(entra.discovery_url, json=entra.discovery())
-        policy = signed_in.get("/account/logout")["Content-Security-Policy"]
-        assert "form-action 'self' https://signin.example" in policy
 
     def test_name_another_correlation_id_for_each_request(self, visitor):
         ids = {visitor.get("/nowhere")["x-ms-client-request-id"] for _ in range(3)}
@@ -86,6 +78,12 @@ class TestHeaders:
             cookie = signed_in.cookies[name]
             assert cookie["httponly"]
             assert cookie["samesite"] == "Lax"
+
+    def test_let_the_session_end_with_the_browser(self, signed_in):
+        """On a shared computer the next person would otherwise be signed in for eight hours."""
+        cookie = signed_in.cookies["subscriptions_session"]
+        assert cookie.value
+        assert (cookie["max-age"], cookie["expires"]) == ("", "")
 
 
 class TestLogLine:

@@ -13,9 +13,10 @@ from Helpers.errors import SignInRequired
 from Helpers.session import (
     IDENTITY,
     TRIED,
+    PendingSignIn,
     ask_for_sign_in,
-    asked_of_sign_in,
     note_success,
+    pending_sign_in,
     start_session,
 )
 
@@ -61,17 +62,17 @@ class TestRounds:
         session[TRIED] = ["token_expired"]
         assert not ask_for_sign_in(session, SignInRequired("token_expired"))
         assert ask_for_sign_in(session, SignInRequired("claims_challenge", "{}"))
-        assert asked_of_sign_in(session) == {"code": "claims_challenge", "claims": "{}"}
+        assert pending_sign_in(session) == PendingSignIn("claims_challenge", "{}", "alice")
 
     def test_begin_anew_after_a_success(self, session):
         session[TRIED] = ["token_expired"]
         ask_for_sign_in(session, SignInRequired("no_token"))
         note_success(session)
-        assert asked_of_sign_in(session)["code"] == ""
+        assert pending_sign_in(session) is None
         assert ask_for_sign_in(session, SignInRequired("token_expired"))
 
     def test_are_none_where_nothing_was_asked(self, session):
-        assert asked_of_sign_in(session) == {"code": "", "claims": None}
+        assert pending_sign_in(session) is None
         session.modified = False
         note_success(session)
         assert not session.modified

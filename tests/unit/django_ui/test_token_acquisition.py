@@ -10,8 +10,8 @@ import requests
 from django.contrib.sessions.backends.db import SessionStore
 
 from Helpers.encryption import encrypt
-from Helpers.errors import NotSignedIn, Problem, SignInRequired
-from Helpers.session import IDENTITY, TOKEN_CACHE, start_session
+from Helpers.errors import NotSignedIn, PageError, SignInRequired
+from Helpers.session import IDENTITY, TOKEN_CACHE, PendingSignIn, start_session
 from Helpers.token_acquisition import (
     _identity,
     acquire_token_silent,
@@ -66,14 +66,14 @@ class TestIdToken:
         entra.answer_tokens(id_token=entra.id_token(**{claim: value}))
         # MSAL itself checks the nonce; all else is left to the app, which names what is wrong.
         reason = "sign_in_refused" if claim == "nonce" else f"id_token_rejected: .*wrong {claim}$"
-        with pytest.raises(Problem, match=reason):
+        with pytest.raises(PageError, match=reason):
             complete_sign_in(flow, answer)
 
     def test_is_refused_when_missing(self, entra):
         flow = begin_sign_in()
         answer = answer_to(flow, entra)
         entra.answer_tokens(id_token=None)
-        with pytest.raises(Problem, match="id_token_rejected"):
+        with pytest.raises(PageError, match="id_token_rejected"):
             complete_sign_in(flow, answer)
 
     @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ class TestIdToken:
         flow = begin_sign_in()
         answer = answer_to(flow, entra)
         entra.answer_tokens(id_token=id_token)
-        with pytest.raises(Problem) as refused:
+        with pytest.raises(PageError) as refused:
             complete_sign_in(flow, answer)
         assert refused.value.code in ("id_token_rejected", "sign_in_refused")
 
@@ -106,42 +106,33 @@ class TestIdToken:
         entra.answer_tokens(id_token=entra.id_token(exp=int(time.time()) - 60))
         assert complete_sign_in(flow, answer).identity["oid"]
 
-    def test_is_refused_when_discovery_names_another_tenant(self, entra, network):
-        other = entra.discovery() | {"issuer": "https://login.example/other/v2.0"}
-        network.replace("GET", entra.discovery_url, json=other)
-        flow = begin_sign_in()
-        answer = answer_to(flow, entra)
-        entra.answer_tokens(id_token=entra.id_token(iss="https://login.example/other/v2.0"))
-        with pytest.raises(Problem, match="wrong iss"):
-            complete_sign_in(flow, answer)
-
     def test_has_its_nonce_checked_here_too_should_msal_leave_that_as_well(self, entra):
         flow = begin_sign_in()
         entra.nonce = sha256(flow["nonce"].encode()).hexdigest()
         claims = json.loads(base64.b64decode(entra.id_token().split(".")[1] + "=="))
         assert _identity(claims, flow)["oid"]
-        with pytest.raises(Problem, match="wrong nonce"):
+        with pytest.raises(PageError, match="wrong nonce"):
             _identity(claims | {"nonce": flow["nonce"]}, flow)
 
 
 class TestCompleteSignIn:
     def test_does_not_take_the_answer_to_another_flow(self, entra):
         flow = begin_sign_in()
-        with pytest.raises(Problem, match="sign_in_refused"):
+        with pytest.raises(PageError, match="sign_in_refused"):
             complete_sign_in(flow, {"state": "another", "code": "x"})
         assert not entra.token_requests
 
-    @pytest.mark.parametrize("answer", [{}, {"code": ""}, {"error": ""}, {"codes": "x"}])
+    @pytest.mark.parametrize("answer", [{}, {"code": ""}, {"error": ""}, {"codes": "x"}], ids=str)
     def test_does_not_take(self, entra, answer):
         flow = begin_sign_in()
-        with pytest.raises(Problem, match="sign_in_refused"):
+        with pytest.raises(PageError, match="bad_request"):
             complete_sign_in(flow, {"state": flow["state"], **answer})
 
     def test_does_not_take_client_info_that_is_none(self, entra):
         flow = begin_sign_in()
         answer = answer_to(flow, entra)
         entra.answer_tokens(client_info="%%%")
-        with pytest.raises(Problem, match="sign_in_refused"):
+        with pytest.raises(PageError, match="sign_in_refused"):
             complete_sign_in(flow, answer)
 
     def test_sends_the_pkce_verifier(self, entra):
@@ -197,7 +188,7 @@ class TestSilent:
     @pytest.mark.parametrize("token", [None, 7, ["x"], {}, "", "two\nlines", "a €"])
     def test_takes_no_answer_without_an_access_token(self, session, entra, token):
         entra.answer_tokens(access_token=token)
-        with pytest.raises(Problem) as refused:
+        with pytest.raises(PageError) as refused:
             acquire_token_silent(session, force_refresh=True)
         assert refused.value.code in ("entra_unavailable", "no_token")
 
@@ -206,7 +197,8 @@ class TestSilent:
         entra.answer(400, error="interaction_required", claims=claims)
         with pytest.raises(SignInRequired) as required:
             acquire_token_silent(session, force_refresh=True)
-        assert begin_sign_in(required.value.code, required.value.claims)["auth_uri"]
+        pending = PendingSignIn(required.value.code, required.value.claims, "alice")
+        assert begin_sign_in(pending)["auth_uri"]
 
     def test_does_not_write_to_the_session_without_need(self, session):
         before = session[TOKEN_CACHE]
@@ -229,7 +221,7 @@ class TestSilent:
     def test_of_one_user_is_not_told_what_entra_told_another(self, session, entra, status):
         """MSAL would remember and replay such answers, if clients shared its HTTP cache."""
         entra.answer(status, error="invalid_grant", headers={"Retry-After": "60"})
-        with pytest.raises(Problem):
+        with pytest.raises(PageError):
             acquire_token_silent(session, force_refresh=True)
         assert acquire_token_silent(session, force_refresh=True) == "access-token-2"
 
@@ -272,7 +264,7 @@ def test_certificate_takes_the_place_of_the_secret(entra, settings, tmp_path):
 def test_file_that_is_no_certificate_is_a_fault_of_the_settings(entra, settings, tmp_path, name):
     settings.CLIENT_CERTIFICATE = str(tmp_path / name)
     (tmp_path / "client.pem").write_text("nonsense")
-    with pytest.raises(Problem, match="ui_misconfigured"):
+    with pytest.raises(PageError, match="ui_misconfigured"):
         begin_sign_in()
 
 

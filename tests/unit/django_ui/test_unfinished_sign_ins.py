@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from Account import unfinished_sign_ins as unfinished
-from Helpers.errors import Problem
+from Helpers.errors import PageError
 
 
 class Jar:
@@ -25,10 +25,11 @@ class Jar:
         request.COOKIES = dict(self.cookies)
         return request
 
-    def keep(self, state, **notes):
+    def keep(self, state, next="/", reasons=(), **flow):
         response = HttpResponse()
-        unfinished.keep(self.request(), response, {"state": state}, **notes)
+        unfinished.keep(self.request(), response, {"state": state, **flow}, next, list(reasons))
         self.take(response)
+        return response
 
     def take(self, response):
         for name, cookie in response.cookies.items():
@@ -43,17 +44,16 @@ def jar() -> Jar:
 
 
 def test_gives_back_what_it_kept(jar):
-    jar.keep("one", next="/", tried=["x"])
-    found = unfinished.find(jar.request(), "one")
-    assert found is not None
-    assert (found["flow"], found["next"], found["tried"]) == ({"state": "one"}, "/", ["x"])
+    jar.keep("one", next="/1", reasons=["x"])
+    sign_in = unfinished.find(jar.request(), "one")
+    assert (sign_in.flow, sign_in.next, sign_in.reasons) == ({"state": "one"}, "/1", ["x"])
 
 
 def test_keeps_each_apart(jar):
     jar.keep("one", next="/1")
     jar.keep("two", next="/2")
-    assert unfinished.find(jar.request(), "one")["next"] == "/1"
-    assert unfinished.find(jar.request(), "two")["next"] == "/2"
+    assert unfinished.find(jar.request(), "one").next == "/1"
+    assert unfinished.find(jar.request(), "two").next == "/2"
 
 
 def test_knows_no_other_state(jar):
@@ -102,8 +102,7 @@ def test_takes_no_cookie_under_another_name(jar):
     jar.keep("two")
     names = list(jar.cookies)
     jar.cookies[names[1]] = jar.cookies[names[0]]
-    found = unfinished.find(jar.request(), "two")
-    assert found["flow"]["state"] == "one"  # which MSAL then compares
+    assert unfinished.find(jar.request(), "two").flow["state"] == "one"  # which MSAL then compares
 
 
 def test_takes_a_cookie_that_a_key_of_before_made(jar, settings):
@@ -128,27 +127,42 @@ def test_leaves_cookies_alone_that_are_not_its_own(jar, name):
     assert len(jar.cookies) == 10
 
 
+def test_deletes_at_most_five_cookies_at_once(jar):
+    """A stranger may send any number of them, and each deletion is a line of our answer."""
+    jar.cookies = {f"sign_in_{number:016x}": "nonsense" for number in range(100)}
+    response = jar.keep("one")
+    assert sum(not cookie.value for cookie in response.cookies.values()) == 5
+    assert len(response.cookies) == 6
+
+
+def test_leaves_cookies_alone_that_are_not_of_this_mode(jar, settings):
+    """In production only those with __Host- are the app's own."""
+    settings.SESSION_COOKIE_SECURE = True
+    jar.cookies = {f"sign_in_{number:016x}": "x" for number in range(9)}
+    assert len(jar.keep("one").cookies) == 1
+
+
 def test_cannot_be_planted_by_another_host_of_the_domain(jar, settings):
     """Whoever finished a sign-in that was planted would be in a stranger's account."""
     settings.SESSION_COOKIE_SECURE = True
     response = HttpResponse()
-    unfinished.keep(jar.request(), response, {"state": "one"})
+    unfinished.keep(jar.request(), response, {"state": "one"}, "/", [])
     unfinished.note_success(response)
     for name, cookie in response.cookies.items():
         assert name.startswith("__Host-")
         assert (cookie["path"], cookie["domain"], cookie["secure"]) == ("/", "", True)
     jar.take(response)
     assert unfinished.find(jar.request(), "one")
-    assert unfinished.lost_its_session(jar.request())
+    assert unfinished.just_signed_in(jar.request())
     jar.cookies = {name.removeprefix("__Host-"): text for name, text in jar.cookies.items()}
     assert unfinished.find(jar.request(), "one") is None
-    assert not unfinished.lost_its_session(jar.request())
+    assert not unfinished.just_signed_in(jar.request())
 
 
 def test_refuses_what_browsers_would_drop(jar):
     jar.keep("one", claims=secrets.token_hex(1200))
     assert unfinished.find(jar.request(), "one") is not None
-    with pytest.raises(Problem, match="too long for a cookie"):
+    with pytest.raises(PageError, match="too long for a cookie"):
         jar.keep("two", claims=secrets.token_hex(4000))
     assert unfinished.find(jar.request(), "two") is None
 
@@ -156,5 +170,5 @@ def test_refuses_what_browsers_would_drop(jar):
 def test_is_sent_over_https_only_where_sessions_are(jar, settings):
     settings.SESSION_COOKIE_SECURE = True
     response = HttpResponse()
-    unfinished.keep(jar.request(), response, {"state": "one"})
+    unfinished.keep(jar.request(), response, {"state": "one"}, "/", [])
     assert next(iter(response.cookies.values()))["secure"]

@@ -1,10 +1,10 @@
-"""Helpers.request_context: what log lines show."""
+"""Helpers.correlation: what log lines show."""
 
 import logging
 
 import pytest
 
-from Helpers.request_context import SafeLogRecords, correlation_id
+from Helpers.correlation import SafeLogRecords, correlation_id
 
 
 @pytest.mark.parametrize(

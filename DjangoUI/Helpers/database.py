@@ -1,0 +1,14 @@
+"""The SQLite file with the sessions: only the app's own user may read the keys in it."""
+
+import os
+import sqlite3
+from typing import Any
+
+
+class PrivateConnection(sqlite3.Connection):
+    """Creates the file with mode 0600; SQLite gives its -wal and -shm files the same mode."""
+
+    def __init__(self, database: str, *args: Any, **kwargs: Any) -> None:
+        if os.path.isdir(os.path.dirname(database)):  # else it is in memory, or SQLite complains
+            os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+        super().__init__(database, *args, **kwargs)
