@@ -50,8 +50,6 @@ def correlation(get_response: GetResponse) -> GetResponse:
     def answer(request: HttpRequest) -> HttpResponseBase:
         started = perf_counter()
         correlation_id.set(str(uuid4()))
-        # The only form is in UTF-8. Django fails if Content-Type names a charset such as rot13.
-        request.encoding = "utf-8"
         response = get_response(request)
         response[CORRELATION_HEADER] = correlation_id.get()
         response.headers.setdefault("Cache-Control", "no-store")

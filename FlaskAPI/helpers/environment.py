@@ -44,7 +44,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         where = f"{env_file} or the environment" if env_file else "the environment"
         if env_file and name != TEMPLATE and not env_file.is_file():
             where += f" (that file is not there: copy {TEMPLATE} to it)"
-        raise ConfigurationError("\n  ".join([f"Mend the settings in {where}:", *problems]))
+        raise ConfigurationError("\n  ".join([f"Fix these settings in {where}:", *problems]))
     return settings
 
 
@@ -86,7 +86,7 @@ def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
     secret = in_file.get("CLIENT_SECRET")
     if mode == "production" and secret and not PLACEHOLDER.search(secret):
         yield (
-            "CLIENT_SECRET stands in a file that version control keeps. Take it out, make a new "
+            "CLIENT_SECRET is in a file tracked by Git. Take it out, make a new "
             "one, and pass that as an environment variable."
         )
 

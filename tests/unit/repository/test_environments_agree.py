@@ -47,6 +47,8 @@ PRODUCTION = {
         "ENV_FILE": "x.env",
         "PRODUCTION_HOST": "x.example",
         "FLASK_BACKEND_URL": "https://api.x.example/subscriptions",
+        "REDIRECT_URI": "https://x.example/account/callback",
+        "POST_LOGOUT_REDIRECT_URI": "https://x.example/account/signed-out",
     },
 }
 START = {
@@ -144,7 +146,7 @@ def test_good_settings_are_taken(app):
 def test_refuses_setting(app, change, words):
     message = app.load(app.good | change)
     assert words in message
-    assert message.startswith("Mend the settings in the environment:")
+    assert message.startswith("Fix these settings in the environment:")
     assert "dollar" not in message
 
 
@@ -235,7 +237,7 @@ def test_a_misspelt_key_in_the_file_is_named(app):
 def test_a_real_secret_in_the_file_stops_production(app):
     app.write("x.env", {"CLIENT_SECRET": "s3cret"})
     message = app.load(app.good | PRODUCTION[app.name])
-    assert "CLIENT_SECRET stands in a file that version control keeps" in message
+    assert "CLIENT_SECRET is in a file tracked by Git" in message
     assert "s3cret" not in message
 
 
