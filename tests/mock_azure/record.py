@@ -157,14 +157,15 @@ def _answered(response: Response) -> Json:
 
 
 def _cut(members: Mapping[str, Any]) -> Json:
-    """``members`` without secrets, and with the length of each list."""
+    """``members`` without secrets, and with the length of lists of objects."""
     return {name: _cut_one(name, value) for name, value in members.items()}
 
 
 def _cut_one(name: str, value: Any) -> Any:
     if name in SECRETS:
         return _hashed(str(value))
-    return f"{len(value)} in a list" if isinstance(value, list) else value
+    of_objects = isinstance(value, list) and value and isinstance(value[0], dict)
+    return f"{len(value)} in a list" if of_objects else value
 
 
 def _hashed(secret: str) -> str:

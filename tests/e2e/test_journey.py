@@ -1,0 +1,73 @@
+"""The journey and the mock's front page, as a learner reaches and reads them."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+
+WINDOWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"), (320, "light")]
+
+
+@pytest.fixture(scope="module")
+def carol(demo, browser: Browser) -> Iterator[Page]:
+    """Carol's browser, after a sign-in, a policy's round trip, and a second load."""
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(demo.ui)
+        page.get_by_role("button", name=re.compile("Carol")).click()
+        page.get_by_role("button", name="Accept").click()
+        page.get_by_role("button", name="Approve").click()
+        expect(page).to_have_url(f"{demo.ui}/")
+        page.reload()
+        yield page
+
+
+def test_tells_the_whole_round_trip_from_the_first_redirect(carol: Page, demo) -> None:
+    carol.goto(f"{demo.front}/journey")
+    assert carol.get_by_role("heading", level=2).all_inner_texts() == [
+        "Carol is signed in: DjangoUI redeemed the code for token A",
+        "Entra refused the exchange: second factor needed",
+        "Carol is signed in: DjangoUI redeemed the code for token A",
+        "FlaskAPI listed 2 subscriptions with token B",
+        "FlaskAPI listed 2 subscriptions with the same token B",
+    ]
+
+
+def test_an_arrow_opens_what_was_sent_and_the_page_leads_back(carol: Page, demo) -> None:
+    carol.goto(f"{demo.front}/journey")
+    carol.locator("svg a", has_text="FlaskAPI exchanged token A for token B").last.click()
+    opened = carol.locator("details[open]")
+    expect(opened).to_have_count(1)
+    expect(opened.get_by_role("table", name=re.compile("Token A and Token B"))).to_be_visible()
+    expect(opened).to_contain_text("requested_token_use")
+    carol.get_by_role("link", name="Back to the app").click()
+    expect(carol).to_have_url(f"{demo.ui}/")
+
+
+def test_the_app_leads_to_its_own_part_of_the_journey(carol: Page, demo) -> None:
+    carol.goto(demo.ui)
+    carol.locator(f"a[href^='{demo.front}/trace/']").first.click()
+    expect(carol).to_have_url(re.compile(rf"^{demo.front}/journey#chapter-\d+$"))
+
+
+@pytest.mark.parametrize("path", ["/journey?open=8", "/"], ids=["journey", "front-page"])
+@pytest.mark.parametrize(("width", "scheme"), WINDOWS)
+def test_is_accessible_and_fits(carol: Page, demo, browser: Browser, path, width, scheme) -> None:
+    """With a refused exchange's details and every scenario's card in the window."""
+    assert carol.context
+    state = carol.context.storage_state()
+    size = ViewportSize(width=width, height=800)
+    with browser.new_context(viewport=size, color_scheme=scheme, storage_state=state) as context:
+        page = context.new_page()
+        page.goto(f"{demo.front}{path}")
+        expect(
+            page.locator("svg").first if path == "/journey" else page.locator("h1")
+        ).to_be_attached()
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        if "journey" in path:
+            assert page.locator("svg").first.is_visible() == (width > 900)
+            assert page.get_by_role("listitem").count() >= 30
