@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-WINDOWS = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"), (320, "light")]
+WINDOWS = [(1280, "light"), (390, "dark")]
 
 
 @pytest.fixture(scope="module")

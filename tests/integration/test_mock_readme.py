@@ -139,3 +139,10 @@ def test_an_empty_folder_with_a_copy_and_four_requirements_has_a_tenant(tmp_path
 def test_the_api_of_the_example_is_short():
     lines = [line for line in block("`api.py`").splitlines() if line.strip()]
     assert len(lines) <= 20
+
+
+def test_the_main_readme_walks_the_same_scenarios():
+    walk = (ROOT / "README.md").read_text(encoding="utf-8").partition("Then let something fail.")[2]
+    rows = re.findall(r"^- \*\*(.+?)\*\*:", walk.partition("\n## ")[0], re.MULTILINE)
+    titles = [(switch.__doc__ or "").partition("\n")[0] for switch in SCENARIOS.values()]
+    assert rows == titles

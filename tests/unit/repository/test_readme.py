@@ -297,6 +297,7 @@ def test_every_duration_is_the_codes():
         "`DjangoUI/Helpers/session.py`": {settings.SESSION_COOKIE_AGE},
         "has just signed in": {unfinished_sign_ins.JUST_SECONDS},
         "`sign_in_expired`": {unfinished_sign_ins.KEEP_SECONDS},
+        "Tokens live two minutes": {120},  # tests/mock_azure/scenarios.py
         "The API finds your sign-in too old": {hour, authorization.CLOCK_SKEW_SECONDS},
     }
     for block in re.split(r"\n\n|\n(?=[-|] |\d+\. )", README):
@@ -321,7 +322,9 @@ def test_ports_and_python_versions_are_those_of_the_launcher():
     ports = dict(re.findall(r"of (\w+) \((\d+)\)", told))
     for app in ("DjangoUI", "FlaskAPI"):
         assert f"{app}<br/>localhost:{ports[app]}" in README
-    assert set(re.findall(r"http://localhost:(\d+)", README)) == {ports["DjangoUI"]}
+    front = re.search(r"of Azure's pages \((\d+)\)", told)
+    assert front
+    assert set(re.findall(r"http://localhost:(\d+)", README)) == {ports["DjangoUI"], front[1]}
     oldest = ".".join(map(str, run.OLDEST_PYTHON))
     assert f"Python {oldest} or newer" in README
     workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
