@@ -1,85 +1,35 @@
-"""Register both apps of the sample in your tenant, and write the settings they need.
+"""Register both apps of the sample in your tenant and write the settings they need.
 
-Run it with FlaskAPI's virtual environment. AppCreationScripts.md says what it makes and why.
+Run it with FlaskAPI's virtual environment. AppCreationScripts.md says what it creates and why.
 """
 
-import argparse
+import secrets
 import sys
-from typing import Any
+from argparse import Namespace
 
-import requests
-
-import graph as azure
-import registrations as desired
-import settings_files as files
-from graph import Cloud, Graph, GraphError, Problem, SignedIn
+import credentials
+import registrations
+import settings_files
+from command_line import CONSENT_PERMISSION, PERMISSION, arguments, confirmed, connect, guid, run
+from graph import Cloud, Graph, ScriptError, SignedIn
 from registrations import Registration
 
-PERMISSION = "Application.ReadWrite.All"
-CONSENT_PERMISSION = "DelegatedPermissionGrant.ReadWrite.All"
 
-
-def arguments(description: str | None) -> argparse.ArgumentParser:
-    """The options that ``configure.py`` and ``cleanup.py`` have in common."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--tenant", default="", help="tenant (directory) ID or domain name")
-    parser.add_argument(
-        "--cloud",
-        default="AzureCloud",
-        help=f"{', '.join(azure.SAMPLE['clouds'])}, or a JSON file of addresses (%(default)s)",
-    )
-    parser.add_argument("--device-code", action="store_true", help="sign in on another device")
-    parser.add_argument("--yes", action="store_true", help="ask nothing")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, no more")
-    return parser
-
-
-def connect(options: argparse.Namespace, permissions: list[str]) -> tuple[Cloud, Graph, SignedIn]:
-    """Sign in, and say where and as whom."""
-    cloud = azure.cloud_named(options.cloud)
-    session = cloud.session()
-    signed_in, token = azure.sign_in(
-        cloud, session, options.tenant, permissions, device_code=options.device_code
-    )
-    graph = Graph(session, cloud.graph, token, options.dry_run)
-    print(f"Signed in as {signed_in.name} to tenant {_tenant(graph, signed_in)}", flush=True)
-    return cloud, graph, signed_in
-
-
-def _tenant(graph: Graph, signed_in: SignedIn) -> str:
-    """The tenant's ID, and its name if the token allows to read that: it need not."""
-    try:
-        organizations = list(graph.list("/organization?$select=id,displayName"))
-    except GraphError as error:
-        if error.status == 403:
-            return signed_in.tenant_id
-        raise
-    return f"{organizations[0]['displayName']} ({signed_in.tenant_id})"
-
-
-def agreed(question: str, options: argparse.Namespace) -> bool:
-    """Ask on the terminal, unless ``--yes`` or ``--dry-run`` has answered.
-
-    :raises Problem: there is nobody to ask.
-    """
-    if options.yes or options.dry_run:
-        return True
-    if not sys.stdin.isatty():
-        raise Problem(f"{question} Nobody is here to answer; --yes says yes.")
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-
-
-def parse(argv: list[str] | None = None) -> argparse.Namespace:
+def parse(argv: list[str] | None = None) -> Namespace:
     parser = arguments(__doc__)
-    parser.add_argument(
-        "--secret-days", type=int, default=180, help="life of the client secrets (%(default)s)"
-    )
-    parser.add_argument("--new-secrets", action="store_true", help="replace valid ones too")
-    parser.add_argument(
-        "--grant-admin-consent",
-        action="store_true",
-        help="consent for all users, so that nobody is asked",
-    )
+    add = parser.add_argument
+    add("--secret-days", type=int, default=180, help="life of the client secrets (%(default)s)")
+    add(
+        "--certificate", type=int, nargs="?", const=365, default=0, metavar="DAYS",
+        help="use certificates, valid for DAYS (%(const)s), instead of secrets",
+    )  # fmt: skip
+    add("--new-secrets", action="store_true", help="replace valid secrets or certificates")
+    add("--trust-identity", type=guid, metavar="OBJECT_ID",
+        help="let this user-assigned managed identity act as both apps")  # fmt: skip
+    add("--adopt", type=guid, action="append", default=[], metavar="APPLICATION_ID",
+        help="use this registration, which another machine created")  # fmt: skip
+    add("--new", action="store_true", help="create registrations beside those of other machines")
+    add("--grant-admin-consent", action="store_true", help="consent for all users")
     return parser.parse_args(argv)
 
 
@@ -92,183 +42,179 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class Configuration:
-    """One run, from looking up what exists to saying what to do next."""
+    """One run, from looking up what exists to the next steps."""
 
-    def __init__(
-        self, options: argparse.Namespace, cloud: Cloud, graph: Graph, signed_in: SignedIn
-    ) -> None:
+    def __init__(self, options: Namespace, cloud: Cloud, graph: Graph, signed_in: SignedIn) -> None:
         self.options, self.cloud, self.graph, self.signed_in = options, cloud, graph, signed_in
-        self.note = files.read_note(signed_in.tenant_id)
-        self.both = desired.registrations()
+        self.note = settings_files.read_note(signed_in.tenant_id)
+        self.both = registrations.load()
         self.api, self.ui = self.both
+        self.scope_id = ""
 
     def run(self) -> None:
-        for registration in self.both:
-            noted = str(self.note.get(registration.key, {}).get("appId", ""))
-            desired.find(self.graph, registration, noted)
-        self._ask()
+        options, graph = self.options, self.graph
+        registrations.find(graph, self.both, self.note, options.adopt, options.new)
+        self.scope_id = registrations.scope_id(self.api)
+        if options.grant_admin_consent:
+            registrations.refuse_foreign_access(graph, self.both, self.note, self.signed_in.user_id)
+        self._confirm_replacements()
         try:
-            self._make()
-        except BaseException:  # Ctrl-C too leaves something behind
-            self._say_what_exists()
+            self._apply()
+        except BaseException:  # Ctrl-C too leaves registrations behind
+            print("\nConfiguration did not finish. Run the same command again to continue, or")
+            print("cleanup.py to remove what exists.", flush=True)
             raise
-        self._say_what_is_next()
+        self._print_next_steps()
 
-    def _ask(self) -> None:
-        """Ask before a settings file of somebody is replaced; nothing has been changed yet."""
-        replaced = [
-            f"{registration.folder}/development.env"
-            for registration in self.both
-            if files.development_env(registration.folder).exists() and not self._fits(registration)
+    def _confirm_replacements(self) -> None:
+        """Ask before replacing settings files; nothing has been changed yet."""
+        existing = [
+            item for item in self.both if settings_files.development_env(item.folder).exists()
         ]
-        if replaced:
-            names = " and ".join(replaced)
-            if not agreed(f"{names} will be replaced, with a backup. Go on?", self.options):
-                raise Problem("Nothing was changed.")
+        replaced = [
+            f"{item.folder}/development.env" for item in existing if not self._is_up_to_date(item)
+        ]
+        question = f"{' and '.join(replaced)} will be replaced, with a backup. Continue?"
+        if replaced and not confirmed(question, self.options):
+            raise ScriptError("Nothing was changed.")
 
-    def _make(self) -> None:
+    def _apply(self) -> None:
         graph = self.graph
         for registration in self.both:
             print(registration.name)
-            if registration.found:
-                print(f"  exists: {registration.app_id}")
-            else:
-                desired.create(graph, registration)
-            self._remember(registration, appId=registration.app_id)
-        names = self.names
+            if not registration.application:
+                registrations.create(graph, registration)
+            print(f"  application ID {registration.app_id}")
+            self._remember(registration)
         for registration in self.both:
-            print(f"{registration.name}: what belongs to it")
-            desired.mend(graph, registration, names)
-            registration.principal = desired.service_principal(
-                graph, registration.app_id, registration.name
-            )
-            if self.signed_in.user_id:
-                desired.own(graph, registration, self.signed_in.user_id)
+            print(f"{registration.name}: properties")
+            self._configure(registration)
         if self.options.grant_admin_consent:
             print("Consent for all users")
             for registration in self.both:
-                desired.consent_for_all(graph, registration, self.both, names)
+                registrations.consent_for_all(graph, registration, self.both, self.names)
         for registration in self.both:
             print(f"{registration.folder}/development.env")
             self._write_settings(registration)
         if not graph.dry_run:
-            files.write_page(self.signed_in.tenant_id, [self._row(one) for one in self.both])
+            rows = [self._row(registration) for registration in self.both]
+            settings_files.write_page(self.signed_in.tenant_id, rows)
+
+    def _configure(self, registration: Registration) -> None:
+        graph, user_id = self.graph, self.signed_in.user_id
+        registrations.update(graph, registration, self.names)
+        app_id, name = registration.app_id, registration.name
+        registration.principal = registrations.service_principal(graph, app_id, name)
+        if user_id:
+            registrations.add_owner(graph, registration, user_id)
+            self._remember(registration, user_id)
+        if object_id := self.options.trust_identity:
+            issuer = f"{self.cloud.login}/{self.signed_in.tenant_id}/v2.0"
+            audience = self.cloud.token_exchange
+            trust = credentials.trust_identity(graph, registration, issuer, object_id, audience)
+            self._remember(registration, trust)
 
     @property
     def names(self) -> dict[str, str]:
-        """What stands for the ``{names}`` in ``sample.json``."""
+        """The values of the ``{names}`` in ``sample.json``."""
         return {
             "login": self.cloud.login,
             "arm": self.cloud.arm,
             "tenant": self.signed_in.tenant_id,
             "api": self.api.app_id,
             "ui": self.ui.app_id,
-            "access_as_user": desired.scope_id(self.api),
+            "access_as_user": self.scope_id,
         }
 
-    def _settings(self, registration: Registration, **secrets: str) -> dict[str, str]:
+    # --- settings ---------------------------------------------------------------------------------
+
+    def _settings(self, registration: Registration, credential: str) -> dict[str, str]:
+        """Return the app's settings; ``credential`` is a secret or the path of a certificate."""
+        current = settings_files.read_env(settings_files.development_env(registration.folder))
+        django_key = current.get("DJANGO_SECRET_KEY", "ReplaceWith")
+        if django_key.startswith("ReplaceWith"):
+            django_key = secrets.token_urlsafe(50)
+        names = {**self.names, "secret": credential, "django_secret_key": django_key}
         described = registration.description["settings"]
-        settings: dict[str, str] = desired.filled_in(described, {**self.names, **secrets})
+        settings: dict[str, str] = registrations.filled_in(described, names)
+        if self.options.certificate:
+            settings["CLIENT_CERTIFICATE"] = settings.pop("CLIENT_SECRET")
         if self.cloud.ca_bundle:
             settings["CA_BUNDLE"] = self.cloud.ca_bundle
         return settings
 
-    def _secrets(self, registration: Registration) -> dict[str, str]:
-        """The secrets in the settings file that is there, as far as they are of use."""
-        known = files.read_env(files.development_env(registration.folder))
-        django_key = known.get("DJANGO_SECRET_KEY", "ReplaceWith")
-        if django_key.startswith("ReplaceWith"):
-            django_key = files.django_secret_key()
-        secret = known.get("CLIENT_SECRET", "")
-        return {"secret": secret, "django_secret_key": django_key}
+    def _valid_credential(self, registration: Registration) -> str:
+        """Return the secret, or the certificate's path, that is in use; "" to make a new one."""
+        if self.options.new_secrets or not registration.application:
+            return ""
+        if self.options.certificate:
+            file = settings_files.certificate_file(registration.folder)
+            is_valid = credentials.is_valid_certificate(self.graph, registration, file)
+            return str(file) if is_valid else ""
+        current = settings_files.read_env(settings_files.development_env(registration.folder))
+        secret = current.get("CLIENT_SECRET", "")
+        return secret if credentials.is_valid_secret(registration, secret) else ""
 
-    def _fits(self, registration: Registration) -> bool:
-        """Whether the settings file is right as it is."""
-        known = files.read_env(files.development_env(registration.folder))
-        wanted = self._settings(registration, **self._secrets(registration))
-        return (
-            not self.options.new_secrets
-            and desired.is_valid(registration, known.get("CLIENT_SECRET", ""))
-            and all(known.get(key) == value for key, value in wanted.items())
-        )
+    def _is_up_to_date(self, registration: Registration) -> bool:
+        file = settings_files.development_env(registration.folder)
+        credential = self._valid_credential(registration)
+        settings = self._settings(registration, credential)
+        return bool(credential) and settings.items() <= settings_files.read_env(file).items()
 
     def _write_settings(self, registration: Registration) -> None:
-        """Make a secret if the file has no valid one, and write it at once: it is shown once."""
-        if self._fits(registration):
-            print("  is right")
+        """Write the settings, with a new credential if the current one is not valid."""
+        if self._is_up_to_date(registration):
+            print("  is up to date")
             return
-        secrets = self._secrets(registration)
-        former = str(self.note[registration.key].get("keyId", ""))
-        renewed = self.options.new_secrets or not desired.is_valid(registration, secrets["secret"])
-        if renewed:
-            made = desired.add_secret(self.graph, registration, self.options.secret_days)
-            secrets["secret"] = str(made.get("secretText", ""))
-            self._remember(
-                registration, keyId=made.get("keyId", ""), expires=made.get("endDateTime", "")
-            )
+        previous = list(self.note[registration.key]["made"])
+        current = self._valid_credential(registration)
+        credential = current or self._new_credential(registration)
         if self.graph.dry_run:
             print(f"  would write {registration.folder}/development.env")
             return
-        files.replace_env(registration.folder, self._settings(registration, **secrets))
-        if renewed:
-            desired.remove_secret(self.graph, registration, former)
+        settings_files.replace_env(registration.folder, self._settings(registration, credential))
+        if not current:
+            credentials.remove_secrets(self.graph, registration, previous)
 
-    def _remember(self, registration: Registration, **ids: Any) -> None:
-        self.note.setdefault(registration.key, {}).update(ids)
+    def _new_credential(self, registration: Registration) -> str:
+        """Make a secret or a certificate, and note its ID at once."""
+        graph, options = self.graph, self.options
+        if options.certificate:
+            made, pem = credentials.add_certificate(graph, registration, options.certificate)
+            file = settings_files.certificate_file(registration.folder)
+            if not graph.dry_run:
+                settings_files.write_private(file, pem)
+        else:
+            made = credentials.add_secret(graph, registration, options.secret_days)
+        self._remember(registration, made.get("keyId", ""), expires=made.get("endDateTime", ""))
+        return str(file) if options.certificate else str(made.get("secretText", ""))
+
+    # --- note and messages ------------------------------------------------------------------------
+
+    def _remember(self, registration: Registration, made: str = "", **members: str) -> None:
+        """Note the registration, ``members``, and the ID of an owner or credential ``made``."""
+        entry = self.note.setdefault(registration.key, {})
+        entry |= {"appId": registration.app_id, "isAdopted": registration.is_adopted} | members
+        entry["made"] = sorted({*entry.get("made", []), made} - {""})
         if not self.graph.dry_run:
-            files.write_note(self.signed_in.tenant_id, self.note)
-
-    def _portal(self, registration: Registration) -> str:
-        blade = "#view/Microsoft_AAD_RegisteredApps/ApplicationMenuBlade/~/Overview/appId"
-        return f"{self.cloud.portal}/{blade}/{registration.app_id}"
+            settings_files.write_note(self.signed_in.tenant_id, self.note)
 
     def _row(self, registration: Registration) -> tuple[str, str, str, str]:
         expires = str(self.note[registration.key].get("expires", ""))[:10]
-        portal = self._portal(registration)
-        return registration.name, registration.app_id, portal, expires or "see the portal"
+        blade = "#view/Microsoft_AAD_RegisteredApps/ApplicationMenuBlade/~/Overview/appId"
+        portal = f"{self.cloud.portal}/{blade}/{registration.app_id}"
+        return registration.name, registration.app_id, portal, expires
 
-    def _say_what_exists(self) -> None:
-        if made := [one for one in self.both if one.found and not self.graph.dry_run]:
-            print("\nThis did not come to its end. There are:")
-            for registration in made:
-                print(f"  {registration.name}, application ID {registration.app_id}")
-            print("Run the same command again and it goes on from there, or clean up.", flush=True)
-
-    def _say_what_is_next(self) -> None:
+    def _print_next_steps(self) -> None:
         if self.graph.dry_run:
             print("\nNothing was changed.")
             return
-        print("\nDone. Both registrations:")
-        for registration in self.both:
-            print(f"  {registration.name}: {self._portal(registration)}")
-        print(f"They stand in {files.PAGE.name} too. What is next:")
+        print(f"\nDone. {settings_files.PAGE.name} lists both registrations. Next steps:")
         print("  python3 run.py --azure     starts both apps (Entra may need a minute to catch up)")
-        print(
-            "  cleanup.py                 removes both, with the same --tenant and --cloud",
-            flush=True,
-        )
-
-
-def run(script: Any) -> int:
-    """Run a script's ``main``, and tell what went wrong without a traceback."""
-    try:
-        return int(script())
-    except (Problem, requests.RequestException) as problem:
-        print(f"\n{explained(problem)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
-
-
-def explained(problem: Exception) -> str:
-    if isinstance(problem, GraphError) and problem.status == 403:
-        return (
-            f"{problem}\nThe account needs the role Application Developer, Cloud Application "
-            f"Administrator or a higher one; a service principal needs {PERMISSION} as an "
-            f"application permission. --grant-admin-consent needs {CONSENT_PERMISSION} besides."
-        )
-    return str(problem)
+        print("  cleanup.py                 removes both, with the same --tenant and --cloud")
+        if self.options.trust_identity:
+            print("In Azure, set MANAGED_IDENTITY_CLIENT_ID to the client ID of the identity, and")
+            print("neither CLIENT_SECRET nor CLIENT_CERTIFICATE.")
 
 
 if __name__ == "__main__":

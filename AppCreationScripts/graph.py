@@ -1,4 +1,4 @@
-"""Microsoft Graph for the two scripts: where a cloud is, who signs in, and calls that wait.
+"""Microsoft Graph for the two scripts: the clouds, signing in, and calls that are retried.
 
 https://learn.microsoft.com/graph/errors, https://learn.microsoft.com/graph/throttling
 """
@@ -16,30 +16,30 @@ from typing import Any, NamedTuple
 import msal
 import requests
 
-# The scripts run in the API's environment, and trust other servers by its recipe.
+# The scripts run in the API's virtual environment and use its HTTP session.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "FlaskAPI"))
 from helpers.http_session import http_session, retry_after_seconds  # noqa: E402  # see above
 
 Json = dict[str, Any]
 
 SAMPLE: Json = json.loads(Path(__file__).with_name("sample.json").read_text(encoding="utf-8"))
-# "Microsoft Graph Command Line Tools", a public client that every tenant knows.
+# "Microsoft Graph Command Line Tools", a public client in every tenant outside China.
 PUBLIC_CLIENT_ID = "14d82eec-204b-4c2f-b7e8-296a70dab67e"
 TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
 SIGN_IN_SECONDS = 300
-PATIENCE_SECONDS = 180  # how long one call may wait in all
+PATIENCE_SECONDS = 180  # how long one call is retried
 LONGEST_WAIT_SECONDS = 60
 NEW_ID = str(uuid.UUID(int=0))  # stands for what a dry run does not make
-# What Graph says of a service principal whose application it has not seen yet.
+# Graph's error code for a service principal whose application it does not know yet.
 NO_APPLICATION_YET = "NoBackingApplicationObject"
 
 
-class Problem(Exception):
-    """Something the person in front of the terminal can mend; the text says how."""
+class ScriptError(Exception):
+    """An error that the user of the script can fix; the text says how."""
 
 
-class GraphError(Problem):
-    """Graph said no; ``code`` is its own, e.g. ``Request_BadRequest``."""
+class GraphError(ScriptError):
+    """An error response of Graph; ``code`` is Graph's own, e.g. ``Request_BadRequest``."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         self.status, self.code = status, code
@@ -51,33 +51,35 @@ class GraphError(Problem):
 
 @dataclass(frozen=True)
 class Cloud:
-    """The addresses of one Azure, without a slash at their end."""
+    """The addresses of one cloud, without a trailing slash."""
 
     login: str
     graph: str
     arm: str
     portal: str
     ca_bundle: str = ""  # a PEM file of authorities to trust besides the public ones
+    client_id: str = PUBLIC_CLIENT_ID  # empty where no public client of Microsoft's exists
+    token_exchange: str = "api://AzureADTokenExchange"  # audience of federated credentials
 
     def session(self) -> requests.Session:
         return http_session(self.ca_bundle)
 
 
 def cloud_named(name: str) -> Cloud:
-    """Return the cloud of that name, or the one that a JSON file with the same members describes.
+    """Return the cloud called ``name``, or the one described in the JSON file ``name``.
 
-    :raises Problem: there is no such cloud or file, or the file lacks a member.
+    :raises ScriptError: there is no such cloud or file, or the file lacks a member.
     """
     if addresses := SAMPLE["clouds"].get(name):
         return Cloud(**addresses)
     try:
         cloud = Cloud(**json.loads(Path(name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        known = ", ".join(SAMPLE["clouds"])
-        raise Problem(f"--cloud must be one of {known}, or a JSON file: {error}") from error
+        names = ", ".join(SAMPLE["clouds"])
+        raise ScriptError(f"--cloud must be one of {names}, or a JSON file: {error}") from error
     for address in (cloud.login, cloud.graph, cloud.arm, cloud.portal):
         if not address.startswith("https://"):
-            raise Problem(f"{name} holds an address that is not https://: {address}")
+            raise ScriptError(f"{name} has an address that is not https://: {address}")
     return cloud
 
 
@@ -96,44 +98,44 @@ def sign_in(
     cloud: Cloud,
     session: requests.Session,
     tenant: str,
+    public_client_id: str,
     permissions: list[str],
     *,
     device_code: bool = False,
 ) -> tuple[SignedIn, str]:
     """Return who signed in and an access token for Graph.
 
-    A service principal if ``AZURE_CLIENT_ID`` is set, as in Azure's own SDKs; else a person, in the
-    browser, or with a code on another device where there is no browser.
+    Sign in a service principal if ``AZURE_CLIENT_ID`` is set, as Azure's SDKs do. Otherwise sign in
+    a user through the public client: in the browser, or with a code on another device if there is
+    no browser.
 
-    :raises Problem: nobody did.
+    :raises ScriptError: the sign-in failed.
     """
     client_id = os.environ.get("AZURE_CLIENT_ID")
     tenant = tenant or os.environ.get("AZURE_TENANT_ID") or ("" if client_id else "organizations")
     if not tenant:
-        raise Problem("A service principal signs in to one tenant: name it with --tenant.")
+        raise ScriptError("A service principal signs in to one tenant: name it with --tenant.")
+    if not client_id and not public_client_id:
+        raise ScriptError("Microsoft has no public client in this cloud: see --client-id.")
     # No instance discovery: it would ask login.microsoftonline.com about every other sign-in host.
-    common = {
-        "authority": f"{cloud.login}/{tenant}",
-        "instance_discovery": False,
-        "http_client": session,
-    }
+    authority = f"{cloud.login}/{tenant}"
+    common = {"authority": authority, "instance_discovery": False, "http_client": session}
     try:
         if client_id:
-            service = msal.ConfidentialClientApplication(
+            confidential = msal.ConfidentialClientApplication(
                 client_id, client_credential=_credential(), **common
             )
-            tenant = service.authority.tenant  # discovery turns a domain name into the ID
-            result = service.acquire_token_for_client([f"{cloud.graph}/.default"])
+            tenant = confidential.authority.tenant  # discovery turns a domain name into the ID
+            result = confidential.acquire_token_for_client([f"{cloud.graph}/.default"])
         else:
             scopes = [f"{cloud.graph}/{permission}" for permission in permissions]
-            person = msal.PublicClientApplication(PUBLIC_CLIENT_ID, **common)
-            result = _ask_a_person(person, scopes, device_code or not _has_browser())
+            public = msal.PublicClientApplication(public_client_id, **common)
+            result = _sign_in_user(public, scopes, device_code or not _has_browser())
     except (ValueError, msal.exceptions.MsalError) as error:  # the tenant, the certificate, a 503
-        raise Problem(f"Signing in to {tenant} is not possible: {error}") from error
+        raise ScriptError(f"Can't sign in to {tenant}: {error}") from error
     if "access_token" not in result:
-        raise Problem(
-            f"Signing in failed: {result.get('error')}. {result.get('error_description', '')}"
-        )
+        reason = f"{result.get('error')}. {result.get('error_description', '')}"
+        raise ScriptError(f"Signing in failed: {reason}")
     claims = result.get("id_token_claims", {})
     signed_in = SignedIn(
         claims.get("tid") or tenant,
@@ -147,31 +149,22 @@ def _credential() -> str | Json:
     if secret := os.environ.get("AZURE_CLIENT_SECRET"):
         return secret
     if certificate := os.environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
-        try:
-            pem = Path(certificate).read_text(encoding="ascii")
-        except OSError as error:
-            raise Problem(f"AZURE_CLIENT_CERTIFICATE_PATH: {error}") from error
+        pem = Path(certificate).read_text(encoding="ascii")
         return {"private_key": pem, "public_certificate": pem}
-    raise Problem(
-        "AZURE_CLIENT_ID is set. Set AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH as well, "
-        "or unset it to sign in as yourself."
-    )
+    raise ScriptError("Set AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH too.")
 
 
-def _ask_a_person(person: Any, scopes: list[str], device_code: bool) -> Json:
+def _sign_in_user(client: Any, scopes: list[str], device_code: bool) -> Json:
     if not device_code:
-        print("A browser window opens: sign in there as an administrator.", flush=True)
-        in_browser: Json = person.acquire_token_interactive(
-            scopes, prompt="select_account", timeout=SIGN_IN_SECONDS
-        )
-        return in_browser
-    flow = person.initiate_device_flow(scopes)
+        print("Sign in as an administrator in the browser window that opens.", flush=True)
+        options = {"prompt": "select_account", "timeout": SIGN_IN_SECONDS}
+        return dict(client.acquire_token_interactive(scopes, **options))
+    flow = client.initiate_device_flow(scopes)
     if "user_code" not in flow:
         return dict(flow)
     print(f"Open {flow['verification_uri']} and enter the code {flow['user_code']}", flush=True)
     flow["expires_at"] = min(flow["expires_at"], time() + SIGN_IN_SECONDS)
-    with_code: Json = person.acquire_token_by_device_flow(flow)
-    return with_code
+    return dict(client.acquire_token_by_device_flow(flow))
 
 
 def _has_browser() -> bool:
@@ -185,19 +178,19 @@ def _has_browser() -> bool:
 
 @dataclass
 class Graph:
-    """Calls to Graph v1.0 that wait where Graph asks for it, and say so.
+    """Calls to Graph v1.0, retried and reported when Graph is busy or lags behind.
 
-    In a dry run reading is real, and what would be written is only said.
+    A dry run reads from Graph, but only prints what it would write.
     """
 
     session: requests.Session
     url: str
     token: str = field(repr=False)
     dry_run: bool = False
-    fresh: set[str] = field(default_factory=set)  # IDs made in this run, not yet known everywhere
+    fresh: set[str] = field(default_factory=set)  # IDs created in this run: not replicated yet
 
     def get(self, path: str) -> Json | None:
-        """Return the object at ``path``, or None if there is none."""
+        """Return the object at ``path``, or None if it does not exist."""
         if NEW_ID in path:
             return None
         try:
@@ -216,9 +209,9 @@ class Graph:
             yield from page["value"]
             path = str(page.get("@odata.nextLink", "")).removeprefix(f"{self.url}/v1.0")
 
-    def write(self, doing: str, method: str, path: str, body: Json | None = None) -> Json:
-        """Say what is being done and do it; return what Graph answers, ``{}`` if nothing."""
-        print(f"  {'would ' if self.dry_run else ''}{doing}", flush=True)
+    def write(self, action: str, method: str, path: str, body: Json | None = None) -> Json:
+        """Print ``action`` and send the request; return Graph's answer, ``{}`` if it is empty."""
+        print(f"  {'would ' if self.dry_run else ''}{action}", flush=True)
         if self.dry_run:
             return {"id": NEW_ID, "appId": NEW_ID, **(body or {})}
         answer = self._call(method, path, body)
@@ -231,8 +224,7 @@ class Graph:
         while True:
             response = self._send(method, path, body)
             if response is not None and response.ok:
-                answer: Json = response.json() if response.content else {}
-                return answer
+                return dict(response.json()) if response.content else {}
             error = _error(response)
             wait = self._wait(error, response, f"{path} {json.dumps(body)}", attempt)
             if wait is None or waited + wait > PATIENCE_SECONDS:
@@ -242,33 +234,32 @@ class Graph:
             attempt += 1
 
     def _send(self, method: str, path: str, body: Json | None) -> requests.Response | None:
-        """Send one request; None if a call that may be repeated got no answer."""
+        """Send one request; return None if there is no answer and it can be repeated."""
         headers = {"Authorization": f"Bearer {self.token}", "client-request-id": str(uuid.uuid4())}
-        url = f"{self.url}/v1.0{path}"
+        content: Json = {"headers": headers, "json": body, "timeout": TIMEOUT_SECONDS}
         try:
-            return self.session.request(
-                method, url, json=body, headers=headers, timeout=TIMEOUT_SECONDS
-            )
+            return self.session.request(method, f"{self.url}/v1.0{path}", **content)
         except (requests.ConnectionError, requests.Timeout) as error:
-            if method == "POST":  # it may have been done, and doing it twice would be wrong
-                raise Problem(f"Microsoft Graph did not answer: {type(error).__name__}") from error
+            if method == "POST":  # it may have succeeded, and must not be done twice
+                reason = type(error).__name__
+                raise ScriptError(f"Microsoft Graph did not answer: {reason}") from error
             return None
 
     def _wait(
         self, error: GraphError, response: requests.Response | None, request: str, attempt: int
     ) -> int | None:
-        """Return the whole seconds to wait before trying again, or None if that is no use."""
-        is_fresh = any(made in request for made in self.fresh)
+        """Return the whole seconds to wait before the next attempt, or None to give up."""
+        is_fresh = any(new_id in request for new_id in self.fresh)
         if error.status in (0, 429, 503, 504):
-            why = "Microsoft Graph is busy"
+            reason = "Microsoft Graph is busy"
         elif is_fresh and (error.status == 404 or error.code == NO_APPLICATION_YET):
-            why = "Microsoft Graph has not caught up with what was just made"
+            reason = "Microsoft Graph has not replicated a new object yet"
         else:
             return None
         wait: int = min(2**attempt, LONGEST_WAIT_SECONDS)
         if response is not None:
             wait = retry_after_seconds(response, LONGEST_WAIT_SECONDS) or wait
-        print(f"    {why}: trying again in {wait} s", flush=True)
+        print(f"    {reason}: retrying in {wait} s", flush=True)
         return wait
 
 
@@ -276,7 +267,7 @@ def _error(response: requests.Response | None) -> GraphError:
     if response is None:
         return GraphError(0, "no answer", "The connection failed.")
     try:
-        told = response.json()["error"]
-        return GraphError(response.status_code, str(told["code"]), str(told["message"]))
+        error = response.json()["error"]
+        return GraphError(response.status_code, str(error["code"]), str(error["message"]))
     except (ValueError, KeyError, TypeError):
-        return GraphError(response.status_code, response.reason, "The answer is not Graph's.")
+        return GraphError(response.status_code, response.reason, "The answer is not Graph's JSON.")

@@ -1,28 +1,29 @@
-"""From ``sample.json`` to Graph: what a registration should be, and the calls that make it so."""
+"""From ``sample.json`` to Graph: find both registrations and bring them in line with it."""
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from graph import SAMPLE, Graph, GraphError, Json, Problem
+from graph import SAMPLE, Graph, GraphError, Json, ScriptError
 
-SECRET_NAME = "app secret"
 GRAPH_APP_ID = "00000003-0000-0000-c000-000000000000"
-# MSAL asks for these with every sign-in; "openid" is in the registration.
-ASKED_BY_MSAL = {"profile", "offline_access"}
-# What tells two items of a list apart, in the order in which it is looked for.
-KEYS = ("value", "resourceAppId", "id")
+# MSAL requests these scopes with every sign-in; "openid" is in the registration.
+MSAL_SCOPES = {"profile", "offline_access"}
+# The member that identifies an item of a list, in the order of lookup.
+KEYS = ("value", "resourceAppId", "id", "name")
+# Graph merges a PATCH into these objects, but replaces all others.
+MERGED_BY_GRAPH = ("api", "web")
 
 
 @dataclass
 class Registration:
-    """One of the two: its description in ``sample.json`` and what Graph has of it, if anything."""
+    """One of both: its description in ``sample.json``, and its objects in Graph, if they exist."""
 
     key: str
     description: Json
-    found: Json = field(default_factory=dict)
+    application: Json = field(default_factory=dict)
     principal: Json = field(default_factory=dict)
+    is_adopted: bool = False
 
     @property
     def name(self) -> str:
@@ -33,70 +34,140 @@ class Registration:
         return str(self.description["folder"])
 
     @property
-    def tag(self) -> str:
-        return str(self.description["application"]["tags"][0])
-
-    @property
     def app_id(self) -> str:
-        return str(self.found.get("appId", ""))
+        return str(self.application.get("appId", ""))
 
     @property
     def path(self) -> str:
-        return f"/applications/{self.found['id']}"
+        return f"/applications/{self.application['id']}"
 
 
-def registrations() -> list[Registration]:
-    """The API and the web app, in the order in which they are made."""
-    return [Registration(key, found) for key, found in SAMPLE["registrations"].items()]
+def load() -> list[Registration]:
+    """Return the API and the web app, in the order in which they are created."""
+    return [Registration(key, member) for key, member in SAMPLE["registrations"].items()]
 
 
-def find(graph: Graph, registration: Registration, noted_app_id: str) -> None:
-    """Look the registration up: by the ID that an earlier run noted, else by its tag.
+# --- finding --------------------------------------------------------------------------------------
 
-    :raises Problem: several have the tag, and which is meant cannot be known.
+
+def find(
+    graph: Graph, both: list[Registration], note: dict[str, Json], adopt: list[str], make_new: bool
+) -> None:
+    """Look each registration up by the ID in ``note``, or among the IDs to ``adopt``.
+
+    A tag or a name proves nothing: every member of the tenant who can register applications can
+    set them.
+
+    :raises ScriptError: an application has the sample's tag, and neither ``adopt`` nor
+        ``make_new`` says what to do.
     """
-    if noted_app_id and (noted := graph.get(f"/applications(appId='{noted_app_id}')")):
-        registration.found = noted
-        return
-    tagged = with_tag(graph, registration)
-    if len(tagged) > 1:
-        ids = ", ".join(found["appId"] for found in tagged)
-        raise Problem(
-            f"Several registrations have the tag {registration.tag}: {ids}. Delete those that you "
-            "do not need, or take the tag away from them in their manifest."
+    undecided: list[str] = []
+    for registration in both:
+        if find_noted(graph, registration, note):
+            continue
+        tag = registration.description["application"]["tags"][0]
+        tagged = list(graph.list(f"/applications?$filter=tags/any(t:t eq '{tag}')"))
+        if adopted := [application for application in tagged if application["appId"] in adopt]:
+            registration.application, registration.is_adopted = adopted[0], True
+        elif not make_new:
+            for application in tagged:
+                undecided += [label(application), *foreign_access(graph, application, set())]
+    if undecided:
+        raise ScriptError(
+            "\n".join(["This machine did not create these registrations:", *undecided])
+            + "\nAnyone who can register applications can set the sample's tag. To use a "
+            "registration, add --adopt <application ID>. To create separate ones, add --new."
         )
-    registration.found = tagged[0] if tagged else {}
+    if unused := set(adopt) - {registration.app_id for registration in both}:
+        raise ScriptError(f"--adopt: not found, or not needed: {' '.join(sorted(unused))}")
 
 
-def with_tag(graph: Graph, registration: Registration) -> list[Json]:
-    return list(graph.list(f"/applications?$filter=tags/any(t:t eq '{registration.tag}')"))
+def find_noted(graph: Graph, registration: Registration, note: dict[str, Json]) -> bool:
+    """Look the registration up by the ID that this machine noted; return whether it exists."""
+    entry = note.get(registration.key, {})
+    if app_id := entry.get("appId"):
+        registration.application = graph.get(f"/applications(appId='{app_id}')") or {}
+        registration.is_adopted = bool(registration.application and entry.get("isAdopted"))
+    return bool(registration.application)
+
+
+def foreign_access(graph: Graph, application: Json, known: set[str]) -> list[str]:
+    """Return a line for each owner, redirect URI and credential that the script did not make.
+
+    ``known`` holds the IDs of owners and credentials, and the redirect URIs, that it did.
+    """
+    path = f"/applications/{application['id']}"
+    principal = graph.get(f"/servicePrincipals(appId='{application['appId']}')") or {}
+    entries: list[tuple[str, str, str]] = []  # what, the value to look for, the value to print
+    for owner in graph.list(f"{path}/owners"):
+        entries.append(("owner", owner["id"], owner.get("userPrincipalName") or owner["id"]))
+    for platform in ("web", "spa", "publicClient"):
+        for uri in (application.get(platform) or {}).get("redirectUris", []):
+            entries.append((f"redirect URI ({platform})", uri, uri))
+    for kind in ("passwordCredentials", "keyCredentials"):
+        for item in application.get(kind, []) + principal.get(kind, []):
+            entries.append((kind, item["keyId"], f"{item['keyId']} {item['displayName']}"))
+    for item in graph.list(f"{path}/federatedIdentityCredentials"):
+        entries.append(("federated credential", item["id"], item["subject"]))
+    for client in (application.get("api") or {}).get("preAuthorizedApplications", []):
+        entries.append(("preauthorized client", client["appId"], client["appId"]))
+    # Others chose these texts: repr keeps control characters from the terminal.
+    return [f"  {what}: {text!r}" for what, value, text in entries if value not in known]
+
+
+def refuse_foreign_access(
+    graph: Graph, both: list[Registration], note: dict[str, Json], user_id: str
+) -> None:
+    """Refuse registrations that somebody else may control, before consenting for everybody.
+
+    :raises ScriptError: naming what the script did not make.
+    """
+    lines: list[str] = []
+    for registration in both:
+        if application := registration.application:
+            redirect_uris = registration.description["application"].get("web", {})
+            made = note.get(registration.key, {}).get("made", [])
+            known = {user_id, *made, *redirect_uris.get("redirectUris", [])}
+            if access := foreign_access(graph, application, known):
+                lines += [label(application), *access]
+    if lines:
+        raise ScriptError(
+            "\n".join(["--grant-admin-consent is refused. The script did not make these:", *lines])
+            + "\nRemove them, or consent in the portal: API permissions > Grant admin consent."
+        )
+
+
+def label(application: Json) -> str:
+    return f"{application['displayName']!r} ({application['appId']})"
+
+
+# --- creating and updating ------------------------------------------------------------------------
 
 
 def create(graph: Graph, registration: Registration) -> None:
-    """Make the bare registration; ``mend`` adds the rest, now or in a later run."""
-    wanted = registration.description["application"]
-    body = {name: wanted[name] for name in ("displayName", "signInAudience", "tags")}
-    registration.found = graph.write("create the registration", "POST", "/applications", body)
+    """Create the bare registration; ``update`` adds the rest, now or in a later run."""
+    described = registration.description["application"]
+    body = {name: described[name] for name in ("displayName", "signInAudience", "tags")}
+    registration.application = graph.write("create the registration", "POST", "/applications", body)
 
 
 def scope_id(api: Registration) -> str:
-    """The ID of ``access_as_user``: the one it has, else a new one."""
-    for scope in api.found.get("api", {}).get("oauth2PermissionScopes", []):
+    """Return the ID of the scope ``access_as_user``, or a new ID if there is no such scope."""
+    for scope in api.application.get("api", {}).get("oauth2PermissionScopes", []):
         if scope["value"] == "access_as_user":
             return str(scope["id"])
     return str(uuid.uuid4())
 
 
-def mend(graph: Graph, registration: Registration, names: dict[str, str]) -> None:
+def update(graph: Graph, registration: Registration, names: dict[str, str]) -> None:
     """Change what differs from ``sample.json``; what was added by hand stays."""
-    wanted = filled_in(registration.description["application"], names)
-    if changes := differences(registration.found, wanted):
-        doing = f"set {', '.join(sorted(_paths(changes)))}"
-        graph.write(doing, "PATCH", registration.path, changes)
+    described = filled_in(registration.description["application"], names)
+    if changes := differences(registration.application, described):
+        graph.write(f"set {', '.join(changes)}", "PATCH", registration.path, changes)
 
 
 def filled_in(value: Any, names: dict[str, str]) -> Any:
-    """``value`` with each ``{name}`` in its texts replaced."""
+    """Return ``value`` with each ``{name}`` in its texts replaced."""
     if isinstance(value, dict):
         return {key: filled_in(member, names) for key, member in value.items()}
     if isinstance(value, list):
@@ -104,36 +175,33 @@ def filled_in(value: Any, names: dict[str, str]) -> Any:
     return value.format_map(names) if isinstance(value, str) else value
 
 
-def differences(current: Json, wanted: Json) -> Json:
-    """The body of the PATCH that turns ``current`` into ``wanted``, with the rest kept.
-
-    Of ``api`` and ``web`` only the members that change: Graph merges these two.
-    """
+def differences(current: Json, described: Json) -> Json:
+    """Return the body of the PATCH that adds ``described`` to ``current``, ``{}`` if none."""
     changes: Json = {}
-    for name, value in wanted.items():
-        if isinstance(value, dict):
-            if inner := differences(current.get(name) or {}, value):
-                changes[name] = inner
-        elif (merged := _merged(current.get(name), value)) != current.get(name):
-            changes[name] = merged
+    for name, value in described.items():
+        if (merged := _merged(current.get(name), value)) == current.get(name):
+            continue
+        changes[name] = merged
+        if name in MERGED_BY_GRAPH:
+            changes[name] = differences(current.get(name) or {}, value)
     return changes
 
 
-def _merged(current: Any, wanted: Any) -> Any:
-    """``wanted`` over ``current``: of lists the union, items being told apart by ``KEYS``."""
-    if isinstance(wanted, dict):
-        current = current or {}
-        return {**current, **{name: _merged(current.get(name), wanted[name]) for name in wanted}}
-    if not isinstance(wanted, list):
-        return wanted
-    merged = list(current or [])
-    for item in wanted:
-        same = [index for index, known in enumerate(merged) if _key(known) == _key(item)]
+def _merged(current: Any, described: Any) -> Any:
+    """Return ``described`` over ``current``; lists are joined, items identified by ``KEYS``."""
+    if isinstance(described, dict):
+        merged = dict(current or {})
+        return merged | {name: _merged(merged.get(name), described[name]) for name in described}
+    if not isinstance(described, list):
+        return described
+    items = list(current or [])
+    for item in described:
+        same = [index for index, other in enumerate(items) if _key(other) == _key(item)]
         if same:
-            merged[same[0]] = _merged(merged[same[0]], item)
+            items[same[0]] = _merged(items[same[0]], item)
         else:
-            merged.append(item)
-    return merged
+            items.append(item)
+    return items
 
 
 def _key(item: Any) -> Any:
@@ -142,110 +210,73 @@ def _key(item: Any) -> Any:
     return next(item[key] for key in KEYS if key in item)
 
 
-def _paths(changes: Json) -> list[str]:
-    paths = []
-    for name, value in changes.items():
-        inner = value if isinstance(value, dict) else {}
-        paths += [f"{name}.{member}" for member in inner] or [name]
-    return paths
-
-
 # --- what belongs to a registration ---------------------------------------------------------------
 
 
 def service_principal(graph: Graph, app_id: str, name: str) -> Json:
-    """The application's identity in this tenant, made if need be. Nobody can sign in without.
+    """Return the application's service principal, created if needed. Nobody can sign in without.
 
     https://learn.microsoft.com/entra/identity-platform/app-objects-and-service-principals
     """
     path = f"/servicePrincipals(appId='{app_id}')"
-    if app_id not in graph.fresh and (found := graph.get(path)):
-        return found
-    doing = f"create the service principal of {name}"
+    if app_id not in graph.fresh and (principal := graph.get(path)):
+        return principal
+    action = f"create the service principal of {name}"
     try:
-        return graph.write(doing, "POST", "/servicePrincipals", {"appId": app_id})
+        return graph.write(action, "POST", "/servicePrincipals", {"appId": app_id})
     except GraphError as error:
-        # A call that Graph answered with 503 may have been done all the same.
-        if error.status == 409 and (found := graph.get(path)):
-            return found
+        # A call that Graph answered with 503 may have succeeded.
+        if error.status == 409 and (principal := graph.get(path)):
+            return principal
         raise
 
 
-def own(graph: Graph, registration: Registration, user_id: str) -> None:
-    """Make the administrator an owner, which Graph has mostly done already."""
+def add_owner(graph: Graph, registration: Registration, user_id: str) -> None:
+    """Make the user an owner. Graph does so at creation, but its list of owners can lag behind.
+
+    Adding one also needs ``Directory.Read.All``, which the script does not request for this alone:
+    https://learn.microsoft.com/graph/api/application-post-owners
+    """
     path = f"{registration.path}/owners"
-    if user_id not in [owner["id"] for owner in graph.list(path)]:
-        body = {"@odata.id": f"{graph.url}/v1.0/directoryObjects/{user_id}"}
+    if user_id in [owner["id"] for owner in graph.list(path)]:
+        return
+    body = {"@odata.id": f"{graph.url}/v1.0/directoryObjects/{user_id}"}
+    try:
         graph.write("make you an owner", "POST", f"{path}/$ref", body)
+    except GraphError as error:
+        if error.status != 403 and "already exist" not in str(error):
+            raise
+        print(f"    skipped: {error}")
 
 
 def consent_for_all(
     graph: Graph, registration: Registration, both: list[Registration], names: dict[str, str]
 ) -> None:
     """Grant the delegated permissions of the registration for every user of the tenant."""
-    known = {one.app_id: one.principal for one in both}
+    principals = {other.app_id: other.principal for other in both}
     client = registration.principal
-    wanted = filled_in(registration.description["application"]["requiredResourceAccess"], names)
-    for required in wanted:
+    described = filled_in(registration.description["application"]["requiredResourceAccess"], names)
+    for required in described:
         app_id = required["resourceAppId"]
-        resource = known.get(app_id) or service_principal(graph, app_id, f"application {app_id}")
-        # A service principal that was just made may not list the scope yet.
-        offered = {names["access_as_user"]: "access_as_user"}
-        offered |= {one["id"]: one["value"] for one in resource.get("oauth2PermissionScopes", [])}
-        scopes = {offered[access["id"]] for access in required["resourceAccess"]}
+        resource = principals.get(app_id) or service_principal(graph, app_id, app_id)
+        # A service principal that was just created may not list the scope yet.
+        values = {names["access_as_user"]: "access_as_user"}
+        values |= {scope["id"]: scope["value"] for scope in resource["oauth2PermissionScopes"]}
+        scopes = {values[access["id"]] for access in required["resourceAccess"]}
         if app_id == GRAPH_APP_ID:
-            scopes |= ASKED_BY_MSAL
+            scopes |= MSAL_SCOPES
         name = resource.get("displayName") or app_id
         _grant(graph, client["id"], resource["id"], scopes, f"consent to {name} for all users")
 
 
-def _grant(graph: Graph, client: str, resource: str, scopes: set[str], doing: str) -> None:
-    known = graph.list(f"/oauth2PermissionGrants?$filter=clientId eq '{client}'")
-    for grant in known:
+def _grant(graph: Graph, client: str, resource: str, scopes: set[str], action: str) -> None:
+    for grant in graph.list(f"/oauth2PermissionGrants?$filter=clientId eq '{client}'"):
         if grant["resourceId"] == resource and grant["consentType"] == "AllPrincipals":
             held = set(grant["scope"].split())
             if not scopes <= held:
                 body = {"scope": " ".join(sorted(scopes | held))}
-                graph.write(doing, "PATCH", f"/oauth2PermissionGrants/{grant['id']}", body)
+                graph.write(action, "PATCH", f"/oauth2PermissionGrants/{grant['id']}", body)
             return
     body = {"clientId": client, "consentType": "AllPrincipals", "resourceId": resource}
     body["scope"] = " ".join(sorted(scopes))
-    graph.write(doing, "POST", "/oauth2PermissionGrants", body)
-
-
-# --- secrets --------------------------------------------------------------------------------------
-
-
-def is_valid(registration: Registration, secret: str) -> bool:
-    """Whether ``secret`` may be one of the registration's, by its hint, and lives another day.
-
-    Graph never shows a secret again, only its first three characters.
-    """
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
-    return any(
-        credential.get("hint") == secret[:3] and moment(credential["endDateTime"]) > tomorrow
-        for credential in registration.found.get("passwordCredentials", [])
-    )
-
-
-def add_secret(graph: Graph, registration: Registration, days: int) -> Json:
-    """Make a client secret: ``{"secretText": ..., "keyId": ..., "endDateTime": ...}``."""
-    end = datetime.now(UTC) + timedelta(days=days)
-    body = {"displayName": SECRET_NAME, "endDateTime": end.strftime("%Y-%m-%dT%H:%M:%SZ")}
-    doing = f"make a client secret that expires on {end:%Y-%m-%d}"
-    path = f"{registration.path}/addPassword"
-    return graph.write(doing, "POST", path, {"passwordCredential": body})
-
-
-def remove_secret(graph: Graph, registration: Registration, key_id: str) -> None:
-    """Take back a secret that this machine has just replaced, if it is still there."""
-    known = registration.found.get("passwordCredentials", [])
-    if key_id in [credential["keyId"] for credential in known]:
-        path = f"{registration.path}/removePassword"
-        graph.write("remove the client secret before it", "POST", path, {"keyId": key_id})
-
-
-def moment(text: str) -> datetime:
-    """Graph's ``2026-11-24T07:36:51.1234567Z``, of which Python reads six digits."""
-    whole = text.partition(".")[0].removesuffix("Z")
-    return datetime.fromisoformat(whole).replace(tzinfo=UTC)
+    graph.write(action, "POST", "/oauth2PermissionGrants", body)

@@ -1,10 +1,9 @@
-"""What the scripts write on this machine: settings, a note of what exists, and a page to read."""
+"""The files that the scripts write on this machine: settings, a note, and a page to read."""
 
 import html
 import json
 import os
 import re
-import secrets
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +16,21 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTE = Path(__file__).with_name("createdApps.json")
 PAGE = Path(__file__).with_name("createdApps.html")
 
+PAGE_TEMPLATE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Registrations of the sample</title>
+<h1>Registrations of the sample</h1>
+<p>Tenant: {tenant}. Each app has its settings in <code>development.env</code>.</p>
+<table>
+<tr><th>Name<th>Application (client) ID<th>Credential expires
+{cells}
+</table>
+"""
+
 
 def write_private(file: Path, text: str) -> None:
-    """Let ``file`` appear all at once, readable and writable by its owner only."""
+    """Write ``file`` atomically, with mode 0600."""
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}")  # mode 0600
     with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
         stream.write(text)
@@ -33,24 +44,30 @@ def development_env(folder: str) -> Path:
     return ROOT / folder / "development.env"
 
 
+def certificate_file(folder: str) -> Path:
+    return ROOT / folder / "certificate.pem"
+
+
 def read_env(file: Path) -> dict[str, str]:
-    """The settings in ``file``, as the apps read them; none if there is no such file."""
+    """Return the settings in ``file`` as the apps read them, ``{}`` if there is no such file."""
     values = dotenv_values(file, interpolate=False, encoding="utf-8-sig")
     return {key: value or "" for key, value in values.items()}
 
 
 def render_env(folder: str, settings: dict[str, str]) -> str:
-    """The app's template with ``settings`` in their places; those without one follow at the end."""
-    # The template's own heading, up to the first empty line, speaks to whoever copies it.
+    """Return the app's template filled with ``settings``; those not in it follow at the end."""
+    # The template's own heading, up to the first empty line, is for people who copy it.
     body = template(folder).read_text(encoding="utf-8").partition("\n\n")[2]
-    heading = "# Written by AppCreationScripts/configure.py. It holds a secret."
+    heading = "# Written by AppCreationScripts/configure.py. Keep this file out of Git."
     lines = [heading, "", *body.splitlines()]
-    left = dict(settings)
+    rest = dict(settings)
     for number, line in enumerate(lines):
         key = line.partition("=")[0]
-        if key in left:
-            lines[number] = f"{key}={quoted(left.pop(key))}"
-    lines += [f"{key}={quoted(value)}" for key, value in left.items()]
+        if key == "CLIENT_SECRET" and "CLIENT_CERTIFICATE" in settings:
+            key = "CLIENT_CERTIFICATE"
+        if key in rest:
+            lines[number] = f"{key}={quoted(rest.pop(key))}"
+    lines += [f"{key}={quoted(value)}" for key, value in rest.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -62,15 +79,15 @@ def quoted(value: str) -> str:
 
 
 def replace_env(folder: str, settings: dict[str, str]) -> None:
-    """Write the app's ``development.env``; one that is there is kept beside it."""
+    """Write the app's ``development.env``; keep an existing one as a backup."""
     file = development_env(folder)
     if file.exists():
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
         backup = file.with_name(f"{file.name}.backup-{stamp}")
         write_private(backup, file.read_text(encoding="utf-8"))
-        print(f"  keep the former {folder}/{file.name} as {backup.name}")
+        print(f"  keep the previous {folder}/{file.name} as {backup.name}")
         if lost := read_env(file).keys() - settings.keys() - read_env(template(folder)).keys():
-            print(f"    settings of your own that only the backup has: {', '.join(sorted(lost))}")
+            print(f"    your own settings, now only in the backup: {', '.join(sorted(lost))}")
     print(f"  write {folder}/{file.name}", flush=True)
     write_private(file, render_env(folder, settings))
 
@@ -79,24 +96,21 @@ def template(folder: str) -> Path:
     return ROOT / folder / "production.env"
 
 
-def django_secret_key() -> str:
-    return secrets.token_urlsafe(50)
-
-
 # --- the note and the page ------------------------------------------------------------------------
 
 
 def read_note(tenant_id: str) -> dict[str, Json]:
-    """What this machine made in that tenant: ``{"api": {"appId": ..., "keyId": ...}, "ui": ...}``.
+    """Return what this machine uses in that tenant, by ``api`` and ``ui``.
 
-    IDs only; a secret has its place in ``development.env`` and nowhere else.
+    ``{"appId": ..., "isAdopted": ..., "made": [...], "expires": ...}``, ``made`` being the IDs of
+    the owners and credentials that the script added. The note holds no secret.
     """
     notes: dict[str, dict[str, Json]] = json.loads(NOTE.read_text()) if NOTE.exists() else {}
     return notes.get(tenant_id, {})
 
 
 def write_note(tenant_id: str, note: dict[str, Json]) -> None:
-    """Remember ``note`` for that tenant; an empty one is forgotten."""
+    """Store ``note`` for that tenant, or delete it if it is empty."""
     notes = json.loads(NOTE.read_text()) if NOTE.exists() else {}
     notes.pop(tenant_id, None)
     if note:
@@ -108,25 +122,9 @@ def write_note(tenant_id: str, note: dict[str, Json]) -> None:
 
 
 def write_page(tenant: str, rows: list[tuple[str, str, str, str]]) -> None:
-    """Write ``createdApps.html``; a row is name, application ID, address in the portal, expiry."""
+    """Write ``createdApps.html``; a row is name, application ID, portal URL, expiry."""
     cells = "\n".join(
-        f'<tr><th scope="row"><a href="{html.escape(portal)}">{html.escape(name)}</a></th>'
-        f"<td><code>{html.escape(app_id)}</code></td><td>{html.escape(expiry)}</td></tr>"
-        for name, app_id, portal, expiry in rows
+        f'<tr><td><a href="{portal}">{name}</a><td><code>{app_id}</code><td>{expiry}'
+        for name, app_id, portal, expiry in (map(html.escape, row) for row in rows)
     )
-    write_private(
-        PAGE,
-        f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Registrations of the sample</title>
-<h1>Registrations of the sample</h1>
-<p>In {html.escape(tenant)}. The secrets are in the two files <code>development.env</code>.</p>
-<table>
-<tr><th>Name</th><th>Application (client) ID</th><th>Secret expires</th></tr>
-{cells}
-</table>
-</html>
-""",
-    )
+    write_private(PAGE, PAGE_TEMPLATE.format(tenant=html.escape(tenant), cells=cells))

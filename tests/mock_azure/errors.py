@@ -71,6 +71,15 @@ GRAPH: dict[str, tuple[int, str]] = {
         "The appId '{id}' of the service principal does not reference a valid application object.",
     ),
     "ObjectConflict": (409, "Another object has the same value of '{property}'."),
+    "CredentialTypeNotAllowedAsPerAppPolicy": (
+        400,
+        "Credential type not allowed as per assigned policy, which covers {kind}.",
+    ),
+    "CredentialInvalidLifetimeAsPerAppPolicy": (
+        400,
+        "Credential lifetime exceeds the max value allowed as per assigned policy, which covers "
+        "{kind}.",
+    ),
     "CannotDeleteOrUpdateEnabledEntitlement": (
         400,
         "A scope has to be disabled before it can be deleted or renamed.",

@@ -8,13 +8,13 @@ https://learn.microsoft.com/graph/api/resources/serviceprincipal,
 https://learn.microsoft.com/graph/api/resources/oauth2permissiongrant
 """
 
+import base64
 import re
 import secrets
 import uuid
-from collections.abc import Callable
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Blueprint, g, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -22,21 +22,49 @@ from flask.typing import ResponseReturnValue
 from . import tokens
 from .consents import EVERYBODY, Consent
 from .context import azure
-from .directory import GRAPH_ID, Application, Json, Permission, Secret, stable_guid
+from .directory import (
+    GRAPH_ID,
+    Application,
+    FederatedCredential,
+    Json,
+    Permission,
+    Secret,
+    stable_guid,
+)
 from .errors import GraphError
+from .graph_shapes import (
+    APPLICATION,
+    EMPTY_APPLICATION,
+    FEDERATED,
+    PASSWORD,
+    bad,
+    check_application,
+    check_federated,
+    check_policy,
+    is_guid,
+    is_text,
+    iso,
+    merged,
+    request_body,
+    stored_keys,
+)
 
 READ = ("Application.Read.All", "Application.ReadWrite.All")
 WRITE = ("Application.ReadWrite.All",)
+# Beside WRITE: https://learn.microsoft.com/graph/api/application-post-owners
+DIRECTORY = ("Directory.Read.All", "Directory.ReadWrite.All")
 GRANT = ("DelegatedPermissionGrant.ReadWrite.All",)
-ORGANIZATION = ("User.Read", "Organization.Read.All")
-
-GUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 blueprint = Blueprint("graph", __name__, url_prefix="/v1.0")
 
 
 class Registry:
-    """What was made through Graph, each object by its object ID."""
+    """What was made through Graph, each object by its object ID; and two controls for tests.
+
+    ``credential_days`` is the tenant's app management policy: the longest life of
+    ``passwordCredentials`` and ``keyCredentials``, 0 if there may be none. With ``owners_lag`` the
+    list of owners does not show any yet.
+    """
 
     def __init__(self) -> None:
         self.applications: dict[str, Json] = {}
@@ -44,6 +72,9 @@ class Registry:
         self.grants: dict[str, Json] = {}
         self.owners: dict[str, set[str]] = {}
         self.secrets: dict[str, Secret] = {}  # by key ID: Graph shows a secret once
+        self.federated: dict[str, list[Json]] = {}  # by object ID of the application
+        self.credential_days: dict[str, int] = {}
+        self.owners_lag = False
 
 
 # --- applications ---------------------------------------------------------------------------------
@@ -52,13 +83,13 @@ class Registry:
 @blueprint.get("/applications")
 def list_applications() -> ResponseReturnValue:
     allow(READ)
-    return collection(azure.registry.applications.values())
+    return collection([shown(app) for app in azure.registry.applications.values()])
 
 
 @blueprint.post("/applications")
 def create_application() -> ResponseReturnValue:
     caller = allow(WRITE)
-    body = body_like(APPLICATION)
+    body = request_body(APPLICATION)
     if not body.get("displayName"):
         raise bad("displayName is required.")
     new = {
@@ -67,28 +98,34 @@ def create_application() -> ResponseReturnValue:
         "createdDateTime": iso(datetime.now(UTC)),
         "publisherDomain": "contoso.example",
         "passwordCredentials": [],
-        **EMPTY_APPLICATION,
+        **deepcopy(EMPTY_APPLICATION),
     }
-    check_application(merged(new, body))
-    azure.registry.applications[new["id"]] = merged(new, body)
+    new = merged(new, body)
+    new["keyCredentials"] = stored_keys([], new["keyCredentials"])
+    check_application(new)
+    azure.registry.applications[new["id"]] = new
+    azure.registry.federated[new["id"]] = []
     # The user who calls becomes the owner; an application that calls does not, but for OwnedBy.
     azure.registry.owners[new["id"]] = {caller["oid"]} - {caller["oid"] * ("roles" in caller)}
     publish()
-    return azure.registry.applications[new["id"]], 201
+    return shown(new), 201
 
 
 @blueprint.get("/applications/<object_id>", endpoint="get_application")
 @blueprint.get("/applications(appId='<app_id>')", endpoint="get_application")
 def get_application(object_id: str = "", app_id: str = "") -> ResponseReturnValue:
     allow(READ)
-    return application(object_id, app_id)
+    names = request.args.get("$select", "").split(",")
+    return shown(application(object_id, app_id), names if names != [""] else None)
 
 
 @blueprint.patch("/applications/<object_id>")
 def update_application(object_id: str) -> ResponseReturnValue:
     allow(WRITE)
-    known, body = application(object_id), body_like(APPLICATION)
+    known, body = application(object_id), request_body(APPLICATION)
     new = merged(known, body)
+    if "keyCredentials" in body:
+        new["keyCredentials"] = stored_keys(known["keyCredentials"], body["keyCredentials"])
     check_application(new)
     left = {(scope["id"], scope["value"]) for scope in new["api"]["oauth2PermissionScopes"]}
     for scope in known["api"]["oauth2PermissionScopes"]:
@@ -105,7 +142,8 @@ def delete_application(object_id: str) -> ResponseReturnValue:
     allow(WRITE)
     app_id = application(object_id)["appId"]
     registry = azure.registry
-    del registry.applications[object_id], registry.owners[object_id]
+    for objects in (registry.applications, registry.owners, registry.federated):
+        objects.pop(object_id, None)
     gone = {key for key, found in registry.principals.items() if found["appId"] == app_id}
     for grant_id, grant in list(registry.grants.items()):
         if gone & {grant["clientId"], grant["resourceId"]}:
@@ -122,11 +160,15 @@ def delete_application(object_id: str) -> ResponseReturnValue:
 def add_password(object_id: str) -> ResponseReturnValue:
     allow(WRITE)
     known = application(object_id)
-    wanted = body_like({"passwordCredential": PASSWORD}).get("passwordCredential", {})
+    wanted = request_body({"passwordCredential": PASSWORD}).get("passwordCredential", {})
     now = datetime.now(UTC)
     end = wanted.get("endDateTime") or iso(now + timedelta(days=730))
     if moment(end) <= now.timestamp():
         raise bad("The end of a credential must be in the future.")
+    days = (moment(end) - now.timestamp()) / 86400
+    check_policy(
+        "passwordCredentials", days, azure.registry.credential_days.get("passwordCredentials")
+    )
     text = f"{secrets.token_urlsafe(2)[:3]}8Q~{secrets.token_urlsafe(25)}"
     credential = {
         "customKeyIdentifier": None,
@@ -146,7 +188,7 @@ def add_password(object_id: str) -> ResponseReturnValue:
 @blueprint.post("/applications/<object_id>/removePassword")
 def remove_password(object_id: str) -> ResponseReturnValue:
     allow(WRITE)
-    known, key_id = application(object_id), body_like({"keyId": is_guid}).get("keyId")
+    known, key_id = application(object_id), request_body({"keyId": is_guid}).get("keyId")
     left = [found for found in known["passwordCredentials"] if found["keyId"] != key_id]
     if len(left) == len(known["passwordCredentials"]):
         raise bad("No password credential has this keyId.")
@@ -155,30 +197,76 @@ def remove_password(object_id: str) -> ResponseReturnValue:
     return "", 204
 
 
-@blueprint.get("/applications/<object_id>/owners")
-def list_owners(object_id: str) -> ResponseReturnValue:
+@blueprint.get("/applications/<object_id>/federatedIdentityCredentials")
+def list_federated(object_id: str) -> ResponseReturnValue:
     allow(READ)
     application(object_id)
-    return collection([{"id": owner} for owner in sorted(azure.registry.owners[object_id])])
+    return collection(azure.registry.federated[object_id])
+
+
+@blueprint.post("/applications/<object_id>/federatedIdentityCredentials")
+def create_federated(object_id: str) -> ResponseReturnValue:
+    """https://learn.microsoft.com/graph/api/application-post-federatedidentitycredentials"""
+    allow(WRITE)
+    application(object_id)
+    known, body = azure.registry.federated[object_id], request_body(FEDERATED)
+    check_federated(known, body)
+    known.append({"description": None, **body, "id": str(uuid.uuid4())})
+    publish()
+    return known[-1], 201
+
+
+@blueprint.delete("/applications/<object_id>/federatedIdentityCredentials/<credential_id>")
+def delete_federated(object_id: str, credential_id: str) -> ResponseReturnValue:
+    allow(WRITE)
+    application(object_id)
+    known = azure.registry.federated[object_id]
+    left = [credential for credential in known if credential["id"] != credential_id]
+    if len(left) == len(known):
+        raise GraphError("Request_ResourceNotFound", id=credential_id)
+    azure.registry.federated[object_id] = left
+    publish()
+    return "", 204
+
+
+@blueprint.get("/applications/<object_id>/owners")
+def list_owners(object_id: str) -> ResponseReturnValue:
+    """Without a permission to read the directory, only the owners' IDs are shown."""
+    claims = allow((*READ, *DIRECTORY))
+    application(object_id)
+    owners = set() if azure.registry.owners_lag else azure.registry.owners[object_id]
+    names = {user.oid: user.upn for user in azure.users.values()}
+    can_read = permissions(claims) & set(DIRECTORY)
+    return collection(
+        [
+            {"id": owner, "userPrincipalName": names.get(owner) if can_read else None}
+            for owner in sorted(owners)
+        ]
+    )
 
 
 @blueprint.post("/applications/<object_id>/owners/$ref")
 def add_owner(object_id: str) -> ResponseReturnValue:
+    """https://learn.microsoft.com/graph/api/application-post-owners"""
     allow(WRITE)
+    allow(DIRECTORY)
     application(object_id)
-    reference = body_like({"@odata.id": is_text}).get("@odata.id", "")
+    reference = request_body({"@odata.id": is_text}).get("@odata.id", "")
     base, _, user_id = reference.rpartition("/")
     if base != f"{azure.graph_url}/v1.0/directoryObjects":
         raise bad("@odata.id must be the address of a directory object.")
     if user_id not in {user.oid for user in azure.users.values()}:
         raise GraphError("Request_ResourceNotFound", id=user_id)
     if user_id in azure.registry.owners[object_id]:
-        raise bad("One or more added object references already exist.")
+        raise bad(
+            "One or more added object references already exist for the following modified "
+            "properties: 'owners'."
+        )
     azure.registry.owners[object_id].add(user_id)
     return "", 204
 
 
-# --- service principals, consents, the organization -----------------------------------------------
+# --- service principals and consents --------------------------------------------------------------
 
 
 @blueprint.get("/servicePrincipals(appId='<app_id>')")
@@ -193,7 +281,7 @@ def get_principal(app_id: str) -> ResponseReturnValue:
 @blueprint.post("/servicePrincipals")
 def create_principal() -> ResponseReturnValue:
     allow(WRITE)
-    app_id = body_like({"appId": is_guid}).get("appId", "")
+    app_id = request_body({"appId": is_guid}).get("appId", "")
     if app_id in {found["appId"] for found in principals()}:
         raise GraphError("ObjectConflict", property="servicePrincipalNames")
     if app_id not in {found["appId"] for found in azure.registry.applications.values()}:
@@ -214,7 +302,7 @@ def list_grants() -> ResponseReturnValue:
 def create_grant() -> ResponseReturnValue:
     allow(GRANT)
     shape = {"clientId": is_guid, "resourceId": is_guid, "principalId": is_guid, "scope": is_text}
-    new = body_like({**shape, "consentType": lambda value: value == "AllPrincipals"})
+    new = request_body({**shape, "consentType": lambda value: value == "AllPrincipals"})
     ids = {found["id"] for found in principals()}
     for name in ("clientId", "resourceId"):
         if new.get(name) not in ids:
@@ -233,23 +321,17 @@ def update_grant(grant_id: str) -> ResponseReturnValue:
     allow(GRANT)
     if grant_id not in azure.registry.grants:
         raise GraphError("Request_ResourceNotFound", id=grant_id)
-    azure.registry.grants[grant_id] |= body_like({"scope": is_text})
+    azure.registry.grants[grant_id] |= request_body({"scope": is_text})
     publish()
     return "", 204
-
-
-@blueprint.get("/organization")
-def organization() -> ResponseReturnValue:
-    allow(ORGANIZATION)
-    return collection([{"id": azure.tenant_id, "displayName": "Contoso"}])
 
 
 # --- who may --------------------------------------------------------------------------------------
 
 
-def allow(permissions: tuple[str, ...]) -> Json:
-    """Return the caller's claims; a user's permissions are in ``scp``, an application's in
-    ``roles``.
+def allow(allowed: tuple[str, ...]) -> Json:
+    """Return the caller's claims, which hold one of the permissions ``allowed``: a user's are in
+    ``scp``, an application's in ``roles``.
 
     :raises GraphError: 401 the token is not for Graph, 403 it allows something else.
     """
@@ -263,145 +345,13 @@ def allow(permissions: tuple[str, ...]) -> Json:
     if claims.get("iss") != azure.issuer_v1 or claims.get("exp", 0) < azure.clock.now():
         raise GraphError("InvalidAuthenticationToken", reason="it has expired")
     g.presented = claims
-    held = {*str(claims.get("scp", "")).split(), *claims.get("roles", [])}
-    if not held & set(permissions):
-        raise GraphError("Authorization_RequestDenied", permissions=" or ".join(permissions))
+    if not permissions(claims) & set(allowed):
+        raise GraphError("Authorization_RequestDenied", permissions=" or ".join(allowed))
     return claims
 
 
-# --- shapes ---------------------------------------------------------------------------------------
-
-
-def is_text(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 2048
-
-
-def is_guid(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(GUID, value))
-
-
-def is_time(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z", value))
-
-
-def is_scope_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"[\w.:/-]{1,120}", value, re.ASCII))
-
-
-def is_redirect_uri(value: Any) -> bool:
-    """https, or http on this machine; no fragment and no wildcard.
-
-    https://learn.microsoft.com/entra/identity-platform/reply-url
-    """
-    if not is_text(value) or len(value) > 256 or re.search(r"[#*\s]", value):
-        return False
-    parts = urlsplit(value)
-    is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
-    return bool(parts.hostname) and (parts.scheme == "https" or is_local)
-
-
-def one_of(*values: Any) -> Callable[[Any], bool]:
-    return lambda value: any(value is known or value == known for known in values)
-
-
-def is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-SCOPE = {
-    "id": is_guid,
-    "value": is_scope_name,
-    "type": one_of("User", "Admin"),
-    "isEnabled": is_flag,
-    "adminConsentDisplayName": is_text,
-    "adminConsentDescription": is_text,
-    "userConsentDisplayName": is_text,
-    "userConsentDescription": is_text,
-}
-PASSWORD = {"displayName": is_text, "startDateTime": is_time, "endDateTime": is_time}
-APPLICATION = {
-    "displayName": is_text,
-    "signInAudience": one_of(
-        "AzureADMyOrg", "AzureADMultipleOrgs", "AzureADandPersonalMicrosoftAccount"
-    ),
-    "tags": [is_text],
-    "identifierUris": [is_text],
-    "api": {
-        "requestedAccessTokenVersion": one_of(None, 1, 2),
-        "knownClientApplications": [is_guid],
-        "oauth2PermissionScopes": [SCOPE],
-    },
-    "web": {"redirectUris": [is_redirect_uri], "homePageUrl": is_text, "logoutUrl": is_text},
-    "requiredResourceAccess": [
-        {
-            "resourceAppId": is_guid,
-            "resourceAccess": [{"id": is_guid, "type": one_of("Scope", "Role")}],
-        }
-    ],
-}
-EMPTY_APPLICATION: Json = {
-    "signInAudience": "AzureADMultipleOrgs",
-    "tags": [],
-    "identifierUris": [],
-    "api": {
-        "requestedAccessTokenVersion": None,
-        "knownClientApplications": [],
-        "oauth2PermissionScopes": [],
-    },
-    "web": {"redirectUris": []},
-    "requiredResourceAccess": [],
-}
-
-
-def bad(reason: str) -> GraphError:
-    return GraphError("Request_BadRequest", reason=reason)
-
-
-def body_like(shape: Any) -> Json:
-    """The JSON object of the request, in which nothing may be unknown or of another kind."""
-    body = request.get_json(silent=True)
-    _compare(body, shape, "body")
-    assert isinstance(body, dict)
-    return body
-
-
-def _compare(value: Any, shape: Any, path: str) -> None:
-    if isinstance(shape, dict):
-        if not isinstance(value, dict):
-            raise bad(f"'{path}' must be an object.")
-        for name, member in value.items():
-            if name not in shape:
-                raise bad(f"Invalid property '{name}'.")
-            _compare(member, shape[name], f"{path}.{name}")
-    elif isinstance(shape, list):
-        if not isinstance(value, list):
-            raise bad(f"'{path}' must be a collection.")
-        for item in value:
-            _compare(item, shape[0], path)
-    elif not shape(value):
-        raise bad(f"Invalid value specified for property '{path}'.")
-
-
-def merged(known: Json, body: Json) -> Json:
-    """``body`` over ``known``; the members of ``api`` and ``web`` that it leaves out stay."""
-    inner = {k: {**known[k], **v} for k, v in body.items() if isinstance(v, dict)}
-    return {**known, **body, **inner}
-
-
-def check_application(new: Json) -> None:
-    """What holds between the properties of an application, and between applications."""
-    scopes = new["api"]["oauth2PermissionScopes"]
-    for name in ("id", "value"):
-        values = [scope.get(name) for scope in scopes]
-        if None in values or len(set(values)) < len(values):
-            raise bad(f"Each scope needs a '{name}' of its own.")
-    own = f"api://{new['appId']}"
-    others = [app for app in azure.registry.applications.values() if app["id"] != new["id"]]
-    for uri in new["identifierUris"]:
-        if uri != own and not uri.startswith((f"{own}/", "https://contoso.example/")):
-            raise bad(f"'{uri}' must hold the appId or a verified domain of the tenant.")
-        if any(uri in app["identifierUris"] for app in others):
-            raise bad("Another object with the same value for property identifierUris exists.")
+def permissions(claims: Json) -> set[str]:
+    return {*str(claims.get("scp", "")).split(), *claims.get("roles", [])}
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -414,9 +364,19 @@ def application(object_id: str, app_id: str = "") -> Json:
     raise GraphError("Request_ResourceNotFound", id=object_id or app_id)
 
 
+def shown(app: Json, names: list[str] | None = None) -> Json:
+    """``app`` as Graph answers, with the members ``names``: certificates only if they are named."""
+    if names:
+        return {name: app[name] for name in names if name in app}
+    return {**app, "keyCredentials": [{**key, "key": None} for key in app["keyCredentials"]]}
+
+
 def principals() -> list[Json]:
     """Those made here, and those that Microsoft's own applications have in every tenant."""
-    made = list(azure.registry.principals.values())
+    made = [
+        {"keyCredentials": [], "passwordCredentials": [], **principal}
+        for principal in azure.registry.principals.values()
+    ]
     known = {found["appId"] for found in made}
     made += [
         {"id": stable_guid(f"service principal/{app_id}"), "appId": app_id}
@@ -450,10 +410,6 @@ def collection(objects: Any) -> ResponseReturnValue:
     elif wanted:
         raise GraphError("Request_UnsupportedQuery", filter=wanted)
     return jsonify({"value": found})
-
-
-def iso(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def moment(text: str) -> float:
@@ -514,4 +470,12 @@ def as_application(app: Json, names: dict[tuple[str, str], str]) -> Application:
         tuple(app["api"]["knownClientApplications"]),
         app["api"]["requestedAccessTokenVersion"] or 1,
         secrets=tuple(azure.registry.secrets[key] for key in keys),
+        certificates=tuple(base64.b64decode(item["key"]) for item in app["keyCredentials"]),
+        federated=tuple(
+            FederatedCredential(item["issuer"], item["subject"], item["audiences"][0])
+            for item in azure.registry.federated[app["id"]]
+        ),
+        id_token_claims=tuple(
+            claim["name"] for claim in (app["optionalClaims"] or {}).get("idToken", [])
+        ),
     )

@@ -1,23 +1,37 @@
-"""``configure.py`` at the real addresses of each cloud, and with everything failing once."""
+"""Both scripts at the real addresses of each cloud: whose registrations they touch, and how."""
 
+import base64
 import json
 import shutil
-from collections.abc import Iterator
+import stat
+import uuid
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from dotenv import dotenv_values
 from flask import request
 
+import cleanup
+import command_line
 import configure
 import graph
 import Helpers.environment
 import helpers.environment
+import registrations
 import settings_files
+from graph import GraphError, ScriptError
 from tests.integration.in_process.conftest import internet
 from tests.mock_azure import MockAzure
 from tests.mock_azure.faults import Fault, Faults
+from tests.mock_azure.graph_shapes import EMPTY_APPLICATION
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,38 +65,70 @@ class EachCallFailsOnce(Faults):
         return Fault(hop, status=self.used[-1], body=error, headers={"Retry-After": "7"})
 
 
-@pytest.fixture(params=["AzureCloud", "AzureUSGovernment", "AzureChinaCloud"])
+EVERY_CLOUD = pytest.mark.parametrize("cloud", list(graph.SAMPLE["clouds"]), indirect=True)
+
+
+@pytest.fixture
 def cloud(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
+    name: str = getattr(request, "param", "AzureCloud")
     return name
+
+
+@cache
+def mock_of(cloud: str) -> MockAzure:
+    urls = graph.SAMPLE["clouds"][cloud]
+    return MockAzure(login_url=urls["login"], arm_url=urls["arm"], graph_url=urls["graph"])
 
 
 @pytest.fixture
 def azure(cloud: str) -> Iterator[MockAzure]:
     """A tenant of that cloud, at the cloud's own addresses, and without registrations."""
-    urls = graph.SAMPLE["clouds"][cloud]
-    azure = MockAzure(login_url=urls["login"], arm_url=urls["arm"], graph_url=urls["graph"])
+    azure = mock_of(cloud)
+    azure.reset()
     azure.unregister()
-
+    urls = graph.SAMPLE["clouds"][cloud]
     with internet({urls["login"]: azure.app, urls["graph"]: azure.app}):
         yield azure
 
 
 @pytest.fixture
-def folder(azure: MockAzure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def use_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Let the scripts write to the folder of another machine."""
+
+    def use(name: str) -> Path:
+        folder = tmp_path / name
+        for app in ("FlaskAPI", "DjangoUI"):
+            (folder / app).mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / app / "production.env", folder / app)
+        monkeypatch.setattr(settings_files, "ROOT", folder)
+        monkeypatch.setattr(settings_files, "NOTE", folder / "createdApps.json")
+        monkeypatch.setattr(settings_files, "PAGE", folder / "createdApps.html")
+        return folder
+
+    return use
+
+
+@pytest.fixture
+def folder(azure: MockAzure, use_machine, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the scripts write, with a service principal in the environment."""
-    for app in ("FlaskAPI", "DjangoUI"):
-        (tmp_path / app).mkdir()
-        shutil.copy(ROOT / app / "production.env", tmp_path / app)
-    monkeypatch.setattr(settings_files, "ROOT", tmp_path)
-    monkeypatch.setattr(settings_files, "NOTE", tmp_path / "createdApps.json")
-    monkeypatch.setattr(settings_files, "PAGE", tmp_path / "createdApps.html")
     service = azure.add_service(
         "Application.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All"
     )
     monkeypatch.setenv("AZURE_CLIENT_ID", service.client_id)
     monkeypatch.setenv("AZURE_CLIENT_SECRET", service.secret)
-    return tmp_path
+    return use_machine("first machine")
+
+
+@pytest.fixture
+def run(azure: MockAzure, cloud: str, folder: Path, capsys) -> Callable[..., str]:
+    """Run a script's ``main`` and return what it printed."""
+
+    def run(script, *options: str) -> str:
+        capsys.readouterr()
+        assert script.main(["--cloud", cloud, "--tenant", azure.tenant_id, *options]) == 0
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture
@@ -100,6 +146,7 @@ def settings_of(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     return helpers.environment.load_settings(api), Helpers.environment.load_settings(ui)
 
 
+@EVERY_CLOUD
 def test_a_cloud_sets_every_address(cloud, azure, folder):
     assert configure.main(["--cloud", cloud, "--tenant", azure.tenant_id]) == 0
     api, ui = settings_of(folder)
@@ -113,6 +160,7 @@ def test_a_cloud_sets_every_address(cloud, azure, folder):
     assert keys == dotenv_values(ROOT / "FlaskAPI/production.env").keys()
 
 
+@EVERY_CLOUD
 def test_everything_may_fail_once(cloud, azure, folder, naps, capsys):
     azure.faults = faults = EachCallFailsOnce(azure)
     options = ["--cloud", cloud, "--tenant", azure.tenant_id, "--grant-admin-consent"]
@@ -121,7 +169,7 @@ def test_everything_may_fail_once(cloud, azure, folder, naps, capsys):
     assert naps == [7] * len(faults.used)
     assert len(naps) > 15
     printed = capsys.readouterr().out
-    assert printed.count("trying again in 7 s") == len(naps)
+    assert printed.count("retrying in 7 s") == len(naps)
 
     api, ui = azure.registry.applications.values()
     assert len(azure.registry.principals) == 2
@@ -133,7 +181,8 @@ def test_everything_may_fail_once(cloud, azure, folder, naps, capsys):
     assert [len(app["passwordCredentials"]) for app in (api, ui)] == [1, 1]
     assert api["api"]["knownClientApplications"] == [ui["appId"]]
     settings = settings_of(folder)
-    assert [one["CLIENT_ID"] for one in settings] == [api["appId"], ui["appId"]]
+    assert [app["CLIENT_ID"] for app in settings] == [api["appId"], ui["appId"]]
+    assert settings[0]["ALLOWED_CLIENT_IDS"] == ui["appId"]
     note = json.loads((folder / "createdApps.json").read_text())[azure.tenant_id]
     assert [note[key]["appId"] for key in ("api", "ui")] == [api["appId"], ui["appId"]]
 
@@ -144,3 +193,508 @@ def test_a_call_that_never_succeeds_ends_the_run(azure, cloud, folder, naps):
         configure.main(["--cloud", cloud, "--tenant", azure.tenant_id])
     assert sum(naps) <= graph.PATIENCE_SECONDS
     assert len(naps) > 3
+
+
+# --- whose registrations --------------------------------------------------------------------------
+
+
+def plant(azure: MockAzure, key: str, **members) -> graph.Json:
+    """Register an application with the sample's name and tag, as any member of the tenant can."""
+    described = graph.SAMPLE["registrations"][key]["application"]
+    application = {
+        "id": str(uuid.uuid4()),
+        "appId": str(uuid.uuid4()),
+        "displayName": described["displayName"],
+        "passwordCredentials": [],
+        **deepcopy(EMPTY_APPLICATION),
+        "tags": list(described["tags"]),
+        **members,
+    }
+    azure.registry.applications[application["id"]] = application
+    azure.registry.owners[application["id"]] = set()
+    azure.registry.federated[application["id"]] = []
+    return application
+
+
+def adoption(*applications: graph.Json) -> list[str]:
+    return [word for app in applications for word in ("--adopt", app["appId"])]
+
+
+def written(azure: MockAzure, since: int = 0) -> list[str]:
+    """The requests to Graph that were not only reading."""
+    calls = azure.requests("graph")[since:]
+    return [call.method for call in calls if call.method != "GET"]
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--yes"], ["--yes", "--grant-admin-consent"], ["--dry-run"]]
+)
+def test_an_attackers_registrations_are_not_used_because_of_their_tag(azure, run, folder, options):
+    uri = {"redirectUris": ["https://attacker.example/"]}
+    apps = [plant(azure, key, web=uri) for key in ("api", "ui")]
+    azure.registry.owners[apps[1]["id"]] = {azure.users["bob"].oid}
+    with pytest.raises(ScriptError) as error:
+        run(configure, *options)
+    for text in (apps[0]["appId"], apps[1]["appId"], "attacker.example", azure.users["bob"].oid):
+        assert text in str(error.value)
+    assert "--adopt <application ID>" in str(error.value)
+    assert "--new" in str(error.value)
+    assert written(azure) == []
+    assert not list(folder.rglob("development.env"))
+
+
+def test_separate_registrations_are_created_beside_an_attackers(azure, run):
+    planted = [plant(azure, key) for key in ("api", "ui")]
+    before = deepcopy(planted)
+    run(configure, "--new", "--grant-admin-consent")
+    assert len(azure.registry.applications) == 4
+    run(configure)  # the note knows the new ones: no option is needed any more
+    assert len(azure.registry.applications) == 4
+    run(cleanup, "--yes")
+    assert list(azure.registry.applications.values()) == before
+
+
+@pytest.mark.parametrize("adopted", [[0], [1], []])
+def test_each_registration_is_adopted_by_its_id(azure, run, adopted):
+    planted = [plant(azure, key) for key in ("api", "ui")]
+    with pytest.raises(ScriptError) as error:
+        run(configure, "--yes", *adoption(*[planted[number] for number in adopted]))
+    assert [app["appId"] in str(error.value) for app in planted] == [
+        number not in adopted for number in (0, 1)
+    ]
+    assert written(azure) == []
+
+
+def test_one_of_several_tagged_registrations_is_adopted(azure, run):
+    planted = [plant(azure, key) for key in ("api", "ui", "api")]
+    run(configure, *adoption(*planted[1:]))
+    assert planted[0]["passwordCredentials"] == []
+    assert planted[2]["passwordCredentials"]
+    assert len(azure.registry.applications) == 3
+
+
+@pytest.mark.parametrize("members", [{"tags": []}, {"tags": ["another-sample/api"]}, None])
+def test_only_a_tagged_registration_can_be_adopted(azure, run, members):
+    app_id = plant(azure, "api", **members)["appId"] if members else str(uuid.uuid4())
+    with pytest.raises(ScriptError, match=app_id):
+        run(configure, "--adopt", app_id)
+    assert written(azure) == []
+
+
+def test_an_id_that_is_no_guid_does_not_reach_graph(azure, run, capsys):
+    for option in ("--adopt", "--trust-identity", "--client-id"):
+        with pytest.raises(SystemExit):
+            run(configure, option, "x')/owners")
+        assert f"argument {option}: invalid guid value" in capsys.readouterr().err
+    assert azure.requests("graph") == []
+
+
+def test_a_name_alone_proves_nothing(azure, run):
+    twins = [plant(azure, key, tags=[]) for key in ("api", "ui")]
+    before = deepcopy(twins)
+    run(configure)
+    assert len(azure.registry.applications) == 4
+    run(cleanup, "--yes")
+    assert list(azure.registry.applications.values()) == before
+
+
+def a_key(**members) -> graph.Json:
+    return {"keyId": str(uuid.uuid4()), "displayName": "backdoor", "key": None, **members}
+
+
+WAYS_IN = {
+    "owner": lambda azure, app, sp: azure.registry.owners[app["id"]].add("an owner"),
+    "web": lambda azure, app, sp: app["web"]["redirectUris"].append("https://evil.example/"),
+    "spa": lambda azure, app, sp: app["spa"]["redirectUris"].append("https://evil.example/"),
+    "public": lambda azure, app, sp: app["publicClient"]["redirectUris"].append("evil://x"),
+    "secret": lambda azure, app, sp: app["passwordCredentials"].append(a_key(endDateTime="")),
+    "certificate": lambda azure, app, sp: app["keyCredentials"].append(a_key()),
+    "principal": lambda azure, app, sp: sp.update(passwordCredentials=[a_key()]),
+    "principal-key": lambda azure, app, sp: sp.update(keyCredentials=[a_key()]),
+    "identity": lambda azure, app, sp: azure.registry.federated[app["id"]].append(
+        {"id": "x", "name": "x", "issuer": "https://evil.example", "subject": "evil"}
+        | {"audiences": ["x"]}
+    ),
+    "client": lambda azure, app, sp: app["api"]["preAuthorizedApplications"].append(
+        {"appId": "evil-client", "delegatedPermissionIds": []}
+    ),
+}
+NAMES = {"owner": "an owner", "client": "evil-client", "web": "https://evil.example/"}
+NAMES |= {"spa": "https://evil.example/", "public": "evil://x", "identity": "'evil'"}
+
+
+@pytest.mark.parametrize("way", WAYS_IN)
+def test_consent_for_all_is_refused_if_somebody_else_has_a_way_in(azure, run, way):
+    """Also for a registration that the script created, and that was changed later."""
+    run(configure)
+    app = list(azure.registry.applications.values())[1]
+    (sp,) = [sp for sp in azure.registry.principals.values() if sp["appId"] == app["appId"]]
+    WAYS_IN[way](azure, app, sp)
+    calls = len(azure.requests("graph"))
+    with pytest.raises(ScriptError, match="consent is refused") as error:
+        run(configure, "--yes", "--grant-admin-consent")
+    assert NAMES.get(way, "backdoor") in str(error.value)
+    assert str(error.value).count("\n  ") == 1
+    assert written(azure, calls) == []
+    assert azure.registry.grants == {}
+
+
+def test_consent_for_all_is_refused_for_an_adopted_registration_with_secrets(azure, run):
+    planted = [plant(azure, key) for key in ("api", "ui")]
+    planted[0]["passwordCredentials"].append(a_key(endDateTime=""))
+    with pytest.raises(ScriptError, match="backdoor"):
+        run(configure, "--grant-admin-consent", *adoption(*planted))
+    assert azure.registry.grants == {}
+
+
+def test_consent_for_all_is_given_to_what_the_script_made(azure, run):
+    identity = str(uuid.uuid4())
+    run(configure)
+    run(configure, "--yes", "--certificate", "--trust-identity", identity)
+    run(configure, "--certificate", "--grant-admin-consent")
+    assert len(azure.registry.grants) == 3
+
+
+def test_texts_of_others_cannot_control_the_terminal(azure, run):
+    plant(azure, "api", displayName="\x1b[2J", web={"redirectUris": ["https://x/\x1b]0;y"]})
+    with pytest.raises(ScriptError) as error:
+        run(configure)
+    assert "\x1b" not in str(error.value)
+
+
+def test_a_second_developer_neither_uses_nor_deletes_the_registrations_of_the_first(
+    azure, run, use_machine
+):
+    run(configure)
+    before = deepcopy(azure.registry.applications)
+    use_machine("second machine")
+    with pytest.raises(ScriptError, match="did not create these"):
+        run(configure, "--yes")
+    assert "nothing to remove" in run(cleanup, "--yes")
+    run(configure, "--new")
+    assert len(azure.registry.applications) == 4
+    run(cleanup, "--yes")
+    assert azure.registry.applications == before
+
+
+def test_what_was_adopted_is_never_deleted(azure, run, use_machine):
+    run(configure, "--certificate", "--trust-identity", str(uuid.uuid4()))
+    registry = azure.registry
+    apps = list(registry.applications.values())
+    before = deepcopy([apps, registry.federated, registry.principals])
+    second = use_machine("second machine")
+    run(configure, *adoption(*apps))
+    run(configure, "--yes", "--certificate", "--trust-identity", str(uuid.uuid4()))
+    assert [len(app["keyCredentials"]) for app in registry.applications.values()] == [2, 2]
+    assert [len(trusts) for trusts in registry.federated.values()] == [2, 2]
+
+    output = run(cleanup, "--yes")
+    assert output.count("(adopted: only what this machine added)") == 2
+    assert output.count("This machine adopted it.") == 2
+    assert [list(registry.applications.values()), registry.federated] == before[:2]
+    assert registry.principals == before[2]
+    left = [path.name for path in second.rglob("*") if path.is_file()]
+    assert {name for name in left if ".backup" not in name} == {"production.env"}
+
+
+def test_a_lost_note_is_replaced_by_adopting(azure, run, folder):
+    run(configure)
+    (folder / "createdApps.json").unlink()
+    assert "nothing to remove" in run(cleanup, "--yes")
+    with pytest.raises(ScriptError, match="did not create these"):
+        run(configure)
+    apps = list(azure.registry.applications.values())
+    assert run(configure, *adoption(*apps)).count("is up to date") == 2
+    assert [len(app["passwordCredentials"]) for app in apps] == [1, 1]
+    run(configure)  # adopted once is enough
+    run(cleanup, "--yes")
+    assert list(azure.registry.applications.values()) == apps
+
+
+def test_a_registration_deleted_in_the_portal_is_created_anew_and_cleaned_up(azure, run, folder):
+    planted = [plant(azure, key) for key in ("api", "ui")]
+    run(configure, *adoption(*planted))
+    azure.registry.applications.clear()
+    azure.registry.principals.clear()
+    run(configure, "--yes")
+    assert len(azure.registry.applications) == 2
+    run(cleanup, "--yes")
+    assert azure.registry.applications == {}
+
+
+def test_a_note_of_another_tenant_is_left_alone(azure, run, folder):
+    other = plant(azure, "api", tags=[])
+    note = {"another tenant": {"api": {"appId": other["appId"], "made": []}}}
+    (folder / "createdApps.json").write_text(json.dumps(note))
+    assert "nothing to remove" in run(cleanup, "--yes")
+    run(configure)
+    assert len(azure.registry.applications) == 3
+    run(cleanup, "--yes")
+    assert list(azure.registry.applications.values()) == [other]
+    assert json.loads((folder / "createdApps.json").read_text()) == note
+
+
+def test_what_graph_says_about_owners_does_not_end_the_run(azure, run, cloud, monkeypatch, capsys):
+    """The list of owners can lag behind, and another user may be added with more rights only."""
+    run(configure)
+    registration = registrations.load()[0]
+    registration.application = next(iter(azure.registry.applications.values()))
+    options = configure.parse(["--cloud", cloud, "--tenant", azure.tenant_id])
+    alice, bob = azure.users["alice"].oid, azure.users["bob"].oid
+    _, client, _ = command_line.connect(options, [])
+    registrations.add_owner(client, registration, alice)
+    assert "skipped: Microsoft Graph answered 403" in capsys.readouterr().out
+
+    service = azure.add_service("Application.ReadWrite.All", "Directory.Read.All")
+    monkeypatch.setenv("AZURE_CLIENT_ID", service.client_id)
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", service.secret)
+    _, client, _ = command_line.connect(options, [])
+    registrations.add_owner(client, registration, alice)
+    azure.registry.owners_lag = True
+    registrations.add_owner(client, registration, alice)
+    assert "already exist" in capsys.readouterr().out
+    assert azure.registry.owners[registration.application["id"]] == {alice}
+    azure.registry.owners_lag = False
+    azure.users.pop("bob")
+    with pytest.raises(GraphError, match="404"):
+        registrations.add_owner(client, registration, bob)
+
+
+# --- questions and dry runs -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def answer(text: str) -> None:
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+        monkeypatch.setattr("builtins.input", lambda question: text)
+
+    return answer
+
+
+def state(azure: MockAzure, folder: Path) -> list[object]:
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return [deepcopy(azure.registry.applications), deepcopy(azure.registry.grants), files]
+
+
+@pytest.mark.parametrize("text", ["N", "n", "no", ""])
+def test_no_means_no(azure, run, folder, answer, text):
+    run(configure, "--grant-admin-consent")
+    before = state(azure, folder)
+    answer(text)
+    with pytest.raises(ScriptError, match="Nothing was changed"):
+        run(configure, "--new-secrets")
+    with pytest.raises(ScriptError, match="Nothing was removed"):
+        run(cleanup)
+    assert state(azure, folder) == before
+
+
+def test_yes_means_yes(azure, run, folder, answer):
+    run(configure)
+    answer("y")
+    run(configure, "--new-secrets")
+    run(cleanup)
+    assert azure.registry.applications == {}
+
+
+def test_a_dry_run_removes_and_writes_nothing(azure, run, folder):
+    run(configure, "--grant-admin-consent")
+    before, calls = state(azure, folder), len(azure.requests("graph"))
+    output = run(cleanup, "--dry-run")
+    assert output.count("would delete") == 2
+    for options in (["--certificate"], ["--new-secrets"], ["--trust-identity", str(uuid.uuid4())]):
+        run(configure, "--dry-run", *options)
+    assert written(azure, calls) == []
+    assert state(azure, folder) == before
+
+
+# --- secrets, consents and claims -----------------------------------------------------------------
+
+
+def test_a_secret_of_somebody_else_stays_although_it_has_the_same_name(azure, run):
+    run(configure)
+    app = next(iter(azure.registry.applications.values()))
+    (mine,) = app["passwordCredentials"]
+    other = {**mine, "keyId": str(uuid.uuid4())}
+    azure.registry.secrets[other["keyId"]] = azure.registry.secrets[mine["keyId"]]
+    app["passwordCredentials"].append(other)
+    run(configure, "--new-secrets", "--yes")
+    left = azure.registry.applications[app["id"]]["passwordCredentials"]
+    assert len(left) == 2
+    assert other in left
+    assert mine not in left
+
+
+def test_earlier_consents_stay(azure, run):
+    run(configure, "--grant-admin-consent")
+    for grant in azure.registry.grants.values():
+        if "openid" in grant["scope"]:
+            grant["scope"] = "openid User.Read"
+    run(configure, "--grant-admin-consent")
+    scopes = sorted(grant["scope"] for grant in azure.registry.grants.values())
+    assert scopes == [
+        "User.Read offline_access openid profile", "access_as_user", "user_impersonation",
+    ]  # fmt: skip
+
+
+def test_claims_that_somebody_added_stay(azure, run):
+    claims = {"idToken": [{"name": "ctry"}], "accessToken": [{"name": "ipaddr"}]}
+    planted = [plant(azure, "api"), plant(azure, "ui", optionalClaims=claims)]
+    run(configure, *adoption(*planted))
+    ui = azure.registry.applications[planted[1]["id"]]
+    assert ui["optionalClaims"]["accessToken"] == [{"name": "ipaddr"}]
+    assert [claim["name"] for claim in ui["optionalClaims"]["idToken"]] == ["ctry", "login_hint"]
+
+
+def test_both_registrations_are_locked_and_the_web_app_gets_login_hints(azure, run):
+    run(configure)
+    api, ui = azure.registry.applications.values()
+    lock = {"isEnabled": True, "allProperties": True}
+    assert api["servicePrincipalLockConfiguration"] == lock
+    assert ui["servicePrincipalLockConfiguration"] == lock
+    assert azure.applications[ui["appId"]].id_token_claims == ("login_hint",)
+
+
+@pytest.mark.parametrize(
+    ("days", "options", "advice"),
+    [
+        pytest.param(0, [], "use --certificate", id="no-secrets"),
+        pytest.param(30, [], "--secret-days 30", id="short-secrets"),
+        pytest.param(30, ["--certificate"], "--certificate 90", id="short-certificates"),
+    ],
+)
+def test_a_policy_of_the_tenant_is_explained(azure, run, capsys, days, options, advice):
+    azure.registry.credential_days = {"passwordCredentials": days, "keyCredentials": days}
+    assert command_line.run(lambda: run(configure, *options)) == 1
+    assert advice in capsys.readouterr().err
+
+
+# --- certificates ---------------------------------------------------------------------------------
+
+
+def registered(azure: MockAzure, folder: Path, app: str) -> list[bytes]:
+    """The certificates of that app's registration, DER."""
+    client_id = dotenv_values(folder / app / "development.env")["CLIENT_ID"]
+    (found,) = [x for x in azure.registry.applications.values() if x["appId"] == client_id]
+    return [base64.b64decode(key["key"]) for key in found["keyCredentials"]]
+
+
+def der_of(file: Path) -> bytes:
+    certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def test_certificates_take_the_place_of_secrets(azure, run, folder):
+    azure.registry.credential_days = {"passwordCredentials": 0}
+    run(configure, "--certificate")
+    settings_of(folder)  # both apps accept them
+    for app in ("FlaskAPI", "DjangoUI"):
+        file = folder / app / "certificate.pem"
+        settings = dotenv_values(folder / app / "development.env")
+        assert settings["CLIENT_CERTIFICATE"] == str(file)
+        assert "CLIENT_SECRET" not in settings
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert registered(azure, folder, app) == [der_of(file)]
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+        life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        assert life == timedelta(days=365)
+        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+        assert key.public_key() == certificate.public_key()
+    assert "PRIVATE KEY" not in json.dumps(list(azure.registry.applications.values()))
+
+    calls = len(azure.requests("graph"))
+    assert run(configure, "--certificate").count("is up to date") == 2
+    assert written(azure, calls) == []
+    run(cleanup, "--yes")
+    assert not list(folder.rglob("certificate.pem"))
+    assert not list(folder.rglob("development.env"))
+
+
+def replace_certificate(azure: MockAzure, folder: Path, app: str, days_left: int) -> bytes:
+    """Let the app's certificate be one of 100 days of which so many are left."""
+    file = folder / app / "certificate.pem"
+    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    name = x509.Name([])
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days_left)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    old = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1)
+        .not_valid_before(end - timedelta(days=100))
+        .not_valid_after(end)
+        .sign(key, hashes.SHA256())
+    )
+    der = old.public_bytes(serialization.Encoding.DER)
+    private = file.read_bytes().partition(b"-----BEGIN CERTIFICATE")[0]
+    client_id = dotenv_values(folder / app / "development.env")["CLIENT_ID"]
+    (found,) = [x for x in azure.registry.applications.values() if x["appId"] == client_id]
+    found["keyCredentials"][0]["key"] = base64.b64encode(der).decode()
+    file.write_bytes(private + old.public_bytes(serialization.Encoding.PEM))
+    return der
+
+
+@pytest.mark.parametrize(("days_left", "is_renewed"), [(26, False), (24, True), (-1, True)])
+def test_a_certificate_is_renewed_in_its_last_quarter_and_the_old_one_stays(
+    azure, run, folder, days_left, is_renewed
+):
+    run(configure, "--certificate", "100")
+    file = folder / "FlaskAPI/certificate.pem"
+    old = replace_certificate(azure, folder, "FlaskAPI", days_left)
+    run(configure, "--certificate", "100", "--yes")
+    assert (der_of(file) != old) is is_renewed
+    assert registered(azure, folder, "FlaskAPI") == [old] + [der_of(file)] * is_renewed
+    assert len(registered(azure, folder, "DjangoUI")) == 1
+
+
+def test_a_certificate_that_somebody_registered_stays(azure, run, folder):
+    run(configure, "--certificate")
+    app = next(iter(azure.registry.applications.values()))
+    other = {**app["keyCredentials"][0], "keyId": str(uuid.uuid4())}
+    app["keyCredentials"].append(other)
+    run(configure, "--certificate", "--new-secrets", "--yes")
+    keys = azure.registry.applications[app["id"]]["keyCredentials"]
+    assert len(keys) == 3
+    assert other in keys
+
+
+def test_a_lost_certificate_file_is_replaced(azure, run, folder):
+    run(configure, "--certificate")
+    file = folder / "FlaskAPI/certificate.pem"
+    for content in (None, "no PEM"):
+        file.unlink()
+        if content:
+            file.write_text(content)
+        run(configure, "--certificate", "--yes")
+        assert der_of(file) in registered(azure, folder, "FlaskAPI")
+
+
+def test_a_secret_is_removed_when_a_certificate_takes_its_place(azure, run, folder):
+    run(configure)
+    run(configure, "--certificate", "--yes")
+    for app in azure.registry.applications.values():
+        assert (len(app["passwordCredentials"]), len(app["keyCredentials"])) == (0, 1)
+    run(configure, "--yes")
+    api, ui = settings_of(folder)
+    assert api["CLIENT_SECRET"]
+    assert ui["CLIENT_SECRET"]
+
+
+# --- managed identities ---------------------------------------------------------------------------
+
+
+@EVERY_CLOUD
+def test_a_managed_identity_is_trusted_by_both_apps(cloud, azure, run, folder):
+    identity = str(uuid.uuid4())
+    output = run(configure, "--trust-identity", identity)
+    assert "set MANAGED_IDENTITY_CLIENT_ID" in output
+    suffix = {"AzureCloud": "", "AzureUSGovernment": "USGov", "AzureChinaCloud": "China"}[cloud]
+    for app in azure.registry.applications.values():
+        (trust,) = azure.registry.federated[app["id"]]
+        assert (trust["issuer"], trust["subject"]) == (azure.issuer, identity)
+        assert trust["audiences"] == [f"api://AzureADTokenExchange{suffix}"]
+    calls = len(azure.requests("graph"))
+    run(configure, "--trust-identity", identity)
+    assert written(azure, calls) == []
+    run(configure, "--trust-identity", str(uuid.uuid4()))
+    assert [len(trusts) for trusts in azure.registry.federated.values()] == [2, 2]
+    run(cleanup, "--yes")
+    assert azure.registry.federated == {}

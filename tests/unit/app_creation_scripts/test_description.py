@@ -9,13 +9,16 @@ import pytest
 from dotenv import dotenv_values
 
 import cleanup
+import command_line
 import configure
+import credentials
 import registrations
+import settings_files
 from graph import SAMPLE
 from tests.mock_azure import directory
 from tests.unit.repository.test_readme import ROOT, fences, section
 
-API, UI = (registration.description for registration in registrations.registrations())
+API, UI = (registration.description for registration in registrations.load())
 DOCUMENT = (ROOT / "AppCreationScripts/AppCreationScripts.md").read_text("utf-8")
 MANUAL = {"FlaskAPI": section("Register the API"), "DjangoUI": section("Register the web app")}
 BOTH = pytest.mark.parametrize("described", [API, UI], ids=["api", "ui"])
@@ -65,15 +68,49 @@ def test_the_manual_steps_add_the_same_permissions_and_known_client():
         for required in described["application"]["requiredResourceAccess"]:
             for access in required["resourceAccess"]:
                 resource = applications.get(required["resourceAppId"])
-                ids = (
-                    {one.id: name for name, one in resource.permissions.items()} if resource else {}
-                )
-                name = ids.get(access["id"], access["id"].strip("{}"))
+                permissions = resource.permissions if resource else {}
+                names = {permission.id: name for name, permission in permissions.items()}
+                name = names.get(access["id"], access["id"].strip("{}"))
                 assert f"**{name}**" in MANUAL[described["folder"]]
     assert API["application"]["api"]["knownClientApplications"] == ["{ui}"]
     assert "knownClientApplications" in section("Let one consent cover both apps")
     assert "`api://{clientId}`" in MANUAL["FlaskAPI"]
     assert API["application"]["identifierUris"] == ["api://{api}"]
+
+
+@BOTH
+def test_the_manual_steps_lock_the_service_principal(described):
+    assert "**App instance property lock**" in MANUAL[described["folder"]]
+    lock = described["application"]["servicePrincipalLockConfiguration"]
+    assert lock == {"isEnabled": True, "allProperties": True}
+    assert "**All properties**" in MANUAL["FlaskAPI"]
+
+
+def test_the_manual_steps_add_the_same_optional_claims():
+    assert "optionalClaims" not in API["application"]
+    assert "**Token configuration**" not in MANUAL["FlaskAPI"]
+    step = re.search(r"\*\*Token configuration\*\*.+?\*\*Add\*\*\.", MANUAL["DjangoUI"], re.S)[0]
+    claims = UI["application"]["optionalClaims"]
+    assert claims == {
+        "idToken": [{"name": name} for name in re.findall(r"\*\*(\w+_\w+)\*\*", step)]
+    }
+    assert "**Add optional claim** > **ID**" in step
+
+
+def test_the_manual_steps_let_the_web_app_alone_call_the_api():
+    row = re.search(r"^\| `ALLOWED_CLIENT_IDS` \| (.+) \|$", MANUAL["FlaskAPI"], re.M)[1]
+    assert row.startswith("The **web app's** application (client) ID")
+    assert API["settings"]["ALLOWED_CLIENT_IDS"] == "{ui}"
+
+
+def test_the_certificate_by_hand_is_like_that_of_the_script():
+    text = section("A certificate instead of a secret")
+    assert len(re.findall(r"^\d\. ", text, re.M)) == 5
+    assert "-newkey rsa:2048" in text
+    assert f"-days {configure.parse(['--certificate']).certificate} " in text
+    assert f"`{settings_files.certificate_file('').name}`" in text
+    ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    assert settings_files.certificate_file("").name in ignored
 
 
 @BOTH
@@ -91,7 +128,7 @@ def test_the_templates_are_what_the_script_writes_for_azure(described):
     """But for the placeholders: each of them stands where the script puts a value of its own."""
     places = {
         "api": "ReplaceWithClientID" if described is API else "Flask_API_Client_ID",
-        "ui": "ReplaceWithClientID",
+        "ui": "ReplaceWithWebAppClientID" if described is API else "ReplaceWithClientID",
         "secret": "ReplaceWithClientSecret",
         "django_secret_key": "ReplaceWithSecretKey",
         "tenant": "ReplaceWithTenantID",
@@ -158,10 +195,15 @@ def test_every_command_is_understood(command):
 
 def test_every_option_is_in_the_document():
     documented = set(re.findall(r"`(--[\w-]+)", DOCUMENT))
-    for module in (configure, cleanup):
+    for module in (configure, cleanup, command_line):
         source = inspect.getsource(module)
         assert set(re.findall(r'"(--[a-z][\w-]+)"', source)) <= documented, module.__name__
     table = DOCUMENT.split("## Options")[1].split("## ")[0]
+    rows = re.findall(r"^\| `(--[\w-]+)`", table, re.M)
+    common = [f"--{name.replace('_', '-')}" for name in vars(cleanup.parse([]))]
+    assert sorted(rows[: len(common)]) == sorted(common)
+    assert "takes the first six" in table
+    assert len(common) == 6
     options = set(vars(configure.parse([])))
     assert {
         o[2:].replace("-", "_") for o in re.findall(r"^\| `(--[\w-]+)`", table, re.M)
@@ -173,15 +215,18 @@ def test_the_document_names_what_is_made():
         assert f"Registration `{described['application']['displayName']}`" in DOCUMENT
         assert f"`{described['folder']}/development.env`" in DOCUMENT
         assert described["application"]["tags"][0].startswith("python-on-behalf-of-sample/")
-    for permission in (configure.PERMISSION, configure.CONSENT_PERMISSION):
+    for permission in (command_line.PERMISSION, command_line.CONSENT_PERMISSION):
         assert f"`{permission}`" in DOCUMENT
-    assert f"{configure.parse([]).secret_days} days long unless" in DOCUMENT
-    assert f"`{registrations.SECRET_NAME}`" in MANUAL["FlaskAPI"]
+    assert f"valid for {configure.parse([]).secret_days} days" in DOCUMENT
+    assert f"valid for {configure.parse(['--certificate']).certificate} days" in DOCUMENT
+    assert f"`{credentials.SECRET_NAME}`" in MANUAL["FlaskAPI"]
 
 
 def test_the_document_quotes_what_the_scripts_say():
     said = "".join(file.read_text("utf-8") for file in (ROOT / "AppCreationScripts").glob("*.py"))
-    quoted = re.findall(r"^\| `([A-Z][a-z].+?)` \| ", DOCUMENT.split("## Troubleshooting")[1], re.M)
-    assert len(quoted) == 3
+    quoted = re.findall(
+        r"^\| `([A-Z][a-z]+ .+?)` \| ", DOCUMENT.split("## Troubleshooting")[1], re.M
+    )
+    assert len(quoted) == 4
     for text in quoted:
         assert text in said

@@ -6,9 +6,10 @@ import pytest
 import requests
 import responses
 
+import command_line
 import configure
 import graph
-from graph import Cloud, Graph, GraphError, Problem
+from graph import Cloud, Graph, GraphError, ScriptError
 from helpers.http_session import http_session
 
 URLS = graph.SAMPLE["clouds"]["AzureCloud"]
@@ -33,12 +34,12 @@ def test_a_cloud_is_known_by_name(name):
 def test_a_file_is_refused_with(tmp_path, text, words):
     file = tmp_path / "cloud.json"
     file.write_text(text)
-    with pytest.raises(Problem, match=words):
+    with pytest.raises(ScriptError, match=words):
         graph.cloud_named(str(file))
 
 
 def test_a_cloud_that_nobody_knows_is_refused():
-    with pytest.raises(Problem, match="AzureCloud, AzureUSGovernment, AzureChinaCloud"):
+    with pytest.raises(ScriptError, match="AzureCloud, AzureUSGovernment, AzureChinaCloud"):
         graph.cloud_named("AzureGermanCloud")
 
 
@@ -61,7 +62,7 @@ def test_a_creation_without_an_answer_is_not_repeated():
     with responses.RequestsMock() as net:
         net.post(f"{URLS['graph']}/v1.0/applications", body=requests.ConnectionError("cut"))
         writer = Graph(http_session(), URLS["graph"], "a token")
-        with pytest.raises(Problem, match="did not answer"):
+        with pytest.raises(ScriptError, match="did not answer"):
             writer.write("create", "POST", "/applications")
         assert len(net.calls) == 1
 
@@ -74,17 +75,48 @@ def test_a_change_without_an_answer_is_repeated(monkeypatch):
         Graph(http_session(), URLS["graph"], "a token").write("set x", "PATCH", "/x", {})
 
 
-def test_too_few_rights_are_explained():
-    text = configure.explained(GraphError(403, "Authorization_RequestDenied", "No."))
+def test_too_few_rights_are_explained(capsys):
+    def script():
+        raise GraphError(403, "Authorization_RequestDenied", "No.")
+
+    assert command_line.run(script) == 1
+    text = capsys.readouterr().err
     assert "Application Developer" in text
     assert "Application.ReadWrite.All" in text
 
 
 def test_a_question_needs_somebody_to_answer(monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-    with pytest.raises(Problem, match="--yes says yes"):
-        configure.agreed("Go on?", configure.parse([]))
-    assert configure.agreed("Go on?", configure.parse(["--yes"]))
+    with pytest.raises(ScriptError, match="--yes means yes"):
+        command_line.confirmed("Go on?", configure.parse([]))
+    assert command_line.confirmed("Go on?", configure.parse(["--yes"]))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (KeyboardInterrupt(), 130, "Stopped."),
+        (FileNotFoundError(2, "No such file", "key.pem"), 1, "key.pem"),
+        (requests.ConnectionError("refused"), 1, "refused"),
+        (ScriptError("Do this."), 1, "Do this."),
+    ],
+    ids=["interrupted", "file-missing", "no-connection", "script-error"],
+)
+def test_a_script_ends_without_a_traceback(capsys, error, status, words):
+    def script():
+        raise error
+
+    assert command_line.run(script) == status
+    text = capsys.readouterr().err
+    assert words in text
+    assert "Traceback" not in text
+
+
+def test_a_cloud_without_a_public_client_needs_one(monkeypatch):
+    monkeypatch.delenv("AZURE_CLIENT_ID", raising=False)
+    cloud = graph.cloud_named("AzureChinaCloud")
+    with pytest.raises(ScriptError, match="--client-id"):
+        graph.sign_in(cloud, http_session(), "", cloud.client_id, [])
 
 
 @pytest.mark.parametrize(
@@ -93,4 +125,4 @@ def test_a_question_needs_somebody_to_answer(monkeypatch):
 def test_an_answer_counts(monkeypatch, answer, agreed):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda question: answer)
-    assert configure.agreed("Go on?", configure.parse([])) is agreed
+    assert command_line.confirmed("Go on?", configure.parse([])) is agreed

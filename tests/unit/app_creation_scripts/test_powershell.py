@@ -62,6 +62,24 @@ def test_the_secret_goes_through_the_environment_only():
     assert arguments[1] == "(Join-Path $PSScriptRoot $Script) @options @MoreOptions"
 
 
+def test_the_environment_is_restored_whatever_the_script_does():
+    """Nobody who uses the same window later finds the secret."""
+    text = TEXTS["Configure.ps1"]
+    before, _, rest = text.partition("\n    $env:AZURE_CLIENT_SECRET = $Credential")
+    assert "$before = @($env:AZURE_CLIENT_ID, $env:AZURE_CLIENT_SECRET)" in before
+    block = re.search(r"\ntry \{\n    & \$python [^}]+\n\} finally \{\n([^}]+)\n\}\n", rest)
+    assert [line.strip() for line in block[1].splitlines()] == [
+        "$env:AZURE_CLIENT_ID = $before[0]",
+        "$env:AZURE_CLIENT_SECRET = $before[1]",
+    ]
+
+
+@pytest.mark.parametrize("name", ["Configure.ps1", "Cleanup.ps1"])
+def test_every_other_option_is_handed_over(name):
+    assert "[Parameter(ValueFromRemainingArguments = $true)]" in TEXTS[name]
+    assert "[string[]] $MoreOptions = @()" in TEXTS[name]
+
+
 def test_a_persons_password_is_refused_with_the_reason():
     assert "$Credential.UserName.Contains('@')" in TEXTS["Configure.ps1"]
     assert "do not work any more" in TEXTS["Configure.ps1"]

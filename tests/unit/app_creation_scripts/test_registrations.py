@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import registrations
-from registrations import differences, is_valid
+from credentials import is_valid_secret
+from registrations import differences
 
 SCOPE = {"id": "1", "value": "access_as_user", "isEnabled": True}
 
@@ -27,6 +28,12 @@ SCOPE = {"id": "1", "value": "access_as_user", "isEnabled": True}
             {"api": {"version": 2, "known": ["x"]}},
             {"api": {"version": 2}},
             id="only-the-members-that-differ",
+        ),
+        pytest.param(
+            {"claims": {"idToken": [{"name": "x"}], "accessToken": [{"name": "z"}]}},
+            {"claims": {"idToken": [{"name": "y"}]}},
+            {"claims": {"idToken": [{"name": "x"}, {"name": "y"}], "accessToken": [{"name": "z"}]}},
+            id="the-whole-of-what-graph-replaces",
         ),
         pytest.param({"api": None}, {"api": {"version": 2}}, {"api": {"version": 2}}, id="null"),
         pytest.param(
@@ -64,7 +71,7 @@ def registration(hint, days):
     ],
 )
 def test_a_secret_is_valid(hint, days, valid):
-    assert is_valid(registration(hint, days), "abcdef") is valid
+    assert is_valid_secret(registration(hint, days), "abcdef") is valid
 
 
 def test_a_scope_keeps_its_id():

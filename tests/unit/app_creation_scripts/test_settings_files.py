@@ -27,6 +27,22 @@ def test_the_template_is_filled_in(folder):
     ]  # fmt: skip
 
 
+def test_a_certificate_takes_the_secrets_place(folder):
+    (folder / "App/production.env").write_text("# x\n\n# A secret.\nCLIENT_SECRET=x\nOTHER=y\n")
+    settings_files.replace_env("App", {"CLIENT_CERTIFICATE": "/a/certificate.pem"})
+    assert (folder / "App/development.env").read_text().splitlines()[1:] == [
+        "", "# A secret.", "CLIENT_CERTIFICATE=/a/certificate.pem", "OTHER=y",
+    ]  # fmt: skip
+
+
+def test_every_replaced_file_has_its_backup(folder):
+    for number in range(3):
+        settings_files.replace_env("App", {"CLIENT_ID": f"id-{number}"})
+    backups = [file.read_text() for file in (folder / "App").glob("development.env.backup-*")]
+    assert sorted("id-1" in text for text in backups) == [False, True]
+    assert not any("id-2" in text for text in backups)
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1))
 def test_every_value_is_read_back(tmp_path_factory, value):
     file = tmp_path_factory.mktemp("env") / "development.env"

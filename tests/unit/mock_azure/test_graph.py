@@ -1,8 +1,13 @@
 """Graph's registrations: shapes, rules, rights, and that the sign-in goes by them."""
 
+import base64
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 API_PERMISSION = {
     "resourceAppId": "797f4846-ba00-4fd7-ba43-dac1f8f63013",
@@ -18,7 +23,17 @@ SCOPE = {
     "userConsentDisplayName": "Read",
     "userConsentDescription": "Reads.",
 }
-ROLES = ("Application.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All")
+ROLES = (
+    "Application.ReadWrite.All",
+    "DelegatedPermissionGrant.ReadWrite.All",
+    "Directory.Read.All",
+)
+TRUST = {
+    "name": "an-identity",
+    "issuer": "https://login.example/tenant/v2.0",
+    "subject": "an object ID",
+    "audiences": ["api://AzureADTokenExchange"],
+}
 
 
 @pytest.fixture
@@ -231,11 +246,186 @@ def test_deleting_takes_everything_along(azure, call, application):
 def test_owners_are_people_of_the_tenant(azure, call, application):
     path = f"/applications/{application['id']}/owners"
     assert call("GET", path).json["value"] == []
-    alice = {"@odata.id": f"{azure.graph_url}/v1.0/directoryObjects/{azure.users['alice'].oid}"}
+    user = azure.users["alice"]
+    alice = {"@odata.id": f"{azure.graph_url}/v1.0/directoryObjects/{user.oid}"}
     assert call("POST", f"{path}/$ref", alice).status_code == 204
-    assert error(call("POST", f"{path}/$ref", alice)) == (400, "Request_BadRequest")
+    assert call("GET", path).json["value"] == [{"id": user.oid, "userPrincipalName": user.upn}]
+    again = call("POST", f"{path}/$ref", alice)
+    assert error(again) == (400, "Request_BadRequest")
+    assert "already exist" in again.json["error"]["message"]
     nobody = {"@odata.id": f"{azure.graph_url}/v1.0/directoryObjects/{SCOPE['id']}"}
     assert call("POST", f"{path}/$ref", nobody).status_code == 404
+
+
+def test_adding_an_owner_needs_a_permission_to_read_the_directory_too(
+    azure, call, application, token_for
+):
+    path = f"/applications/{application['id']}/owners"
+    body = {"@odata.id": f"{azure.graph_url}/v1.0/directoryObjects/{azure.users['alice'].oid}"}
+    writer, reader = token_for("Application.ReadWrite.All"), token_for("Directory.Read.All")
+    for token in (writer, reader):
+        refused = call("POST", f"{path}/$ref", body, token)
+        assert error(refused) == (403, "Authorization_RequestDenied")
+    call("POST", f"{path}/$ref", body)
+    (owner,) = call("GET", path, token=writer).json["value"]
+    assert owner == {"id": azure.users["alice"].oid, "userPrincipalName": None}
+
+
+def test_the_list_of_owners_can_lag_behind(azure, call, application):
+    azure.registry.owners[application["id"]] = {azure.users["alice"].oid}
+    azure.registry.owners_lag = True
+    assert call("GET", f"/applications/{application['id']}/owners").json["value"] == []
+
+
+# --- certificates and federated credentials -------------------------------------------------------
+
+
+def certificate(days=365, begun_days_ago=0):
+    """A self-signed certificate as Graph takes it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Test")])
+    start = datetime.now(UTC).replace(microsecond=0) - timedelta(days=begun_days_ago)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )
+    content = base64.b64encode(made.public_bytes(serialization.Encoding.DER)).decode()
+    return {"type": "AsymmetricX509Cert", "usage": "Verify", "key": content}
+
+
+def test_a_certificate_is_stored_and_its_content_shown_on_request_only(azure, call, application):
+    path = f"/applications/{application['id']}"
+    sent = certificate()
+    assert call("PATCH", path, {"keyCredentials": [sent]}).status_code == 204
+    (key,) = call("GET", path).json["keyCredentials"]
+    assert key["key"] is None
+    assert re.fullmatch("[0-9A-F]{40}", key["customKeyIdentifier"])
+    assert key["displayName"] == "CN=Test"
+    shown = call("GET", f"{path}?$select=keyCredentials").json
+    assert shown == {"keyCredentials": [{**key, "key": sent["key"]}]}
+    call("POST", "/servicePrincipals", {"appId": application["appId"]})
+    registered = azure.applications[application["appId"]].certificates
+    assert registered == (base64.b64decode(sent["key"]),)
+
+
+def test_certificates_that_a_patch_leaves_out_are_gone(call, application):
+    path = f"/applications/{application['id']}"
+    call("PATCH", path, {"keyCredentials": [certificate()]})
+    (first,) = call("GET", f"{path}?$select=keyCredentials").json["keyCredentials"]
+    assert call("PATCH", path, {"keyCredentials": [first, certificate()]}).status_code == 204
+    assert len(call("GET", path).json["keyCredentials"]) == 2
+    call("PATCH", path, {"keyCredentials": [certificate()]})
+    (last,) = call("GET", path).json["keyCredentials"]
+    assert last["keyId"] != first["keyId"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param({**certificate(), "key": "no base64"}, id="key-that-is-not-base64"),
+        pytest.param({**certificate(), "key": "QUJD"}, id="key-that-is-no-certificate"),
+        pytest.param({"type": "AsymmetricX509Cert", "usage": "Verify"}, id="no-key"),
+        pytest.param({**certificate(), "type": "Symmetric"}, id="unknown-type"),
+        pytest.param({**certificate(), "usage": "Sign"}, id="unknown-usage"),
+        pytest.param({**certificate(), "thumbprint": "x"}, id="unknown-property"),
+        pytest.param(certificate(days=10, begun_days_ago=20), id="expired"),
+        pytest.param(
+            {**certificate(days=10), "endDateTime": "2099-01-01T00:00:00Z"},
+            id="longer-than-its-certificate",
+        ),
+    ],
+)
+def test_a_certificate_is_refused_with(call, application, key):
+    refused = call("PATCH", f"/applications/{application['id']}", {"keyCredentials": [key]})
+    assert error(refused) == (400, "Request_BadRequest")
+
+
+def test_a_registered_certificate_cannot_be_exchanged_under_its_id(call, application):
+    path = f"/applications/{application['id']}"
+    call("PATCH", path, {"keyCredentials": [certificate()]})
+    (key,) = call("GET", f"{path}?$select=keyCredentials").json["keyCredentials"]
+    for other in ({**key, "key": certificate()["key"]}, {**key, "key": None}):
+        assert call("PATCH", path, {"keyCredentials": [other]}).status_code == 400
+
+
+def test_a_policy_can_forbid_credentials_or_their_lifetime(azure, call, application):
+    path = f"/applications/{application['id']}"
+    long = {"passwordCredential": {"displayName": "x"}}  # two years if nothing else is said
+    azure.registry.credential_days = {"passwordCredentials": 0, "keyCredentials": 90}
+    refused = call("POST", f"{path}/addPassword", long)
+    assert error(refused) == (400, "CredentialTypeNotAllowedAsPerAppPolicy")
+    refused = call("PATCH", path, {"keyCredentials": [certificate(days=91)]})
+    assert error(refused) == (400, "CredentialInvalidLifetimeAsPerAppPolicy")
+    assert call("PATCH", path, {"keyCredentials": [certificate(days=90)]}).status_code == 204
+    azure.registry.credential_days = {"passwordCredentials": 30}
+    refused = call("POST", f"{path}/addPassword", long)
+    assert error(refused) == (400, "CredentialInvalidLifetimeAsPerAppPolicy")
+
+
+def test_a_federated_credential_is_listed_used_and_deleted(azure, call, application):
+    path = f"/applications/{application['id']}/federatedIdentityCredentials"
+    call("POST", "/servicePrincipals", {"appId": application["appId"]})
+    made = call("POST", path, TRUST)
+    assert made.status_code == 201
+    assert made.json == {**TRUST, "description": None, "id": made.json["id"]}
+    assert call("GET", path).json["value"] == [made.json]
+    (trust,) = azure.applications[application["appId"]].federated
+    assert trust == (TRUST["issuer"], TRUST["subject"], TRUST["audiences"][0])
+    assert call("DELETE", f"{path}/{made.json['id']}").status_code == 204
+    assert azure.applications[application["appId"]].federated == ()
+    assert call("DELETE", f"{path}/{made.json['id']}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"name": "no name"}, id="name-with-a-space"),
+        pytest.param({"name": "x" * 121}, id="long-name"),
+        pytest.param({"issuer": "http://login.example/v2.0"}, id="issuer-without-tls"),
+        pytest.param({"audiences": []}, id="no-audience"),
+        pytest.param({"audiences": ["one", "two"]}, id="two-audiences"),
+        pytest.param({"subject": "x" * 601}, id="long-subject"),
+        pytest.param({"subject": None}, id="no-subject"),
+        pytest.param({"unknown": "x"}, id="unknown-property"),
+    ],
+)
+def test_a_federated_credential_is_refused_with(call, application, change):
+    path = f"/applications/{application['id']}/federatedIdentityCredentials"
+    assert error(call("POST", path, {**TRUST, **change})) == (400, "Request_BadRequest")
+
+
+def test_federated_credentials_are_unique_and_at_most_20(call, application):
+    path = f"/applications/{application['id']}/federatedIdentityCredentials"
+    assert error(call("POST", path, {"name": "a-name"})) == (400, "Request_BadRequest")
+    call("POST", path, TRUST)
+    assert error(call("POST", path, {**TRUST, "subject": "x"})) == (409, "ObjectConflict")
+    assert error(call("POST", path, {**TRUST, "name": "x-2"})) == (400, "Request_BadRequest")
+    for number in range(1, 20):
+        other = {**TRUST, "name": f"name-{number}", "subject": str(number)}
+        assert call("POST", path, other).status_code == 201
+    too_many = call("POST", path, {**TRUST, "name": "name-20", "subject": "20"})
+    assert error(too_many) == (400, "Request_BadRequest")
+
+
+def test_optional_claims_are_replaced_and_reach_the_sign_in(azure, call, application):
+    path = f"/applications/{application['id']}"
+    assert application["optionalClaims"] is None
+    call("PATCH", path, {"optionalClaims": {"accessToken": [{"name": "ipaddr"}]}})
+    claims = {"idToken": [{"name": "login_hint", "essential": False}]}
+    assert call("PATCH", path, {"optionalClaims": claims}).status_code == 204
+    assert call("GET", path).json["optionalClaims"] == claims
+    call("POST", "/servicePrincipals", {"appId": application["appId"]})
+    assert azure.applications[application["appId"]].id_token_claims == ("login_hint",)
+    lock = {"isEnabled": True, "allProperties": True}
+    assert call("PATCH", path, {"servicePrincipalLockConfiguration": lock}).status_code == 204
+    assert call("GET", path).json["servicePrincipalLockConfiguration"] == lock
+    for wrong in (
+        {"optionalClaims": {"idtoken": []}},
+        {"servicePrincipalLockConfiguration": {"a": 1}},
+    ):
+        assert error(call("PATCH", path, wrong)) == (400, "Request_BadRequest")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +433,6 @@ def test_owners_are_people_of_the_tenant(azure, call, application):
     [
         ("GET", "/applications", "Application.Read.All"),
         ("POST", "/applications", "Application.ReadWrite.All"),
-        ("GET", "/organization", "Organization.Read.All"),
         ("GET", "/oauth2PermissionGrants", "DelegatedPermissionGrant.ReadWrite.All"),
     ],
 )

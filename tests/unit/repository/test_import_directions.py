@@ -94,14 +94,22 @@ def test_the_mock_imports_neither_app_and_nothing_beyond_the_apis_requirements()
             assert relative or top in installed | sys.stdlib_module_names, f"{used} in {file}"
 
 
-APP_CREATION = ["graph", "settings_files", "registrations", "configure", "cleanup"]
+APP_CREATION = [
+    "graph",
+    "settings_files",
+    "registrations",
+    "credentials",
+    "command_line",
+    "configure",
+    "cleanup",
+]
 
 
 @pytest.mark.parametrize("name", APP_CREATION)
 def test_a_script_imports_what_comes_before_and_what_the_api_has_installed(name):
     assert sorted(modules("AppCreationScripts")) == sorted(APP_CREATION)
     before = set(APP_CREATION[: APP_CREATION.index(name)])
-    installed = {"dotenv", "helpers", "msal", "requests"}
+    installed = {"cryptography", "dotenv", "helpers", "msal", "requests"}
     used = {one.partition(".")[0] for one in imports(modules("AppCreationScripts")[name])}
     assert used <= before | installed | sys.stdlib_module_names
 
