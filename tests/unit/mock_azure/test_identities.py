@@ -141,7 +141,8 @@ def test_settings_replace_the_secret_by_an_identity_that_the_registration_trusts
 
 def test_examples_of_the_mocks_readme_work():
     text = Path(mock_azure.__file__).with_name("README.md").read_text("utf-8")
-    examples = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    section = text.partition("\n## Pages to learn from")[0]  # what follows is run elsewhere
+    examples = re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)
     assert len(examples) == 2
     known = {"MockAzure": mock_azure.MockAzure}
     exec("".join(examples), known)  # noqa: S102  # our own text
