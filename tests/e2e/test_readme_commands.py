@@ -80,7 +80,7 @@ def background(script: str, folder: Path, url: str) -> Iterator[Path]:
         try:
             for _ in range(600):
                 assert process.poll() is None, log.read_text()
-                with contextlib.suppress(requests.ConnectionError):
+                with contextlib.suppress(requests.RequestException):
                     requests.get(url, timeout=5)
                     break
                 time.sleep(0.1)
