@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -304,6 +305,13 @@ def test_without_entra_a_new_process_cannot_begin_a_sign_in(own_apps, azure):
     nobody = Visitor(own_apps.ui.url).open("/?page=2")
     assert nobody.reads == page_of("entra_unavailable")
     assert "/account/login?next=%2F%3Fpage%3D2" in nobody.page.text
+
+
+def test_the_reason_of_a_tls_failure_is_logged(azure):
+    """A proxy that intercepts TLS and a forgotten CA_BUNDLE look the same without it."""
+    with Apps(azure, ui_settings={"CA_BUNDLE": ""}) as apps:
+        assert Visitor(apps.ui.url).open().reads == page_of("entra_unavailable")
+        assert re.search("SSLError: .*certificate verify failed: ", apps.ui.written())
 
 
 def test_without_entra_signing_out_works_here(own_apps, azure):
