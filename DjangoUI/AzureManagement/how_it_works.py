@@ -14,7 +14,7 @@ import msal
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 
-from Helpers.correlation import correlation_id
+from Helpers.correlation import correlation_id, trace_url
 from Helpers.flask_api import SubscriptionList
 from Helpers.token_cache import token_cache
 
@@ -28,11 +28,12 @@ MEANINGS = {
     "scp": "Scope: what the client may do there for the user. An id token allows nothing.",
     "oid": "The user, the same in every token of the tenant.",
     "tid": "The tenant. With oid, this names a person for good.",
+    "idp": "Identity provider: the tenant that a guest comes from.",
     "sub": "The user too, but other in each app, so that apps can’t compare their users.",
     "exp": "When it ends. Then MSAL gets another one with the refresh token.",
 }
 # One entry of Server-Timing: its name, a description if there is one, and its milliseconds.
-TIMING = re.compile(r'(\w+)(?:;desc="(\w+)")?;dur=(\d+(?:\.\d+)?)')
+TIMING = re.compile(r'(\w+)(?:;desc="([\w ]+)")?;dur=(\d+(?:\.\d+)?)')
 
 
 def how_it_works(session: SessionBase, listed: SubscriptionList) -> dict[str, Any]:
@@ -53,8 +54,9 @@ def how_it_works(session: SessionBase, listed: SubscriptionList) -> dict[str, An
         "claims": [
             (name, _shown(name, id_token), _shown(name, access_token), meaning)
             for name, meaning in MEANINGS.items()
+            if name in id_token or name in access_token
         ],
-        "trace": settings.TRACE_URL and f"{settings.TRACE_URL}{correlation_id.get()}",
+        "trace": trace_url(correlation_id.get()),
     }
 
 

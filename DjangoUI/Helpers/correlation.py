@@ -4,10 +4,19 @@ import logging
 import re
 from contextvars import ContextVar
 
+from django.conf import settings
+
 CORRELATION_HEADER = "x-ms-client-request-id"
 
 # A GUID made for each request: Entra, the API and Azure get it too, so that one search finds all.
 correlation_id: ContextVar[str] = ContextVar("correlation_id", default="-")
+
+
+def trace_url(reference: str) -> str:
+    """Return where the mock shows the request with this id; empty without it or in production."""
+    if settings.ENVIRONMENT != "development" or not settings.TRACE_URL:
+        return ""
+    return f"{settings.TRACE_URL}{reference}"
 
 
 class SafeLogRecords(logging.Filter):

@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from redis.exceptions import RedisError
 
-from Helpers.correlation import correlation_id
+from Helpers.correlation import correlation_id, trace_url
 from Helpers.errors import PageError
 
 STORE_ERRORS = (InterfaceError, OperationalError, RedisError)
@@ -35,11 +35,13 @@ def error_page(
         "": ("", ""),
     }
     label, url = buttons[problem.page.action]
+    reference = reference or correlation_id.get()
     context = {
         "page": problem.page,
         "retry_after": problem.retry_after,
         "button": {"label": label, "url": url},
-        "reference": reference or correlation_id.get(),
+        "reference": reference,
+        "trace": trace_url(reference),
         "user": user,
     }
     page = render_to_string("error.html", context, request)

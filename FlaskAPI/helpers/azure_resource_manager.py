@@ -16,7 +16,7 @@ from flask import current_app, g
 from helpers.claims_challenges import claims_of_challenge, encode_claims
 from helpers.errors import ApiError, DownstreamError
 from helpers.http_session import retry_after_seconds
-from helpers.request_context import hop, seconds_left, time_budget
+from helpers.request_context import describe_hop, hop, seconds_left, time_budget
 
 TRIES = 3
 RETRY_STATUSES = (502, 503, 504)
@@ -47,11 +47,12 @@ def list_subscriptions(access_token: str) -> dict[str, Any]:
     address = current_app.config["AZURE_MANAGEMENT_SUBSCRIPTIONS_URI"]
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(address))
     with hop("arm"):
-        for _ in range(MAX_PAGES):
+        for pages in range(1, MAX_PAGES + 1):
             page = _get_page(address, access_token)
             subscriptions += page["value"]
             address = page.get("nextLink")
             if not address:
+                describe_hop("arm", f"{pages} pages" if pages > 1 else "1 page")
                 count = {"type": "Total", "value": len(subscriptions)}
                 return {"value": subscriptions, "count": count}
             # The token goes to Resource Manager's own origin and nowhere else.

@@ -46,7 +46,7 @@ def test_sign_in_list_trace_and_sign_out(apps, page: Page):
     page.locator("summary").click()
     expect(page.locator("pre")).to_be_visible()
     is_fine(page)
-    page.get_by_role("link", name="What Azure saw of this").click()
+    page.get_by_role("link", name="See every step").click()
     expect(page.get_by_role("heading", name="FlaskAPI listed 4")).to_be_visible()
     is_fine(page)
     page.goto(f"{apps.ui.url}/account/logout")

@@ -6,7 +6,7 @@ import pytest
 
 from AzureManagement.how_it_works import TIMING
 
-TIMINGS = 'validate;dur=0.4, obo;desc="miss";dur=12.3, arm;dur=8.7'
+TIMINGS = 'validate;dur=0.4, obo;desc="miss";dur=12.3, arm;desc="12 pages";dur=8.7'
 TRACE = "http://localhost:8400/trace/"
 
 
@@ -30,6 +30,7 @@ def test_shows_each_hop_with_its_time(with_jwt):
     page = text_of(with_jwt.get("/"))
     assert "0.4 ms to validate it" in page
     assert "Cache miss" in page
+    assert "GET /subscriptions , 12 pages, with token B" in page
     for milliseconds in ("12.3 ms", "8.7 ms"):
         assert milliseconds in page
 
@@ -48,6 +49,33 @@ def test_compares_the_claims_of_both_tokens(with_jwt, settings):
     assert "sub pairwise another" in page
 
 
+def test_tells_the_tenant_of_a_guest_and_of_nobody_else(visitor, entra, api):
+    for idp in ({}, {"idp": "https://sts.windows.net/the-home-tenant/"}):
+        query = visitor.begin()
+        entra.answer_tokens(id_token=entra.id_token(**idp))
+        visitor.finish(query)
+        api.answer(value=[])
+        page = text_of(visitor.get("/"))
+        assert ("the-home-tenant/ none Identity provider" in page) == bool(idp)
+
+
+def test_is_reached_from_the_top_of_a_long_list(with_jwt, api):
+    api.answers.clear()
+    api.answer(value=[{"subscriptionId": "one"}])
+    page = with_jwt.get("/").text
+    assert page.index('href="#how-it-works"') < page.index("<table")
+
+
+def test_an_error_page_links_to_the_steps_that_led_to_it(signed_in, api, settings):
+    settings.TRACE_URL = TRACE
+    api.answer(500)
+    response = signed_in.get("/")
+    assert response.status_code == 502
+    assert f'href="{TRACE}{response["x-ms-client-request-id"]}"' in response.text
+    settings.ENVIRONMENT = "production"
+    assert TRACE not in signed_in.get("/").text
+
+
 def test_shows_no_signature_and_no_whole_token(with_jwt):
     page = with_jwt.get("/").text
     assert "eyJ" not in page
@@ -62,7 +90,7 @@ def test_links_to_what_the_mock_saw_of_this_very_request(with_jwt, settings):
 
 
 def test_without_the_mock_there_is_no_link(with_jwt):
-    assert "token B included" not in with_jwt.get("/").text
+    assert "See every step" not in with_jwt.get("/").text
 
 
 def test_production_shows_nothing_of_it(with_jwt, settings):
@@ -96,5 +124,5 @@ def test_reads_what_the_api_writes():
     assert TIMING.findall(TIMINGS) == [
         ("validate", "", "0.4"),
         ("obo", "miss", "12.3"),
-        ("arm", "", "8.7"),
+        ("arm", "12 pages", "8.7"),
     ]

@@ -190,6 +190,7 @@ def test_server_timing_names_the_hops(tenant, api, bearer):
     timing = api.get("/subscriptions", headers=bearer).headers["Server-Timing"]
     assert [hop.partition(";")[0] for hop in timing.split(", ")] == ["validate", "obo", "arm"]
     assert 'obo;desc="miss";dur=' in timing
+    assert 'arm;desc="1 page";dur=' in timing
 
 
 def test_the_log_has_one_line_for_each_request_without_the_user(tenant, api, bearer, caplog):
