@@ -181,6 +181,8 @@ def test_every_shell_block_is_run_by_a_test():
         "run.py --azure": "test_both_apps_with_one_command",
         "flask run": "test_both_apps_by_hand",
         "manage.py runserver": "test_both_apps_by_hand",
+        "docker compose up": "tests.containers.demo, where there is Docker",
+        "tenant.env": "test_containers reads the settings; a tenant is needed to run it",
     }
     for text in BLOCKS:
         assert sum(words in text for words in run_by) == 1, text

@@ -1,5 +1,7 @@
 """The container files: what gets into an image, and what docker-compose.yml may say."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -125,3 +127,13 @@ def test_compose_gives_containers_no_rights_and_no_secrets(services):
         environ = service.get("environment", {})
         assert not [key for key in environ if "SECRET" in key or "KEY" in key]
     assert services["proxy"]["cap_add"] == ["NET_BIND_SERVICE"]
+
+
+def test_the_development_container_forwards_what_a_browser_opens():
+    text = (ROOT / ".devcontainer/devcontainer.json").read_text()
+    described = json.loads(re.sub(r"^//.*", "", text, flags=re.M))
+    launcher = subprocess.run(
+        [sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for option, port in zip(("--ui-port", "--front-port"), described["forwardPorts"], strict=True):
+        assert re.search(rf"{option}\b.*\n?.*\({port}\)", launcher.stdout), option

@@ -41,6 +41,7 @@ SECTIONS = [
     "Explore the sample",
     "About the code",
     "National clouds",
+    "Deployment",
     "Troubleshooting",
     "More information",
     "Community help and support",
