@@ -6,6 +6,7 @@ Compose 2.24 or newer (or Podman: ``--engine podman``) and the ports 8000 and 84
 """
 
 import contextlib
+import re
 import secrets
 import socket
 import ssl
@@ -186,10 +187,9 @@ def rotate_secret_key(containers: Containers, report: Report, users: list[User])
 def check_instances(containers: Containers, report: Report) -> None:
     """Check that every instance answered, so that users really moved between them."""
     for app in ("djangoui", "flaskapi"):
-        lines = containers.compose("logs", "--no-color", app).splitlines()
-        answers = Counter(
-            line.partition("|")[0].strip() for line in lines if " status=200 " in line
-        )
+        log = containers.compose("logs", "--no-color", app)
+        # A line begins with the instance's name, around which Compose may put terminal codes.
+        answers = Counter(re.findall(rf"({app}-\d+)\s+\|.* status=200 ", log))
         print(f"Answers: {dict(answers)}", flush=True)
         expected = len(answers) == INSTANCES and min(answers.values()) > USERS
         report.expect(expected, f"every instance of {app} answers")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from docker.utils import exclude_paths  # type: ignore[import-untyped]
+from dotenv import dotenv_values
 from ruamel.yaml import YAML
 
 from tests.unit.repository.test_readme import ROOT, tracked
@@ -137,3 +138,14 @@ def test_the_development_container_forwards_what_a_browser_opens():
     )
     for option, port in zip(("--ui-port", "--front-port"), described["forwardPorts"], strict=True):
         assert re.search(rf"{option}\b.*\n?.*\({port}\)", launcher.stdout), option
+
+
+def test_the_switch_to_a_tenant_reads_both_development_files():
+    switch = dotenv_values(ROOT / "tests/containers/tenant.env")
+    compose = (ROOT / "docker-compose.yml").read_text()
+    assert set(switch) == set(re.findall(r"\$\{(\w+):-", compose))
+    assert switch == {
+        "MOCK_AZURE": "0",
+        "FLASKAPI_SETTINGS": "FlaskAPI/development.env",
+        "DJANGOUI_SETTINGS": "DjangoUI/development.env",
+    }

@@ -158,6 +158,7 @@ def test_every_setting_is_documented():
 
 def test_every_setting_that_is_named_exists():
     others = {"HTTPS_PROXY", "NO_PROXY", "ENV_FILE", "FLASK_APP", "FLASK_ENV", "ENVIRONMENT"}
+    others |= {"AZURE_FEDERATED_TOKEN_FILE", "CLIENT_ASSERTION_FILE", "MANAGED_IDENTITY_CLIENT_ID"}
     shouted = set(re.findall(r"`([A-Z][A-Z]+_[A-Z_]+)`", README))
     assert shouted <= SETTINGS["FlaskAPI"] | SETTINGS["DjangoUI"] | others
 
@@ -300,6 +301,9 @@ def test_every_duration_is_the_codes():
         "`sign_in_expired`": {unfinished_sign_ins.KEEP_SECONDS},
         "Tokens live two minutes": {120},  # tests/mock_azure/scenarios.py
         "The API finds your sign-in too old": {hour, authorization.CLOCK_SKEW_SECONDS},
+        "finishes its running requests": {30},  # stop_grace_period in docker-compose.yml
+        "Remove the old key": {settings.SESSION_COOKIE_AGE},
+        "exchanges a token once": {hour},
     }
     for block in re.split(r"\n\n|\n(?=[-|] |\d+\. )", README):
         found = set(re.findall(DURATION, " ".join(block.split())))
