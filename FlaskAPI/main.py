@@ -6,11 +6,12 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from blueprints.subscriptions_bp import subscriptions_bp
-from helpers import errors, request_context
+from helpers import errors, request_scope
+from helpers.entra import Entra
 from helpers.environment import load_settings
 from helpers.http_session import http_session
 from helpers.signing_keys import SigningKeys
-from helpers.token_acquisition import OnBehalfOf
+from helpers.token_cache import TokenCache
 
 
 def create_app(settings: dict[str, str] | None = None) -> Flask:
@@ -22,20 +23,20 @@ def create_app(settings: dict[str, str] | None = None) -> Flask:
     logging.basicConfig(
         level=settings["LOG_LEVEL"], format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    # The development server would log query strings; request_context logs every request without.
-    logging.getLogger("werkzeug").addFilter(lambda record: '"%s" %s %s' not in str(record.msg))
+    logging.getLogger("werkzeug").addFilter(_is_no_access_log)
 
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # //subscriptions is not found, rather than a redirect
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Azure's order is as good
     app.config.from_mapping(settings, TENANT_ID=settings["AUTHORITY"].rpartition("/")[2])
-    # One session for each upstream. They hold connections, never credentials.
+    # One session per upstream. Sessions hold connections, never credentials.
     entra_session = http_session(settings["CA_BUNDLE"])
     app.extensions["arm_session"] = http_session(settings["CA_BUNDLE"])
     app.extensions["signing_keys"] = SigningKeys(entra_session, settings["ISSUER"])
-    app.extensions["on_behalf_of"] = OnBehalfOf(settings, entra_session)
+    app.extensions["entra"] = Entra(settings, entra_session)
+    app.extensions["token_cache"] = TokenCache()
 
-    request_context.init_app(app)
+    request_scope.init_app(app)
     app.register_error_handler(errors.ApiError, errors.respond)
     app.register_error_handler(HTTPException, errors.respond_http)
     app.register_error_handler(Exception, errors.respond_unexpected)
@@ -44,6 +45,14 @@ def create_app(settings: dict[str, str] | None = None) -> Flask:
     return app
 
 
+def _is_no_access_log(record: logging.LogRecord) -> bool:
+    """Drop the development server's access log, which holds query strings; we log each request.
+
+    Its format is ``"%s" %s %s``, as in ``127.0.0.1 - - [date] "GET /?code=secret HTTP/1.1" 401 -``.
+    """
+    return '"%s" %s %s' not in str(record.msg)
+
+
 def health() -> dict[str, str]:
-    """Say that this process answers. Asks nobody, so a probe can't take the API down with Entra."""
+    """Report that this process is up. Calls nobody, so it works even while Entra is down."""
     return {"status": "ok"}

@@ -68,6 +68,7 @@ API_PAGES = {
         "Your account lacks a role for it. Ask an owner of the subscription for the Reader role."),
     "downstream_throttled": Page(429, "Azure is busy",
         f"Too many requests were made for your account. {_WAIT}"),
+    "downstream_unreachable": Page(502, "Azure cannot be reached", _WAIT),
     "downstream_error": Page(502, "Azure had an error", _WAIT),
     "downstream_timeout": Page(504, "Azure took too long", _WAIT),
 }

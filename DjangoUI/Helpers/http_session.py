@@ -4,10 +4,9 @@ MSAL and the call to the API use sessions made here.
 """
 
 import io
-import socket
+import re
 import ssl
 from functools import lru_cache
-from http.client import HTTPResponse
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +16,6 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, should_bypass_proxies
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 CONNECT_SECONDS = 3.05
 ANSWER_SECONDS = 10.0
@@ -28,16 +26,16 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 def http_session(ca_bundle: str = "") -> requests.Session:
     """Return a session that trusts the public roots and, in addition, ``ca_bundle`` (PEM file).
 
-    It follows no redirects, keeps no cookies, tries nothing twice, and belongs to no user: pass
-    credentials with each request, never through ``session.headers``. ``timeout`` is that of
-    requests, but the time for reading bounds the whole answer, head and body; without it,
-    ``(CONNECT_SECONDS, ANSWER_SECONDS)`` hold.
+    It follows no redirects, keeps no cookies, retries nothing, and belongs to no user: pass
+    credentials with each request, never through ``session.headers``. ``timeout`` is the pair that
+    requests takes, by default ``(CONNECT_SECONDS, ANSWER_SECONDS)``; the second number also bounds
+    the time from sending the request until the whole body has been read.
 
     :raises requests.RequestException: from each call, for every way in which it can fail.
     """
     session = requests.Session()
-    # The environment is read here, once. Left on, requests would look at it for every call and
-    # let REQUESTS_CA_BUNDLE silently replace the trust that is set up below.
+    # The environment is read here, once. Otherwise requests would read it for every call and let
+    # REQUESTS_CA_BUNDLE silently replace the trust that is set up below.
     session.trust_env = False
     session.max_redirects = 0
     trust = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
@@ -50,118 +48,75 @@ def http_session(ca_bundle: str = "") -> requests.Session:
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Reads the whole answer within a deadline and a size limit, over trusted TLS only."""
+    """Reads the whole body within a deadline and a size limit, over trusted TLS only."""
 
     def __init__(self, trust: ssl.SSLContext, proxies: dict[str, str]) -> None:
         self._trust = trust
         self._proxies = proxies
-        self._bypasses_proxies = lru_cache(maxsize=64)(should_bypass_proxies)
         super().__init__(pool_maxsize=POOL_SIZE)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs, ssl_context=self._trust)
-        self.poolmanager.pool_classes_by_scheme = POOLS
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs, ssl_context=self._trust)
-        manager.pool_classes_by_scheme = POOLS
-        return manager
+        return super().proxy_manager_for(*args, **kwargs, ssl_context=self._trust)
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the SSL context already holds all that is trusted."""
+        """Do nothing: the SSL context already holds everything that is trusted."""
 
     def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: Any = True,
-        cert: Any = None,
-        proxies: Any = None,
+        self, request: requests.PreparedRequest, *args: Any, timeout: Any = None, **kwargs: Any
     ) -> requests.Response:
         """Send ``request`` and read the answer; of the options, only ``timeout`` counts."""
         timeout = timeout or (CONNECT_SECONDS, ANSWER_SECONDS)
-        proxies = self._proxies_for(request.url or "")
+        deadline = monotonic() + timeout[1]
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(request.url or ""))
+        direct = not self._proxies or _bypasses_proxies(origin, self._proxies.get("no"))
+        proxies = {} if direct else self._proxies
         try:
             response = super().send(request, True, timeout, verify=True, proxies=proxies)
-            response.raw = io.BytesIO(_read(response.raw))
+            response.raw = io.BytesIO(_read(response.raw, deadline))
         except urllib3.exceptions.ReadTimeoutError as error:
             raise requests.ReadTimeout(error) from error
         except urllib3.exceptions.HTTPError as error:
             raise requests.ConnectionError(error) from error
         return response
 
-    def _proxies_for(self, url: str) -> dict[str, str]:
-        if not self._proxies:
-            return {}
-        origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
-        return {} if self._bypasses_proxies(origin, self._proxies.get("no")) else self._proxies
+
+@lru_cache(maxsize=64)
+def _bypasses_proxies(origin: str, no_proxy: str | None) -> bool:
+    """Return whether to connect directly: to this machine always, else as ``no_proxy`` says."""
+    host = urlsplit(origin).hostname or ""
+    is_loopback = host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", host)
+    return bool(is_loopback or should_bypass_proxies(origin, no_proxy))
 
 
-class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket until its timeout is over, all reads together instead of each."""
-
-    def __init__(self, sock: socket.socket, raw: Any) -> None:
-        self._sock = sock
-        self._raw = raw
-        self._deadline = monotonic() + (sock.gettimeout() or ANSWER_SECONDS)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left)
-        count: int | None = self._raw.readinto(buffer)
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Answer(HTTPResponse):
-    """An answer that has to arrive in time: one that drips would otherwise never end."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()))
-
-
-class _HTTPConnection(HTTPConnection):
-    response_class = _Answer
-
-
-class _HTTPSConnection(HTTPSConnection):
-    response_class = _Answer
-
-
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
-
-
-def _read(raw: urllib3.BaseHTTPResponse) -> bytes:
-    """Return the decoded body, if it is not too large."""
+def _read(raw: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """Return the decoded body unless it is too large or arrives too slowly."""
     body = bytearray()
     try:
+        # read1 returns what has arrived; other ways to read would wait for a whole chunk.
         while chunk := raw.read1(65536, decode_content=True):
             body += chunk
             if len(body) > MAX_BODY_BYTES:
                 raise requests.ConnectionError("The answer is too large.")
+            if monotonic() > deadline:
+                raise requests.ReadTimeout("The answer takes too long.")
     finally:
-        # A body that was read to its end has given its connection back to the pool already.
+        # A body that was read to its end has already given its connection back to the pool.
         if not raw.closed:
             raw.close()
     return bytes(body)
+
+
+def failure_reason(error: requests.RequestException) -> str:
+    """Return for the log what failed, without the address, which may hold a proxy's password.
+
+    Of OpenSSL's ``[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed
+    certificate (_ssl.c:1006)`` only the words in the middle.
+    """
+    tls = re.search(r"\[SSL: \w+\] ([^(]+)", str(error))
+    return f"{type(error).__name__}: {tls[1].strip()}" if tls else type(error).__name__
 
 
 def retry_after_seconds(response: requests.Response, most: int) -> int | None:

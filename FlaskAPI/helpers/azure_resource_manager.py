@@ -1,4 +1,4 @@
-"""The downstream API: Azure Resource Manager's list of subscriptions.
+"""The downstream API: list subscriptions with Azure Resource Manager.
 
 Reference: https://learn.microsoft.com/rest/api/resources/subscriptions/list
 """
@@ -6,17 +6,17 @@ Reference: https://learn.microsoft.com/rest/api/resources/subscriptions/list
 import json
 import re
 import time
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from flask import current_app, g
+from urllib3.exceptions import NewConnectionError
 
-from helpers.claims_challenges import claims_of_challenge, encode_claims
-from helpers.errors import ApiError, DownstreamError
-from helpers.http_session import retry_after_seconds
-from helpers.request_context import describe_hop, hop, seconds_left, time_budget
+from helpers.claims_challenges import claims_of_challenge
+from helpers.errors import AccessTokenRejected, DownstreamError
+from helpers.http_session import MAX_BODY_BYTES, failure_reason, retry_after_seconds
+from helpers.request_scope import describe_timing, seconds_left, time_budget, timed
 
 TRIES = 3
 RETRY_STATUSES = (502, 503, 504)
@@ -26,43 +26,69 @@ MAX_RETRY_AFTER_SECONDS = 300
 MAX_PAGES = 100
 
 
-class AccessTokenRejected(ApiError):
-    """Resource Manager answers 401. ``claims`` (JSON) is what it wants a new token to satisfy."""
-
-    def __init__(self, claims: str | None) -> None:
-        self.claims = claims
-        if claims:
-            super().__init__("claims_challenge", challenge={"claims": encode_claims(claims)})
-        else:
-            super().__init__("downstream_unauthorized")
-
-
 def list_subscriptions(access_token: str) -> dict[str, Any]:
     """Return all pages as one: ``{"value": [{"subscriptionId": ...}], "count": {...}}``.
 
-    :raises AccessTokenRejected: another token may help.
-    :raises DownstreamError: for any other failure; a list is never cut short silently.
+    :raises AccessTokenRejected: if another token may help.
+    :raises DownstreamError: for any other failure; an incomplete list is never returned.
     """
     subscriptions: list[dict[str, Any]] = []
-    address = current_app.config["AZURE_MANAGEMENT_SUBSCRIPTIONS_URI"]
-    origin = "{0.scheme}://{0.netloc}".format(urlsplit(address))
-    with hop("arm"):
+    url: Any = current_app.config["AZURE_MANAGEMENT_SUBSCRIPTIONS_URI"]
+    origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+    size = 0
+    with timed("arm"):
         for pages in range(1, MAX_PAGES + 1):
-            page = _get_page(address, access_token)
+            response = _get(url, access_token)
+            page = _page(response)
             subscriptions += page["value"]
-            address = page.get("nextLink")
-            if not address:
-                describe_hop("arm", f"{pages} pages" if pages > 1 else "1 page")
+            if not (url := page.get("nextLink")):
+                describe_timing("arm", f"{pages} pages" if pages > 1 else "1 page")
                 count = {"type": "Total", "value": len(subscriptions)}
                 return {"value": subscriptions, "count": count}
             # The token goes to Resource Manager's own origin and nowhere else.
-            if not str(address).startswith((f"{origin}/", f"{origin}:443/")):
-                raise DownstreamError("downstream_error", "nextLink leads elsewhere")
+            if not str(url).startswith((f"{origin}/", f"{origin}:443/")):
+                raise DownstreamError("downstream_error", "nextLink names another origin")
+            # All pages together may be no larger than a single answer.
+            if (size := size + len(response.content)) > MAX_BODY_BYTES:
+                raise DownstreamError("downstream_error", "the pages are too large")
     raise DownstreamError("downstream_error", f"more than {MAX_PAGES} pages")
 
 
-def _get_page(address: str, access_token: str) -> dict[str, Any]:
-    response = _get(address, access_token)
+def _get(url: str, access_token: str) -> requests.Response:
+    """Return the response to a GET request; repeat it after a passing fault while time is left."""
+    session: requests.Session = current_app.extensions["arm_session"]
+    headers = {
+        "Authorization": f"Bearer {access_token}",
+        "x-ms-client-request-id": g.correlation_id,
+        "x-ms-correlation-request-id": g.correlation_id,
+    }
+    attempt = 0
+    while True:
+        attempt += 1
+        pause = PAUSE_SECONDS * attempt
+        is_last = attempt == TRIES or seconds_left() < pause
+        try:
+            response = session.get(url, headers=headers, timeout=time_budget())
+            if is_last or response.status_code not in RETRY_STATUSES:
+                return response
+            pause = min(retry_after_seconds(response, MAX_PAUSE_SECONDS) or pause, seconds_left())
+        except requests.Timeout as error:
+            raise DownstreamError("downstream_timeout") from error
+        except requests.RequestException as error:
+            if is_last or not isinstance(error, requests.ConnectionError):
+                code = "downstream_unreachable" if _is_refused(error) else "downstream_error"
+                raise DownstreamError(code, failure_reason(error)) from error
+        time.sleep(pause)
+
+
+def _is_refused(error: requests.RequestException) -> bool:
+    """Return whether no connection was made at all: nobody listens, or the name is unknown."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(reason, NewConnectionError)
+
+
+def _page(response: requests.Response) -> dict[str, Any]:
+    """Return the page in ``response``, or raise what its status means."""
     status = response.status_code
     if status == 401:
         raise AccessTokenRejected(claims_of_challenge(response.headers.get("WWW-Authenticate", "")))
@@ -75,43 +101,10 @@ def _get_page(address: str, access_token: str) -> dict[str, Any]:
         body = None
     if status == 403:
         raise DownstreamError("downstream_forbidden", details={"azure_code": _code(body)})
-    page = body.get("value") if isinstance(body, dict) else None
-    if status != 200 or not isinstance(page, list) or not all(isinstance(s, dict) for s in page):
+    rows = body.get("value") if isinstance(body, dict) else None
+    if status != 200 or not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise DownstreamError("downstream_error", f"status {status} or not a page")
     return dict(body)
-
-
-def _get(address: str, access_token: str) -> requests.Response:
-    """Return the answer of one page; a passing fault is tried again while there is time."""
-    session: requests.Session = current_app.extensions["arm_session"]
-    try:
-        request = _prepared(session, address).copy()
-    except ValueError as error:  # nextLink is no address
-        raise DownstreamError("downstream_error", type(error).__name__) from error
-    request.headers["Authorization"] = f"Bearer {access_token}"
-    request.headers["x-ms-client-request-id"] = g.correlation_id
-    request.headers["x-ms-correlation-request-id"] = g.correlation_id
-    for attempt in range(1, TRIES + 1):
-        pause = PAUSE_SECONDS * attempt
-        is_last = attempt == TRIES or seconds_left() < pause
-        try:
-            response = session.get_adapter(address).send(request, timeout=time_budget())
-            if is_last or response.status_code not in RETRY_STATUSES:
-                return response
-            pause = min(retry_after_seconds(response, MAX_PAUSE_SECONDS) or pause, seconds_left())
-        except requests.Timeout as error:
-            raise DownstreamError("downstream_timeout") from error
-        except requests.RequestException as error:
-            if is_last:
-                raise DownstreamError("downstream_error", type(error).__name__) from error
-        time.sleep(pause)
-    raise AssertionError("unreachable")
-
-
-@lru_cache(maxsize=16)
-def _prepared(session: requests.Session, address: str) -> requests.PreparedRequest:
-    """Return the request without a user's headers. Making it costs as much as reading a token."""
-    return session.prepare_request(requests.Request("GET", address))
 
 
 def _code(body: Any) -> str:

@@ -1,4 +1,4 @@
-"""Claims challenges: a resource asks for a token that says more, and the client signs in for it.
+"""Claims challenges: a resource asks for a token with more in it, and the user signs in for that.
 
 Format: https://learn.microsoft.com/entra/identity-platform/claims-challenge
 """
@@ -7,51 +7,32 @@ import json
 import re
 from base64 import b64decode, b64encode
 
-MAX_CLAIMS_BYTES = 4096
+from werkzeug.datastructures import WWWAuthenticate
 
-# One step of RFC 9110 section 11.6.1: white space and commas, then a name, and either "=value"
-# or a space, which makes the name an authentication scheme. Each step matches at one place in
-# one way, so the time is linear in the length of the header.
-STEP = re.compile(
-    r"""[\s,]*+ (?P<name>[\w!#$%&'*+.^`|~-]++)
-        (?: \s*+ = \s*+ (?: "(?P<quoted>(?:[^"\\]|\\.)*+)" | (?P<plain>[^\s,"]++) ) )?+""",
-    re.VERBOSE | re.ASCII,
-)
+MAX_CLAIMS_BYTES = 4096
 
 
 def claims_of_challenge(www_authenticate: str) -> str | None:
-    """Return the JSON of the ``claims`` that a Bearer challenge asks for, or ``None``.
-
-    Only a header with exactly one Bearer challenge and no doubled parameter counts.
-    """
-    challenges: list[tuple[str, dict[str, str]]] = []
-    position = 0
-    while step := STEP.match(www_authenticate, position):
-        position = step.end()
-        name, value = step["name"].lower(), step["quoted"]
-        value = step["plain"] if value is None else value
-        if value is None:
-            challenges.append((name, {}))
-        elif not challenges or name in challenges[-1][1]:
-            return None
-        else:
-            challenges[-1][1][name] = value
-    bearer = [parameters for scheme, parameters in challenges if scheme == "bearer"]
-    if len(bearer) != 1 or www_authenticate[position:].strip(" ,\t"):
-        return None
+    """Return the JSON of the ``claims`` that a Bearer challenge asks for, or ``None``."""
+    # Werkzeug expects one challenge; another scheme's, such as PoP, may come first.
+    bearer = re.search(r"(?:^|,)\s*(bearer .*)", www_authenticate, re.IGNORECASE | re.DOTALL)
+    challenge = WWWAuthenticate.from_header(bearer[1]) if bearer else None
+    claims = challenge and challenge.get("claims")
     # Seen in both base64 alphabets, with and without padding.
-    claims = bearer[0].get("claims", "").replace("-", "+").replace("_", "/").rstrip("=")
+    encoded = (claims or "").replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        return checked_claims(b64decode(claims + "=" * (-len(claims) % 4), validate=True).decode())
+        return checked_claims(
+            b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode()
+        )
     except ValueError:
         return None
 
 
 def checked_claims(text: object) -> str | None:
-    """Return ``text`` if it is a claims request of a sane size: all that goes to Entra or a client.
+    """Return ``text`` if it is a claims request of at most ``MAX_CLAIMS_BYTES``, else ``None``.
 
-    Format: a JSON object, OpenID Connect Core section 5.5. MSAL adds to its member
-    ``access_token``, so that has to be an object too.
+    Only checked claims go to Entra or to a client. Format: a JSON object, OpenID Connect Core
+    section 5.5. MSAL adds to its member ``access_token``, so that has to be an object too.
     """
     try:
         if not isinstance(text, str) or len(text.encode()) > MAX_CLAIMS_BYTES:
@@ -64,5 +45,5 @@ def checked_claims(text: object) -> str | None:
 
 
 def encode_claims(claims: str) -> str:
-    """Return ``claims`` (JSON) as the ``claims`` parameter of a challenge has it."""
+    """Return ``claims`` (JSON) as the ``claims`` parameter of a challenge holds it."""
     return b64encode(claims.encode()).decode()

@@ -1,14 +1,17 @@
-"""Every answer of this API that is not a success: one table, one exception family."""
+"""Every error response of this API: one table and one family of exceptions."""
 
 import re
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from flask import current_app, g
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
+from helpers.claims_challenges import encode_claims
 
-class Answer(NamedTuple):
+
+class ErrorResponse(NamedTuple):
     """What a client gets for one error code."""
 
     status: int
@@ -24,77 +27,82 @@ LATER = "temporarily_unavailable"
 SCOPE = "insufficient_scope"
 TOKEN = "invalid_token"
 USER = "interaction_required"
+GATEWAY = "bad_gateway"
 
 # fmt: off
-ANSWERS = {
-    # The request brings no usable access token.
-    "authorization_header_missing": Answer(401, "unauthorized", "",
-                                           "This API needs an access token"),
-    "invalid_header": Answer(400, "invalid_request", "invalid_request",
-                             "Authorization must be Bearer and one token"),
-    "invalid_token": Answer(401, TOKEN, TOKEN,
-                            "The access token is malformed or its signature is invalid"),
-    "token_expired": Answer(401, TOKEN, TOKEN, "The access token expired"),
-    "invalid_claims": Answer(401, TOKEN, TOKEN, "The access token is not for this API or tenant"),
-    # The token is good, but not for this.
-    "insufficient_scope": Answer(403, SCOPE, SCOPE, "The access token lacks this API's scope"),
-    "app_only_token": Answer(403, SCOPE, SCOPE, "Only a user's access token will do here"),
-    "client_not_allowed": Answer(403, SCOPE, SCOPE, "The client application is not allowed"),
+ERROR_RESPONSES = {
+    # The request has no usable access token.
+    "authorization_header_missing":
+        ErrorResponse(401, "unauthorized", "", "This API needs an access token"),
+    "invalid_header": ErrorResponse(400, "invalid_request", "invalid_request",
+                                    "Authorization must be Bearer and one token"),
+    "invalid_token": ErrorResponse(401, TOKEN, TOKEN,
+                                   "The access token is malformed or its signature is invalid"),
+    "token_expired": ErrorResponse(401, TOKEN, TOKEN, "The access token expired"),
+    "invalid_claims": ErrorResponse(401, TOKEN, TOKEN,
+                                    "The access token is not for this API or tenant"),
+    # The token is valid, but does not allow this.
+    "insufficient_scope": ErrorResponse(403, SCOPE, SCOPE,
+                                        "The access token lacks this API's scope"),
+    "app_only_token": ErrorResponse(403, SCOPE, SCOPE, "Only a user's access token will do here"),
+    "client_not_allowed": ErrorResponse(403, SCOPE, SCOPE, "The client application is not allowed"),
     # Entra does not exchange the token until the user does something.
-    "consent_required": Answer(401, USER, USER, "User or admin consent is required"),
-    "claims_challenge": Answer(401, USER, "insufficient_claims",
-                               "Additional sign-in steps are required"),
-    "assertion_rejected": Answer(401, TOKEN, TOKEN, "The user has to sign in again"),
+    "consent_required": ErrorResponse(401, USER, USER, "User or admin consent is required"),
+    "claims_challenge": ErrorResponse(401, USER, "insufficient_claims",
+                                      "Additional sign-in steps are required"),
+    "assertion_rejected": ErrorResponse(401, TOKEN, TOKEN, "The user has to sign in again"),
     # Entra does not exchange it, whatever the user does.
-    "api_misconfigured": Answer(500, "server_error", None, "This API is not set up correctly"),
-    "idp_throttled": Answer(503, LATER, None, "Microsoft Entra ID is busy", 5),
-    "idp_unavailable": Answer(502, LATER, None, "Microsoft Entra ID had an error", 5),
-    "idp_timeout": Answer(504, LATER, None, "Microsoft Entra ID took too long", 5),
-    "keys_unavailable": Answer(503, LATER, None, "Access tokens can't be checked now", 5),
+    "api_misconfigured": ErrorResponse(500, "server_error", None,
+                                       "This API is not set up correctly"),
+    "idp_throttled": ErrorResponse(503, LATER, None, "Microsoft Entra ID is busy", 5),
+    "idp_unavailable": ErrorResponse(502, LATER, None, "Microsoft Entra ID had an error", 5),
+    "idp_timeout": ErrorResponse(504, LATER, None, "Microsoft Entra ID took too long", 5),
+    "keys_unavailable": ErrorResponse(503, LATER, None, "Access tokens can't be checked now", 5),
     # Azure Resource Manager.
-    "downstream_unauthorized": Answer(502, "bad_gateway", None, "Azure refused this API's token"),
-    "downstream_forbidden": Answer(403, "forbidden", None, "Azure does not allow the user this"),
-    "downstream_throttled": Answer(429, "too_many_requests", None, "Azure is busy", 5),
-    "downstream_error": Answer(502, "bad_gateway", None, "Azure Resource Manager had an error"),
-    "downstream_timeout": Answer(504, "gateway_timeout", None, "Azure took too long"),
-    # Ours.
-    "internal_error": Answer(500, "server_error", None, "This API had an unexpected error"),
+    "downstream_unauthorized": ErrorResponse(502, GATEWAY, None, "Azure refused this API's token"),
+    "downstream_forbidden": ErrorResponse(403, "forbidden", None,
+                                          "Azure does not allow the user this"),
+    "downstream_throttled": ErrorResponse(429, "too_many_requests", None, "Azure is busy", 5),
+    "downstream_unreachable": ErrorResponse(502, GATEWAY, None, "Azure can't be reached"),
+    "downstream_error": ErrorResponse(502, GATEWAY, None, "Azure Resource Manager had an error"),
+    "downstream_timeout": ErrorResponse(504, "gateway_timeout", None, "Azure took too long"),
+    # This API itself.
+    "internal_error": ErrorResponse(500, "server_error", None, "This API had an unexpected error"),
 }
 # fmt: on
 
 
+@dataclass(eq=False)
 class ApiError(Exception):
-    """Ends the request with the answer that belongs to ``code``, a key of ``ANSWERS``.
+    """Ends the request with the response for ``code``, a key of ``ERROR_RESPONSES``."""
 
-    ``reason`` is for the log only. It never holds a token, and nothing that a client may choose.
-    ``copy.copy`` makes a fresh one, without traceback and cause.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        reason: str = "",
-        *,
-        challenge: dict[str, str] | None = None,
-        retry_after: int | None = None,
-        details: dict[str, object] | None = None,
-    ) -> None:
-        super().__init__(code, reason)
-        self.code = code
-        self.challenge = challenge or {}  # further parameters of WWW-Authenticate
-        self.retry_after = ANSWERS[code].retry_after if retry_after is None else retry_after
-        self.details = details or {}  # further members of the JSON body
+    code: str
+    reason: str = ""  # for the log: neither a token nor text that a client chose
+    challenge: dict[str, str] = field(default_factory=dict)  # more of WWW-Authenticate
+    details: dict[str, object] = field(default_factory=dict)  # more of the JSON body
+    retry_after: int | None = None  # seconds, in place of those in the table
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, self.args))
+        return f"{self.code}: {self.reason}" if self.reason else self.code
 
 
 class AuthError(ApiError):
-    """The caller has to bring another access token, or none would do."""
+    """The access token is not acceptable, or the user has to sign in again."""
 
 
 class DownstreamError(ApiError):
-    """Microsoft Entra ID or Azure Resource Manager did not do what this API needs of it."""
+    """Microsoft Entra ID or the downstream API failed."""
+
+
+class AccessTokenRejected(ApiError):
+    """The downstream API answers 401. ``claims`` (JSON) is what a new token has to satisfy."""
+
+    def __init__(self, claims: str | None) -> None:
+        self.claims = claims
+        if claims:
+            super().__init__("claims_challenge", challenge={"claims": encode_claims(claims)})
+        else:
+            super().__init__("downstream_unauthorized")
 
 
 def respond(error: ApiError) -> ResponseReturnValue:
@@ -103,21 +111,21 @@ def respond(error: ApiError) -> ResponseReturnValue:
     Challenges follow RFC 6750 section 3 and, for ``claims``,
     https://learn.microsoft.com/entra/identity-platform/claims-challenge.
     """
-    answer = ANSWERS[error.code]
+    response = ERROR_RESPONSES[error.code]
     g.outcome = str(error)
     headers = {}
-    if answer.challenge is not None:
+    if response.challenge is not None:
         authorize = f"{current_app.config['AUTHORITY']}/oauth2/v2.0/authorize"
         parameters = {"realm": current_app.config["TENANT_ID"], "authorization_uri": authorize}
-        if answer.challenge:
-            parameters["error"] = answer.challenge
-        if answer.challenge and "claims" not in error.challenge:
-            parameters["error_description"] = answer.description
+        if response.challenge:
+            parameters["error"] = response.challenge
+        if response.challenge and "claims" not in error.challenge:
+            parameters["error_description"] = response.description
         headers["WWW-Authenticate"] = bearer_challenge(parameters | error.challenge)
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after)
-    body = {"error": answer.error, "code": error.code, "description": f"{answer.description}."}
-    return body | error.details | {"correlation_id": g.correlation_id}, answer.status, headers
+    if retry_after := error.retry_after or response.retry_after:
+        headers["Retry-After"] = str(retry_after)
+    body = {"error": response.error, "code": error.code, "description": f"{response.description}."}
+    return body | error.details | {"correlation_id": g.correlation_id}, response.status, headers
 
 
 def respond_http(error: HTTPException) -> ResponseReturnValue:

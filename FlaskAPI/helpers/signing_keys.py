@@ -1,4 +1,4 @@
-"""The tenant's signing keys (JWKS), found through discovery, kept, and refreshed.
+"""The tenant's signing keys (JWKS): find them through discovery, cache and refresh them.
 
 The rules follow https://learn.microsoft.com/entra/identity-platform/signing-key-rollover.
 """
@@ -18,10 +18,10 @@ from helpers.errors import AuthError, DownstreamError
 from helpers.http_session import CONNECT_SECONDS
 
 REFRESH_SECONDS = 60 * 60  # after this the next request starts a refresh and does not wait for it
-USABLE_SECONDS = 24 * 60 * 60  # so long the last good keys do while Entra can't be reached
-UNKNOWN_KEY_SECONDS = 5 * 60  # between two refreshes that an unknown key ID may cause
+USABLE_SECONDS = 24 * 60 * 60  # use the last good keys this long while Entra can't be reached
+UNKNOWN_KEY_SECONDS = 60  # between two refreshes that an unknown key ID may cause
 RETRY_SECONDS = 5  # after a failed refresh
-WAIT_SECONDS = 1  # for a refresh that another request with an unknown key ID has begun
+WAIT_SECONDS = 1  # for another request's refresh: anybody can cause one, with any key ID
 ANSWER_SECONDS = 5  # for each of the two documents
 MIN_KEY_BITS = 2048
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class SigningKeys:
-    """Keys by key ID (``kid``). One object serves all threads; nothing is loaded before a use."""
+    """Keys by key ID (``kid``). One object for all threads; loads nothing before its first use."""
 
     def __init__(self, session: requests.Session, issuer: str) -> None:
         self._session = session
@@ -39,44 +39,35 @@ class SigningKeys:
         self._refreshing = threading.Lock()
 
     def find(self, kid: str) -> jwt.PyJWK:
-        """Return the key that ``kid`` names.
+        """Return the key with the ID ``kid``.
 
-        :raises AuthError: ``invalid_token`` when the tenant has no such key.
-        :raises DownstreamError: ``keys_unavailable`` when no keys could be loaded.
+        :raises AuthError: ``invalid_token`` if the tenant has no such key.
+        :raises DownstreamError: ``keys_unavailable`` if no keys could be loaded.
         """
-        age = monotonic() - self._loaded_at
-        if age > USABLE_SECONDS:
-            self._load_first(kid)
-        elif age > REFRESH_SECONDS:
+        if self._is_usable() and monotonic() - self._loaded_at > REFRESH_SECONDS:
             self._refresh_in_background()
-        key = self._keys.get(kid) or self._find_new(kid)
-        if key is None:
-            raise AuthError("invalid_token", "unknown signing key")
-        return key
-
-    def _load_first(self, kid: str) -> None:
-        with self._refreshing:  # whoever waited here finds what the first one achieved
-            if monotonic() - self._tried_at > RETRY_SECONDS:
-                self._refresh()
-                if kid not in self._keys:  # looked for in keys that can't be newer
-                    self._unknown_at = monotonic()
-        if monotonic() - self._loaded_at > USABLE_SECONDS:
-            raise DownstreamError("keys_unavailable")
-
-    def _find_new(self, kid: str) -> jwt.PyJWK | None:
-        """Look again after a refresh: the tenant may have begun to sign with a new key."""
-        # Others wait for a refresh that is under way, but not long: strangers can cause one.
-        if self._is_due_for_unknown() and self._refreshing.acquire(timeout=WAIT_SECONDS):
+        if self._is_due(kid) and self._refreshing.acquire(timeout=WAIT_SECONDS):
             try:
-                if self._is_due_for_unknown():
+                if self._is_due(kid):  # still, after another request's refresh
                     self._refresh()
-                    self._unknown_at = monotonic()  # failures count as well
+                    if kid not in self._keys:
+                        self._unknown_at = monotonic()  # failures count as well
             finally:
                 self._refreshing.release()
-        return self._keys.get(kid)
+        if not self._is_usable():
+            raise DownstreamError("keys_unavailable")
+        if kid not in (keys := self._keys):
+            raise AuthError("invalid_token", "unknown signing key")
+        return keys[kid]
 
-    def _is_due_for_unknown(self) -> bool:
-        return monotonic() - self._unknown_at > UNKNOWN_KEY_SECONDS
+    def _is_usable(self) -> bool:
+        return monotonic() - self._loaded_at <= USABLE_SECONDS
+
+    def _is_due(self, kid: str) -> bool:
+        """Return whether to load keys now because there are none, or not ``kid``."""
+        if not self._is_usable():
+            return monotonic() - self._tried_at > RETRY_SECONDS
+        return kid not in self._keys and monotonic() - self._unknown_at > UNKNOWN_KEY_SECONDS
 
     def _refresh_in_background(self) -> None:
         def refresh() -> None:
@@ -89,7 +80,7 @@ class SigningKeys:
         if is_due and self._refreshing.acquire(blocking=False):
             try:
                 threading.Thread(target=refresh, name="signing-keys", daemon=True).start()
-            except RuntimeError:  # no more threads on this machine: a later request tries again
+            except RuntimeError:  # this machine has no thread left: a later request tries again
                 self._refreshing.release()
 
     def _refresh(self) -> None:
@@ -106,7 +97,7 @@ class SigningKeys:
         """Return the usable keys.
 
         :raises requests.RequestException: when Entra can't be reached.
-        :raises ValueError: when an answer is not what it should be.
+        :raises ValueError: when an answer is malformed.
         """
         metadata = self._get_json(f"{self._issuer}/.well-known/openid-configuration")
         if metadata.get("issuer") != self._issuer:
@@ -115,7 +106,8 @@ class SigningKeys:
         if urlsplit(jwks_uri)[:2] != urlsplit(self._issuer)[:2]:
             raise ValueError("discovery names signing keys on another host")
         jwks = self._get_json(jwks_uri).get("keys")
-        usable = map(self._usable, jwks if isinstance(jwks, list) else [])
+        cloud = metadata.get("cloud_instance_name")
+        usable = [self._usable(jwk, cloud) for jwk in (jwks if isinstance(jwks, list) else [])]
         keys = {str(key.key_id): key for key in usable if key}
         if not keys:
             raise ValueError("no usable key in the answer")
@@ -128,8 +120,8 @@ class SigningKeys:
             raise ValueError(f"no JSON object but status {response.status_code}")
         return document
 
-    def _usable(self, jwk: Any) -> jwt.PyJWK | None:
-        """Return ``jwk`` as a key if it is one that signs this tenant's tokens."""
+    def _usable(self, jwk: Any, cloud: object) -> jwt.PyJWK | None:
+        """Return ``jwk`` as a key if it signs tokens of this tenant, in this national cloud."""
         tenant = urlsplit(self._issuer).path.split("/")[1]
         try:
             if (
@@ -138,11 +130,12 @@ class SigningKeys:
                 or jwk.get("alg", "RS256") != "RS256"
                 or jwk.get("use", "sig") != "sig"
                 or "verify" not in jwk.get("key_ops", ["verify"])
+                or (cloud and jwk.get("cloud_instance_name", cloud) != cloud)
                 or jwk.get("issuer", self._issuer).replace("{tenantid}", tenant) != self._issuer
             ):
                 return None
             key = jwt.PyJWK(jwk, algorithm="RS256")  # Entra publishes keys without "alg"
-        except Exception:  # whatever one odd entry makes the libraries raise, others are good
+        except Exception:  # one malformed key must not hide the others
             return None
         strong = isinstance(key.key, RSAPublicKey) and key.key.key_size >= MIN_KEY_BITS
         return key if strong else None

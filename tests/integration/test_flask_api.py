@@ -13,7 +13,7 @@ import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 
-from helpers import request_context
+from helpers import request_scope
 from helpers.environment import load_settings
 from main import create_app
 from tests.mock_azure import MockAzure
@@ -250,7 +250,7 @@ EXCHANGE, ARM = "token:on_behalf_of", "arm:subscriptions"
 )
 def test_has_a_status_of_its_own(azure, monkeypatch, hop, fault, status, code):
     """With one second for each request in place of twenty."""
-    monkeypatch.setattr(request_context, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 1.0)
     azure.consent_all()
     azure.faults.add(hop, times=None, **fault)
     begun = time.monotonic()
@@ -260,7 +260,7 @@ def test_has_a_status_of_its_own(azure, monkeypatch, hop, fault, status, code):
 
 
 def test_many_pages_share_the_time_of_one_request(azure, monkeypatch):
-    monkeypatch.setattr(request_context, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 1.0)
     azure.consent_all("gina")
     azure.arm_page_size = 4
     azure.faults.add(ARM, latency_seconds=0.1, times=None)

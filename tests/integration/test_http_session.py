@@ -219,9 +219,11 @@ def test_the_environment_does_not_replace_the_trust(recipe, serve, ca, variable,
 
 
 def test_the_proxy_of_the_environment_is_used_and_tls_ends_at_the_server(
-    recipe, serve, ca, monkeypatch
+    recipe, serve, tmp_path, monkeypatch
 ):
-    context, file = ca
+    context, pem = server_context(["server.test"])
+    file = tmp_path / "server.pem"
+    file.write_bytes(pem)
     port = serve(answering(OK), context)
     tunnels = []
 
@@ -237,13 +239,31 @@ def test_the_proxy_of_the_environment_is_used_and_tls_ends_at_the_server(
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{serve(proxy)}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    assert recipe.http_session(str(file)).get(f"https://localhost:{port}/").ok
-    assert tunnels == [f"CONNECT localhost:{port} HTTP/1.0".encode()] or tunnels == [
-        f"CONNECT localhost:{port} HTTP/1.1".encode()
+    assert recipe.http_session(str(file)).get(f"https://server.test:{port}/").ok
+    assert tunnels == [f"CONNECT server.test:{port} HTTP/1.0".encode()] or tunnels == [
+        f"CONNECT server.test:{port} HTTP/1.1".encode()
     ]
-    monkeypatch.setenv("NO_PROXY", "localhost")
-    assert recipe.http_session(str(file)).get(f"https://localhost:{port}/").ok
+    monkeypatch.setenv("NO_PROXY", "server.test")
+    with pytest.raises(requests.ConnectionError):  # directly, and nobody knows its address
+        recipe.http_session(str(file)).get(f"https://server.test:{port}/")
     assert len(tunnels) == 1
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "LOCALHOST"])
+@pytest.mark.parametrize("no_proxy", [None, "other.test"])
+def test_nothing_for_this_machine_goes_through_a_proxy(recipe, serve, monkeypatch, host, no_proxy):
+    """Not even with a lower-case no_proxy, which hides the one in upper case."""
+    seen = []
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{serve(lambda c: seen.append(c))}")
+    monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1,::1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    if no_proxy:
+        monkeypatch.setenv("no_proxy", no_proxy)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(requests.ConnectionError):
+        recipe.http_session().get(f"http://{host}:{port}/", timeout=(1, 1))
+    assert seen == []
 
 
 def pump(source, target):

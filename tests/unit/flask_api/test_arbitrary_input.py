@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
 from helpers import azure_resource_manager
-from helpers.errors import ANSWERS, ApiError
+from helpers.errors import ERROR_RESPONSES, ApiError
 from helpers.http_session import http_session
 from helpers.signing_keys import SigningKeys
 from main import create_app
@@ -95,7 +95,7 @@ def answer_to(api, authorization):
     assert challenge.isascii()
     assert challenge.isprintable()
     code = response.json.get("code")
-    assert response.status_code == (ANSWERS[code].status if code else 200)
+    assert response.status_code == (ERROR_RESPONSES[code].status if code else 200)
     return response.status_code, code
 
 

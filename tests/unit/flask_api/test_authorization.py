@@ -4,9 +4,10 @@ import json
 import re
 import string
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from unittest import mock
 
+import jwt
 import pytest
 
 from helpers import authorization
@@ -351,7 +352,13 @@ def test_whatever_a_library_raises_over_a_token_it_is_the_tokens_fault(
 )
 def test_the_clocks_may_differ_by_a_minute(api, azure_answers, claim, seconds, status, monkeypatch):
     now = int(time.time())
-    monkeypatch.setattr(authorization, "time", lambda: float(now))
+
+    class Now(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls.fromtimestamp(now, tz)
+
+    monkeypatch.setattr(jwt.api_jwt, "datetime", Now)
     token = azure_answers.issue_access_token(**{claim: now + seconds})
     assert get(api, token).status_code == status
 

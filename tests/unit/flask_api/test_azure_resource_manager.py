@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import time
 
 import pytest
@@ -10,6 +11,7 @@ import responses
 
 from helpers import azure_resource_manager
 from helpers.claims_challenges import claims_of_challenge
+from main import create_app
 from tests.unit.flask_api.conftest import ARM, SUBSCRIPTIONS
 
 NEXT = f"{SUBSCRIPTIONS}&%24skiptoken=2"
@@ -137,6 +139,32 @@ def test_maps_an_answer_of_arm(tenant, listing, answer, status, code):
     assert (response.status_code, response.json["code"]) == (status, code)
     assert ("WWW-Authenticate" in response.headers) == (status == 401)
     assert not any("evil" in call.request.url for call in tenant.net.calls)
+
+
+def test_says_that_arm_cannot_be_reached_when_nobody_listens(tenant, settings_of_api, bearer):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"https://127.0.0.1:{closed.getsockname()[1]}/subscriptions"
+    tenant.net.add_passthru(url)
+    tenant.grants()
+    api = create_app(settings_of_api | {"AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": url}).test_client()
+    response = api.get("/subscriptions", headers=bearer)
+    assert (response.status_code, response.json["code"]) == (502, "downstream_unreachable")
+
+
+def test_pages_are_limited_in_their_sum(tenant, listing, monkeypatch):
+    monkeypatch.setattr(azure_resource_manager, "MAX_BODY_BYTES", 1000)
+    page(tenant, SUBSCRIPTIONS, SUBSCRIPTIONS, "a" * 200)
+    assert listing().json["code"] == "downstream_error"
+    assert len(tenant.calls("GET", ARM)) == 4
+
+
+def test_logs_why_tls_failed_but_no_address(tenant, listing, caplog):
+    caplog.set_level("INFO")
+    reason = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unknown CA (_ssl.c:1)"
+    tenant.net.get(SUBSCRIPTIONS, body=requests.exceptions.SSLError(f"http://u:secret@p {reason}"))
+    assert listing().json["code"] == "downstream_error"
+    assert "certificate verify failed: unknown CA" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_failure_on_the_second_page_is_no_short_list(tenant, listing):

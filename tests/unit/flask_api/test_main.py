@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from helpers.errors import ANSWERS, ApiError, bearer_challenge
+from helpers.errors import ERROR_RESPONSES, ApiError, bearer_challenge
 from tests.unit.flask_api.conftest import TENANT_ID
 
 GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -83,6 +83,7 @@ CONTRACT = {
     "downstream_unauthorized": (502, "bad_gateway", None, None),
     "downstream_forbidden": (403, "forbidden", None, None),
     "downstream_throttled": (429, "too_many_requests", None, "5"),
+    "downstream_unreachable": (502, "bad_gateway", None, None),
     "downstream_error": (502, "bad_gateway", None, None),
     "downstream_timeout": (504, "gateway_timeout", None, None),
     "internal_error": (500, "server_error", None, None),
@@ -90,7 +91,7 @@ CONTRACT = {
 
 
 def test_the_contract_names_every_error():
-    assert CONTRACT.keys() == ANSWERS.keys()
+    assert CONTRACT.keys() == ERROR_RESPONSES.keys()
 
 
 @pytest.mark.parametrize("code", CONTRACT)
@@ -198,7 +199,7 @@ def test_the_log_has_one_line_for_each_request_without_the_user(tenant, api, bea
     tenant.grants()
     tenant.lists("first")
     response = api.get("/subscriptions?x=secret-code", headers=bearer)
-    (line,) = [r.getMessage() for r in caplog.records if r.name == "helpers.request_context"]
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "helpers.request_scope"]
     assert response.headers["x-ms-client-request-id"] in line
     assert "path=/subscriptions status=200" in line
     for private in ("alice", "0b1d0000", "secret-code", "token-b", bearer["Authorization"][7:40]):

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 import requests
+from urllib3.exceptions import MaxRetryError, NewConnectionError
 
-from helpers.errors import ANSWERS
+from helpers.errors import ERROR_RESPONSES
 from main import create_app
 from tests.unit.flask_api.conftest import API_ID, SETTINGS, SUBSCRIPTIONS, UI_ID
 
@@ -17,6 +18,10 @@ TOKEN_B = "token-b-for-resource-manager"
 ALICE = "alice@contoso.example"
 CLAIMS = '{"access_token":{"capolids":{"essential":true,"values":["policy-of-alice"]}}}'
 SAYS = f"AADSTS50000: Alice Adams ({ALICE}) sent {TOKEN_B}\r\nTrace ID: 1"
+
+
+# What requests raises when nobody listens.
+REFUSED = requests.ConnectionError(MaxRetryError(None, "/", NewConnectionError(None, SAYS)))
 
 
 def refuse(tenant, status=400, **body):
@@ -65,6 +70,7 @@ PROVOKE = {
     "downstream_unauthorized": (lambda tenant: arm(tenant, 401), token),
     "downstream_forbidden": (lambda tenant: arm(tenant, 403), token),
     "downstream_throttled": (lambda tenant: arm(tenant, 429), token),
+    "downstream_unreachable": (lambda tenant: arm(tenant, body=REFUSED), token),
     "downstream_error": (lambda tenant: arm(tenant, 500), token),
     "downstream_timeout": (lambda tenant: arm(tenant, body=requests.ReadTimeout(SAYS)), token),
     "internal_error": (lambda tenant: arm(tenant, body=ZeroDivisionError()), token),
@@ -75,7 +81,7 @@ PROVOKE = {
 
 
 def test_each_error_of_the_table_is_provoked():
-    assert PROVOKE.keys() == ANSWERS.keys() | {"success"}
+    assert PROVOKE.keys() == ERROR_RESPONSES.keys() | {"success"}
 
 
 @pytest.mark.parametrize("code", PROVOKE)

@@ -62,13 +62,13 @@ def test_keys_are_loaded_once(tenant, keys):
     assert fetches(tenant) == 1
 
 
-def test_an_unknown_key_causes_one_refresh_in_five_minutes(tenant, keys, clock):
+def test_unknown_keys_cause_one_refresh_in_a_minute(tenant, keys, clock):
     keys.find(tenant.key.kid)
     for attempt in range(500):
         with pytest.raises(AuthError):
             keys.find(f"random-{attempt}")
     assert fetches(tenant) == 2
-    clock.now += 300 - 1
+    clock.now += 60 - 1
     with pytest.raises(AuthError):
         keys.find("random")
     assert fetches(tenant) == 2
@@ -83,6 +83,62 @@ def test_unknown_keys_on_a_cold_start_cause_one_load(tenant, keys):
         with pytest.raises(AuthError):
             keys.find(f"random-{attempt}")
     assert fetches(tenant) == 1
+
+
+def test_accepts_a_rolled_over_key_within_a_minute_whatever_strangers_send(tenant, keys, clock):
+    keys.find(tenant.key.kid)
+    with pytest.raises(AuthError):
+        keys.find("random")  # uses up this minute's refresh
+    publish(tenant, tenant.key.as_jwk(ISSUER), tenant.stranger.as_jwk(ISSUER))
+    with pytest.raises(AuthError):
+        keys.find(tenant.stranger.kid)
+    for _ in range(61):
+        clock.now += 1
+        with pytest.raises(AuthError):
+            keys.find("random")
+    assert keys.find(tenant.stranger.kid)
+    assert fetches(tenant) == 3
+
+
+def test_nobody_waits_long_for_the_first_keys_while_entra_hangs(tenant, keys, monkeypatch):
+    monkeypatch.setattr(signing_keys, "WAIT_SECONDS", 0.05)
+    answered = threading.Event()
+    asked = delay(tenant, tenant.discovery, tenant.metadata, answered)
+    first = threading.Thread(target=in_threads, args=(1, lambda: keys.find(tenant.key.kid)))
+    first.start()
+    assert asked.wait(5)
+    waiting = in_threads(8, lambda: keys.find("random"))
+    assert {str(error) for error in waiting} == {"keys_unavailable"}
+    assert first.is_alive()
+    answered.set()
+    first.join()
+    assert keys.find(tenant.key.kid)
+    assert fetches(tenant) == 1
+
+
+@pytest.mark.parametrize(
+    ("of_discovery", "of_key", "usable"),
+    [
+        pytest.param("localhost", "localhost", True, id="the-same"),
+        pytest.param("localhost", "microsoftonline.us", False, id="another"),
+        pytest.param("localhost", None, True, id="none-in-the-key"),
+        pytest.param(None, "localhost", True, id="none-in-discovery"),
+    ],
+)
+def test_uses_the_keys_of_its_own_cloud_only(tenant, keys, of_discovery, of_key, usable):
+    fail(tenant, json=tenant.metadata | {"cloud_instance_name": of_discovery})
+    jwk = tenant.stranger.as_jwk(ISSUER)
+    jwk.pop("cloud_instance_name", None)
+    publish(
+        tenant,
+        tenant.key.as_jwk(ISSUER),
+        jwk | ({"cloud_instance_name": of_key} if of_key else {}),
+    )
+    if usable:
+        assert keys.find(tenant.stranger.kid)
+    else:
+        with pytest.raises(AuthError):
+            keys.find(tenant.stranger.kid)
 
 
 def test_a_failed_refresh_counts_for_unknown_keys_too(tenant, keys):
@@ -161,11 +217,11 @@ def test_strangers_do_not_wait_for_a_refresh_that_they_may_not_cause(
 ):
     monkeypatch.setattr(signing_keys, "WAIT_SECONDS", 30)
     keys.find(tenant.key.kid)
-    clock.now += 3500
+    clock.now += 3590
     fail(tenant, status=500)
     with pytest.raises(AuthError):
         keys.find("random")  # has used up what unknown keys may cause
-    clock.now += 200
+    clock.now += 20
     answered = threading.Event()
     asked = delay(tenant, tenant.discovery, tenant.metadata, answered)
     keys.find(tenant.key.kid)

@@ -6,7 +6,6 @@ import re
 import ssl
 import threading
 import time
-import traceback
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs
 
@@ -16,9 +15,8 @@ import responses
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from helpers import request_context, token_acquisition
+from helpers import entra, request_scope, token_acquisition, token_cache
 from helpers.claims_challenges import encode_claims
-from helpers.errors import ANSWERS, AuthError, DownstreamError
 from main import create_app
 from tests.mock_azure.keys import base64url
 from tests.unit.flask_api.conftest import (
@@ -139,9 +137,9 @@ def test_the_token_of_one_user_does_not_reach_the_next_through_retry_after(tenan
 def test_with_msals_own_memory_one_users_answer_would_reach_the_next(
     tenant, api, answer, monkeypatch
 ):
-    """Should this fail one day, MSAL has mended it, and _NoReplay and _EntraClient can go."""
-    monkeypatch.setattr(token_acquisition, "_NoReplay", dict)
-    monkeypatch.setattr(token_acquisition, "_EntraClient", lambda session: Unguarded(session))
+    """If this fails one day, MSAL has fixed it, and NoReplay is no longer needed."""
+    monkeypatch.setattr(entra, "NoReplay", dict)
+    monkeypatch.setattr(entra, "HttpClient", lambda session: Unguarded(session))
     of_alice = {"error": "invalid_grant"} if answer["status"] == 429 else TOKEN | {"expires_in": 9}
     tenant.net.post(tenant.token_endpoint, json=of_alice, **answer)
     tenant.net.post(tenant.token_endpoint, json=TOKEN | {"expires_in": 9, "access_token": "bobs"})
@@ -211,27 +209,6 @@ def test_threads_that_bring_one_assertion_share_one_exchange(tenant, api, bearer
     assert len(exchanges(tenant)) == 1
 
 
-@pytest.mark.parametrize(
-    ("body", "status"), [({"error": "server_error"}, 502), ({"error": "invalid_grant"}, 401)]
-)
-def test_threads_that_bring_one_assertion_share_one_failure(
-    tenant, api, bearer, body, status, monkeypatch
-):
-    """Else they would try one after the other, each with a timeout of its own."""
-    asking = threading.Semaphore(0)
-    monkeypatch.setattr(token_acquisition, "describe_hop", lambda *hop: asking.release())
-
-    def when_all_ask(request):
-        assert all(asking.acquire(timeout=10) for _ in range(20))
-        return 400, {}, json.dumps(body)
-
-    tenant.net.add_callback(responses.POST, tenant.token_endpoint, when_all_ask)
-    answers = in_threads(api, 20, bearer)
-    assert [answer.status_code for answer in answers] == [status] * 20
-    assert len({answer.json["correlation_id"] for answer in answers}) == 20
-    assert len(exchanges(tenant)) == 1
-
-
 def test_threads_whose_token_was_rejected_share_one_exchange_with_the_claims(tenant, api, bearer):
     """All of them hold the first token when Resource Manager asks for another."""
     all_are_there = threading.Barrier(20, timeout=10)
@@ -274,7 +251,7 @@ def test_an_exchange_with_other_claims_is_not_shared(tenant, api, bearer):
 
 
 def test_a_thread_waits_for_another_no_longer_than_its_own_time(tenant, api, bearer, monkeypatch):
-    monkeypatch.setattr(request_context, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 0.2)
     slowly(tenant, 200, TOKEN | {"expires_in": 3600}, seconds=1)
     begun = time.monotonic()
     codes = {answer.json["code"] for answer in in_threads(api, 4, bearer) if answer.json}
@@ -284,10 +261,10 @@ def test_a_thread_waits_for_another_no_longer_than_its_own_time(tenant, api, bea
 
 def test_threads_do_not_hang_when_the_one_that_asks_breaks(tenant, api, bearer, monkeypatch):
     def breaks(*args):
-        time.sleep(0.1)
+        time.sleep(0.02)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(token_acquisition.OnBehalfOf, "_exchange", breaks)
+    monkeypatch.setattr(entra.Entra, "exchange", breaks)
     answers = in_threads(api, 10, bearer)
     assert [answer.json["code"] for answer in answers] == ["internal_error"] * 10
     monkeypatch.undo()
@@ -296,240 +273,265 @@ def test_threads_do_not_hang_when_the_one_that_asks_breaks(tenant, api, bearer, 
     assert api.get("/subscriptions", headers=bearer).status_code == 200
 
 
+class Clock:
+    """A monotonic clock that a test sets forward."""
+
+    now = 1000.0
+
+
 @pytest.fixture
 def clock(monkeypatch):
-    class Clock:
-        now = 1000.0
-
-    monkeypatch.setattr(token_acquisition, "monotonic", lambda: Clock.now)
-    return Clock
+    clock = Clock()
+    for module in (token_acquisition, token_cache):
+        monkeypatch.setattr(module, "monotonic", lambda: clock.now)
+    return clock
 
 
 @pytest.fixture
-def on_behalf_of(tenant, api, clock):
-    """The exchange alone, within one request; times are those of ``clock``."""
-    from helpers.http_session import http_session
+def ask(tenant, clock, settings_of_api):
+    """Ask with an assertion known by its ``uti``; return the token that ARM got, or the error code.
 
-    with api.application.test_request_context():
-        api.application.preprocess_request()
-        yield token_acquisition.OnBehalfOf(dict(api.application.config), http_session())
+    Time is that of ``clock``. Resource Manager accepts every token but those in ``ask.rejected``,
+    for which it returns 401 and the claims beside them, if any.
+    """
+    api = create_app(settings_of_api).test_client()
+    rejected = {}
+    assertions = {}
+
+    def resource_manager(request):
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        if token in rejected:
+            claims = encode_claims(rejected[token] or "")
+            return 401, {"WWW-Authenticate": f'Bearer claims="{claims}"'}, "{}"
+        return 200, {}, json.dumps({"value": [{"displayName": token}]})
+
+    tenant.net.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
+
+    def ask(uti="a", **claims):
+        if uti not in assertions:
+            assertions[uti] = tenant.issue_access_token(uti=uti, **claims)
+        headers = {"Authorization": f"Bearer {assertions[uti]}"}
+        ask.response = api.application.test_client().get("/subscriptions", headers=headers)
+        body = ask.response.json
+        return body["code"] if "code" in body else body["value"][0]["displayName"]
+
+    ask.rejected = rejected
+    return ask
 
 
-def test_a_token_is_renewed_before_it_ends(tenant, on_behalf_of, clock):
+def test_refreshes_a_token_before_it_expires(tenant, ask, clock):
     tenant.grants("first")
     tenant.grants("second")
-    ends = int(time.time()) + 100_000
-    assert on_behalf_of.acquire("a", ends) == "first"
+    assert ask() == "first"
     clock.now += 3600 - 300 - 0.5
-    assert on_behalf_of.acquire("a", ends) == "first"
+    assert ask() == "first"
     clock.now += 1
-    assert on_behalf_of.acquire("a", ends) == "second"
-
-
-def test_a_token_that_could_not_be_renewed_serves_until_it_ends(tenant, on_behalf_of, clock):
-    tenant.grants("first")
-    refuse(tenant, status=500, error="server_error")
-    ends = int(time.time()) + 100_000
-    on_behalf_of.acquire("a", ends)
-    clock.now += 3600 - 100
-    assert [on_behalf_of.acquire("a", ends) for _ in range(5)] == ["first"] * 5
-    assert len(exchanges(tenant)) == 2  # the failed try is not repeated at once
-    clock.now += 29.5
-    assert on_behalf_of.acquire("a", ends) == "first"
-    assert len(exchanges(tenant)) == 2
-    clock.now += 1
-    assert on_behalf_of.acquire("a", ends) == "first"
-    assert len(exchanges(tenant)) == 3
-    clock.now += 70
-    with pytest.raises(token_acquisition.DownstreamError):
-        on_behalf_of.acquire("a", ends)
-
-
-@pytest.mark.parametrize("years", [10, -10])
-def test_a_jump_of_the_machines_clock_causes_no_exchanges(
-    tenant, on_behalf_of, clock, years, monkeypatch
-):
-    tenant.grants("first")
-    ends = int(time.time()) + 1000
-    on_behalf_of.acquire("a", ends)
-    monkeypatch.setattr(token_acquisition, "time", lambda: time.time() + years * 31e6)
-    assert [on_behalf_of.acquire("a", ends) for _ in range(3)] == ["first"] * 3
-    assert len(exchanges(tenant)) == 1
-
-
-def test_no_token_outlives_the_assertion_it_came_from(tenant, on_behalf_of, clock):
-    tenant.grants("first")
-    tenant.grants("second")
-    ends = int(time.time()) + 120
-    assert on_behalf_of.acquire("a", ends) == "first"
-    clock.now += 121
-    assert on_behalf_of.acquire("a", ends) == "second"
-
-
-def test_the_cache_keeps_those_that_were_used_last(tenant, request, monkeypatch):
-    monkeypatch.setattr(token_acquisition, "MAX_CACHED_ASSERTIONS", 3)
-    on_behalf_of = request.getfixturevalue("on_behalf_of")
-    tenant.grants()
-    for name in "abcadea":  # each d and e puts out one of b and c
-        on_behalf_of.acquire(name, int(time.time()) + 1000)
-    assert len(on_behalf_of._outcomes) == 3
-    assert len(exchanges(tenant)) == 5
-
-
-def test_a_rejected_token_is_not_handed_out_again(tenant, on_behalf_of):
-    tenant.grants("first")
-    tenant.grants("second")
-    ends = int(time.time()) + 1000
-    assert on_behalf_of.acquire("a", ends) == "first"
-    assert on_behalf_of.acquire("a", ends, rejected_token="first") == "second"
-    assert on_behalf_of.acquire("a", ends) == "second"
-
-
-def meanwhile(tenant, work):
-    """Let Entra grant a second token, and ``work`` be done just before it answers."""
-    done = []
-
-    def answer(request):
-        done.append(work())
-        return 200, {}, json.dumps(TOKEN | {"expires_in": 3600, "access_token": "second"})
-
-    tenant.net.add_callback(responses.POST, tenant.token_endpoint, answer)
-    return done
-
-
-def test_the_old_token_serves_others_while_the_next_is_asked_for(
-    tenant, on_behalf_of, clock, monkeypatch
-):
-    monkeypatch.setattr(request_context, "REQUEST_SECONDS", 1)
-    ends = int(time.time()) + 100_000
-    tenant.grants("first")
-    done = meanwhile(tenant, lambda: on_behalf_of.acquire("a", ends))
-    on_behalf_of.acquire("a", ends)
-    clock.now += 3600 - 100
-    assert on_behalf_of.acquire("a", ends) == "second"
-    assert done == ["first"]
-
-
-def test_a_rejected_token_serves_nobody_while_another_is_asked_for(tenant, on_behalf_of):
-    ends = int(time.time()) + 1000
-    tenant.grants("first")
-    done = meanwhile(tenant, lambda: list(on_behalf_of._outcomes))
-    on_behalf_of.acquire("a", ends)
-    assert on_behalf_of.acquire("a", ends, "first", CLAIMS) == "second"
-    assert done == [[]]
-
-
-def test_a_refusal_is_remembered_for_a_moment(tenant, on_behalf_of, clock):
-    refuse(tenant, error="invalid_grant", suberror="consent_required")
-    tenant.grants()
-    ends = int(time.time()) + 1000
-    for seconds in (7, 7.5, 1):
-        with pytest.raises(AuthError, match="consent_required"):
-            on_behalf_of.acquire("a", ends)
-        clock.now += seconds
-    assert len(exchanges(tenant)) == 1
-    assert on_behalf_of.acquire("a", ends) == "token-b"
-
-
-def test_a_new_assertion_escapes_from_a_remembered_refusal(tenant, on_behalf_of):
-    """The user has consented and signed in again."""
-    refuse(tenant, error="invalid_grant", suberror="consent_required")
-    tenant.grants()
-    ends = int(time.time()) + 1000
-    with pytest.raises(AuthError):
-        on_behalf_of.acquire("a", ends)
-    assert on_behalf_of.acquire("b", ends) == "token-b"
-    with pytest.raises(AuthError):
-        on_behalf_of.acquire("a", ends)
+    assert ask() == "second"
 
 
 @pytest.mark.parametrize(
-    ("status", "error"),
-    [(500, "server_error"), (429, "x"), (400, "temporarily_unavailable"), (401, "invalid_client")],
+    "refusal",
+    [
+        pytest.param({"status": 500, "error": "server_error"}, id="entra-is-down"),
+        pytest.param({"status": 400, "error": "invalid_grant"}, id="the-user-has-to-sign-in"),
+        pytest.param({"status": 429, "error": "x"}, id="entra-is-busy"),
+    ],
 )
-def test_a_failure_that_is_not_the_users_is_not_remembered(tenant, on_behalf_of, status, error):
-    refuse(tenant, status, error=error)
-    tenant.grants()
-    ends = int(time.time()) + 1000
-    with pytest.raises(DownstreamError):
-        on_behalf_of.acquire("a", ends)
-    assert on_behalf_of.acquire("a", ends) == "token-b"
+def test_uses_a_token_until_it_expires_when_it_cannot_be_refreshed(tenant, ask, clock, refusal):
+    tenant.grants("first", expires_in=1000)
+    refuse(tenant, **refusal)
+    assert ask() == "first"
+    clock.now += 1000 - 200
+    assert [ask() for _ in range(5)] == ["first"] * 5
+    assert len(exchanges(tenant)) == 2  # the failed attempt is not repeated at once
+    clock.now += 59
+    assert ask() == "first"
+    assert len(exchanges(tenant)) == 2
+    clock.now += 2
+    assert ask() == "first"
+    assert len(exchanges(tenant)) == 3
+    clock.now += 140
+    assert ask() in ("idp_unavailable", "assertion_rejected", "idp_throttled")
 
 
-def test_a_remembered_refusal_is_raised_afresh_and_keeps_nothing_alive(tenant, on_behalf_of):
-    refuse(tenant, error="invalid_grant")
-    errors = []
-    for _ in range(50):
-        with pytest.raises(AuthError) as raised:
-            on_behalf_of.acquire("a", int(time.time()) + 1000)
-        errors.append(raised.value)
-    assert len(set(map(id, errors))) == 50
-    depths = [len(list(traceback.walk_tb(error.__traceback__))) for error in errors]
-    assert depths[1] == depths[-1]
-    (outcome,) = on_behalf_of._outcomes.values()
-    assert outcome.answer.__traceback__ is None
-    assert outcome.answer.__cause__ is None
-    assert outcome.answer.__context__ is None
-
-
-def test_a_refused_renewal_leaves_the_old_token_in_use(tenant, on_behalf_of, clock):
+def test_no_token_outlives_the_assertion_it_came_from(tenant, ask, clock):
     tenant.grants("first")
-    refuse(tenant, error="invalid_grant")
-    ends = int(time.time()) + 100_000
-    on_behalf_of.acquire("a", ends)
-    clock.now += 3600 - 100
-    assert on_behalf_of.acquire("a", ends) == "first"
-    clock.now += 101
-    with pytest.raises(AuthError):
-        on_behalf_of.acquire("a", ends)
+    tenant.grants("second")
+    expires = int(time.time()) + 120
+    assert ask(exp=expires) == "first"
+    clock.now += 121
+    assert ask(exp=expires) == "second"
 
 
-def test_a_short_lived_token_serves_for_half_of_its_time(tenant, on_behalf_of, clock):
+def test_uses_a_short_lived_token_for_half_of_its_lifetime(tenant, ask, clock):
     tenant.grants("first", expires_in=100)
     tenant.grants("second")
-    ends = int(time.time()) + 1000
-    assert on_behalf_of.acquire("a", ends) == "first"
+    assert ask() == "first"
     clock.now += 49
-    assert on_behalf_of.acquire("a", ends) == "first"
+    assert ask() == "first"
     clock.now += 2
-    assert on_behalf_of.acquire("a", ends) == "second"
+    assert ask() == "second"
 
 
-def test_a_token_that_another_thread_got_meanwhile_is_used(tenant, on_behalf_of):
-    tenant.grants("first")
-    tenant.grants("second")
-    ends = int(time.time()) + 1000
-    on_behalf_of.acquire("a", ends)
-    for _ in range(2):  # two threads were told that the first token is no good
-        assert on_behalf_of.acquire("a", ends, "first", CLAIMS) == "second"
+@pytest.mark.parametrize("claims", [None, CLAIMS], ids=["without-claims", "with-claims"])
+def test_never_serves_a_rejected_token_again(tenant, ask, claims):
+    for name in ("first", "second", "third"):
+        tenant.grants(name)
+    assert ask() == "first"
+    ask.rejected["first"] = claims
+    assert ask() == "second"
+    del ask.rejected["first"]
+    assert ask() == "second"
     assert len(exchanges(tenant)) == 2
 
 
-def test_a_rejected_token_is_gone_although_no_other_could_be_had(tenant, on_behalf_of):
+def test_never_serves_the_second_of_two_rejected_tokens_either(tenant, ask):
+    for name in ("first", "second", "third"):
+        tenant.grants(name)
+    ask.rejected |= {"first": None, "second": None}
+    assert ask() == "downstream_unauthorized"
+    ask.rejected.clear()
+    assert ask() == "third"
+
+
+def test_a_rejected_token_is_gone_although_no_other_could_be_had(tenant, ask):
     tenant.grants("first")
     refuse(tenant, status=500, error="server_error")
     tenant.grants("second")
-    ends = int(time.time()) + 1000
-    on_behalf_of.acquire("a", ends)
-    with pytest.raises(DownstreamError):
-        on_behalf_of.acquire("a", ends, "first", CLAIMS)
-    assert on_behalf_of.acquire("a", ends) == "second"
+    assert ask() == "first"
+    ask.rejected["first"] = CLAIMS
+    assert ask() == "idp_unavailable"
+    ask.rejected.clear()
+    assert ask() == "second"
+
+
+def meanwhile(tenant, work, answer=(200, TOKEN | {"expires_in": 3600, "access_token": "second"})):
+    """Let ``work`` happen while Entra handles the next exchange, which it then answers."""
+    results = []
+
+    def handle(request):
+        results.append(work())
+        return answer[0], {}, json.dumps(answer[1])
+
+    tenant.net.add_callback(responses.POST, tenant.token_endpoint, handle)
+    return results
+
+
+def test_the_old_token_serves_others_while_it_is_refreshed(tenant, ask, clock):
+    tenant.grants("first")
+    results = meanwhile(tenant, ask)
+    ask()
+    clock.now += 3600 - 100
+    assert ask() == "second"
+    assert results == ["first"]
+
+
+def test_a_rejected_token_serves_nobody_while_another_is_requested(tenant, ask, monkeypatch):
+    tenant.grants("first")
+
+    def ask_for_a_moment():
+        with monkeypatch.context() as patch:
+            patch.setattr(request_scope, "REQUEST_SECONDS", 0.1)
+            return ask()
+
+    results = meanwhile(tenant, ask_for_a_moment)
+    ask()
+    ask.rejected["first"] = CLAIMS
+    assert ask() == "second"
+    assert results == ["idp_timeout"]
+
+
+def test_a_failed_refresh_does_not_bring_a_rejected_token_back(tenant, ask, clock, monkeypatch):
+    """While the token is being refreshed, another request finds that it is rejected."""
+    tenant.grants("first")
+
+    def ask_and_be_rejected():
+        ask.rejected["first"] = None
+        with monkeypatch.context() as patch:
+            patch.setattr(request_scope, "REQUEST_SECONDS", 0.1)
+            return ask()
+
+    results = meanwhile(tenant, ask_and_be_rejected, (500, {"error": "server_error"}))
+    ask()
+    clock.now += 3600 - 100
+    assert ask() == "idp_unavailable"
+    assert results == ["idp_timeout"]
+    ask.rejected.clear()
+    assert ask() == "idp_unavailable"
+
+
+def test_an_earlier_exchange_does_not_overwrite_a_later_one(tenant, ask, clock):
+    """While the token is being refreshed, another request needs one with claims."""
+    tenant.grants("first")
+    ask()
+    ask.rejected["first"] = CLAIMS
+    others = ThreadPoolExecutor(1)
+    asked_before = len(tenant.calls("GET", ARM))
+    waiting = []
+
+    def need_claims():
+        waiting.append(others.submit(ask))
+        while len(tenant.calls("GET", ARM)) == asked_before:
+            time.sleep(0.01)  # until Resource Manager has rejected the token
+
+    meanwhile(tenant, need_claims)
+    tenant.grants("third")
+    clock.now += 3600 - 100
+    assert ask() == "second"
+    assert waiting[0].result(10) == "third"
+    assert ask() == "third"
+    plain, refresh, with_claims = [form["claims"][0] for form in exchanges(tenant)]
+    assert "capolids" not in plain + refresh
+    assert "capolids" in with_claims
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        (400, "invalid_grant", "assertion_rejected"),
+        (400, "consent_required", "consent_required"),
+        (500, "server_error", "idp_unavailable"),
+        (401, "invalid_client", "api_misconfigured"),
+        (400, "temporarily_unavailable", "idp_throttled"),
+    ],
+)
+def test_asks_again_after_the_error(tenant, ask, status, error, code):
+    refuse(tenant, status, error=error)
+    tenant.grants()
+    assert ask() == code
+    assert ask() == "token-b"
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("60", 60), ("3600", 60)])
+def test_sends_a_throttled_assertion_again_only_after(tenant, ask, clock, header, seconds):
+    tenant.net.post(
+        tenant.token_endpoint, status=429, json={"error": "x"}, headers={"Retry-After": header}
+    )
+    tenant.grants()
+    assert ask("alice") == "idp_throttled"
+    clock.now += seconds - 0.5
+    assert ask("alice") == "idp_throttled"
+    assert ask.response.headers["Retry-After"] == "1"
+    assert len(exchanges(tenant)) == 1
+    assert ask("bob") == "token-b"
+    clock.now += 1
+    assert ask("alice") == "token-b"
 
 
 @pytest.mark.parametrize("setting", ["CLIENT_ID", "AUTHORITY", "SCOPE"])
-def test_the_key_of_the_cache_names_what_was_asked_for(api, setting):
-    def key(settings):
-        exchange = token_acquisition.OnBehalfOf(settings, requests.Session())
-        exchange._exchange = lambda *args: token_acquisition._Outcome("t", 1e9, 1e9)
-        with api.application.test_request_context():
-            api.application.preprocess_request()
-            exchange.acquire("a", 0)
-        return next(iter(exchange._outcomes))
+def test_the_key_of_the_cache_names_what_was_asked_for(api, monkeypatch, setting):
+    with api.application.app_context():
+        key = token_acquisition.cache_key("header.payload.signature")
+        assert len(key) == 32  # a whole SHA-256: users share no entry by chance
+        assert token_acquisition.cache_key("header.payload2.signature") != key
+        assert token_acquisition.cache_key("header.payload.otherwise-spelled") == key
+        monkeypatch.setitem(api.application.config, setting, "other")
+        assert token_acquisition.cache_key("header.payload.signature") != key
 
-    settings = dict(api.application.config)
-    assert len(key(settings)) == 32  # a whole SHA-256: users share no entry by chance
-    assert key(settings) == key(settings)
-    assert key(settings) != key(settings | {setting: "other"})
+
+def discovery_for_msal(tenant, **answer):
+    """Let discovery succeed once, for the signing keys, and then give MSAL this answer."""
+    tenant.net.get(tenant.discovery, **answer)
 
 
 @pytest.mark.parametrize(
@@ -547,15 +549,14 @@ def test_the_key_of_the_cache_names_what_was_asked_for(api, setting):
         pytest.param({"status": 400, "json": {}}, 500, "api_misconfigured", id="400"),
     ],
 )
-def test_maps_a_failure_of_discovery_and_recovers(tenant, on_behalf_of, answer, status, code):
-    ends = int(time.time()) + 1000
-    tenant.net.replace(responses.GET, tenant.discovery, **answer)
-    with pytest.raises(DownstreamError, match=code) as raised:
-        on_behalf_of.acquire("a", ends)
-    assert ANSWERS[raised.value.code].status == status
+def test_maps_a_failure_of_discovery_and_recovers(tenant, api, bearer, answer, status, code):
+    discovery_for_msal(tenant, **answer)
+    response = api.get("/subscriptions", headers=bearer)
+    assert (response.status_code, response.json["code"]) == (status, code)
     tenant.net.replace(responses.GET, tenant.discovery, json=tenant.metadata)
     tenant.grants()
-    assert on_behalf_of.acquire("a", ends) == "token-b"
+    tenant.lists("first")
+    assert get(api, tenant, uti="later").status_code == 200
 
 
 def pem_of(key, encryption=None):
@@ -770,24 +771,14 @@ def test_claims_can_not_break_out_of_their_header(tenant, api, bearer, text):
     assert response.headers["WWW-Authenticate"].isprintable()
 
 
-def test_throttling_says_how_long_to_wait(tenant, api, bearer):
+def test_throttling_says_how_long_to_wait(tenant, api):
     for header, relayed in (("7", "7"), ("99999", "120"), ("-3", "5"), ("soon", "5")):
         tenant.net.post(
             tenant.token_endpoint, status=429, json={"error": "x"}, headers={"Retry-After": header}
         )
-        response = api.get("/subscriptions", headers=bearer)
+        response = get(api, tenant, uti=header)
         assert response.headers["Retry-After"] == relayed
         tenant.net.remove(responses.POST, tenant.token_endpoint)
-
-
-def test_an_authority_that_entra_does_not_know_is_a_fault_of_the_settings(tenant, api, bearer):
-    tenant.grants()
-    api.get("/subscriptions", headers=bearer)  # loads the signing keys
-    api.application.extensions["on_behalf_of"]._client = None
-    api.application.extensions["on_behalf_of"]._outcomes.clear()
-    tenant.net.replace(responses.GET, tenant.discovery, status=400, json={"error": "x"})
-    response = api.get("/subscriptions", headers=bearer)
-    assert (response.status_code, response.json["code"]) == (500, "api_misconfigured")
 
 
 def test_the_correlation_id_goes_to_entra_and_arm_and_back(tenant, api, bearer):

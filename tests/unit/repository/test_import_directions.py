@@ -13,11 +13,13 @@ ROOT = Path(__file__).parents[3]
 FLASK_API = [
     "helpers.environment",
     "helpers.http_session",
-    "helpers.errors",
     "helpers.claims_challenges",
-    "helpers.request_context",
+    "helpers.errors",
+    "helpers.request_scope",
     "helpers.signing_keys",
     "helpers.authorization",
+    "helpers.token_cache",
+    "helpers.entra",
     "helpers.token_acquisition",
     "helpers.azure_resource_manager",
     "views.subscriptions_view",
@@ -65,6 +67,12 @@ def test_the_api_imports_only_what_comes_before(name):
 def test_only_the_factory_reads_the_environment():
     users = {name for name, used in own("FlaskAPI").items() if "helpers.environment" in used}
     assert users == {"main"}
+
+
+def test_the_token_cache_knows_neither_msal_nor_flask():
+    used = set(imports(modules("FlaskAPI")["helpers.token_cache"]))
+    assert used & {"msal", "flask", "requests"} == set()
+    assert own("FlaskAPI")["helpers.token_cache"] == set()
 
 
 @pytest.mark.parametrize("folder", ["FlaskAPI", "DjangoUI"])

@@ -20,7 +20,7 @@ from Account import unfinished_sign_ins
 from AzureManagement import subscriptions
 from helpers import authorization
 from Helpers.errors import PAGES
-from helpers.errors import ANSWERS
+from helpers.errors import ERROR_RESPONSES
 from tests.mock_azure import MockAzure, directory, tokens
 from tests.mock_azure.errors import AADSTS
 from tests.mock_azure.policies import SignIn
@@ -373,7 +373,7 @@ def test_refusals_table_is_complete_with_the_statuses_that_the_api_answers():
             codes.add(code)
             signs_in = "to sign in" in reaction or "does the same" in reaction
             assert signs_in == (code in subscriptions.SIGN_IN), code
-    answered = {code: ANSWERS[code].status for code in ANSWERS}
+    answered = {code: ERROR_RESPONSES[code].status for code in ERROR_RESPONSES}
     assert statuses == {code: answered[code] for code in codes}
     refused = {code for code, status in answered.items() if status in (401, 403)}
     assert codes == {code for code in refused & PAGES.keys() if PAGES[code].action}
@@ -387,7 +387,7 @@ def test_troubleshooting_names_pages_and_codes_together():
     for symptom, remedy in table("Troubleshooting"):
         quoted = set(re.findall(r'"([A-Z][^"]+)"', symptom))
         codes = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", symptom))
-        known = PAGES.keys() | ANSWERS.keys() | {"access_as_user"}
+        known = PAGES.keys() | ERROR_RESPONSES.keys() | {"access_as_user"}
         assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", symptom + remedy)) <= known, symptom
         if quoted & titles.keys():
             for code in codes:

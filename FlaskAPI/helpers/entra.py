@@ -1,0 +1,140 @@
+"""Microsoft Entra ID's token endpoint: MSAL's client, its credential and its HTTP client."""
+
+import json
+import re
+from functools import partialmethod
+from pathlib import Path
+from typing import Any
+
+import msal
+import requests
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from flask import g
+
+from helpers.errors import DownstreamError
+from helpers.http_session import failure_reason, retry_after_seconds
+from helpers.request_scope import time_budget
+
+MAX_RETRY_AFTER_SECONDS = 120
+# What MSAL raises for JSON that it does not expect.
+UNEXPECTED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+
+
+class Entra:
+    """One MSAL client for all threads and users, which keeps nothing of what it receives."""
+
+    def __init__(self, settings: dict[str, str], session: requests.Session) -> None:
+        self._settings = settings
+        self._session = session
+        self._client: msal.ConfidentialClientApplication | None = None
+
+    def exchange(self, user_assertion: str, claims: str | None) -> dict[str, Any]:
+        """Return Entra's answer to an on-behalf-of request: a token or an OAuth error.
+
+        :param claims: the JSON of a claims challenge that the new token has to satisfy.
+        :raises DownstreamError: if there is no such answer.
+        """
+        # Built on first use, because the constructor calls Entra. If two threads build one at the
+        # same time, the later one is kept.
+        self._client = self._client or self._confidential_client()
+        try:
+            answer: dict[str, Any] = self._client.acquire_token_on_behalf_of(
+                user_assertion, [self._settings["SCOPE"]], claims_challenge=claims
+            )
+        except UNEXPECTED as error:
+            raise DownstreamError("idp_unavailable", "not a token response") from error
+        return answer
+
+    def _confidential_client(self) -> msal.ConfidentialClientApplication:
+        try:
+            client = msal.ConfidentialClientApplication(
+                self._settings["CLIENT_ID"],
+                client_credential=_credential(self._settings),
+                authority=self._settings["AUTHORITY"],
+                instance_discovery=False,  # the authority is configured, not guessed
+                client_capabilities=["cp1"],  # this API relays claims challenges
+                exclude_scopes=["offline_access"],  # no refresh token is kept here
+                http_client=HttpClient(self._session),
+                http_cache=NoReplay(),
+                token_cache=NoTokenCache(),
+            )
+        except ValueError as error:  # discovery's 4xx; a file without a certificate
+            raise DownstreamError("api_misconfigured", type(error).__name__) from error
+        except UNEXPECTED as error:
+            raise DownstreamError("idp_unavailable", "not a discovery document") from error
+        # MSAL accepts any address that discovery names. The secret is sent to the authority only.
+        if not client.authority.token_endpoint.startswith(f"{self._settings['AUTHORITY']}/"):
+            raise DownstreamError("idp_unavailable", "discovery names another token endpoint")
+        return client
+
+
+def _credential(settings: dict[str, str]) -> str | dict[str, str]:
+    """Return the secret, or the RSA key and certificate of one PEM file.
+
+    :raises DownstreamError: ``api_misconfigured``, because MSAL fails only at the exchange.
+    """
+    if not (certificate := settings["CLIENT_CERTIFICATE"]):
+        return settings["CLIENT_SECRET"]
+    try:
+        pem = Path(certificate).read_text(encoding="ascii")
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise DownstreamError("api_misconfigured", type(error).__name__) from error
+    if not isinstance(key, RSAPrivateKey):
+        raise DownstreamError("api_misconfigured", "the key in CLIENT_CERTIFICATE is not RSA")
+    return {"private_key": pem, "public_certificate": pem}
+
+
+class NoTokenCache(msal.TokenCache):  # type: ignore[misc]  # MSAL has no types
+    """Stores nothing: MSAL writes on-behalf-of tokens to its cache but never reads them."""
+
+    def add(self, event: dict[str, Any], **kwargs: Any) -> None:
+        pass
+
+
+class NoReplay(dict[str, Any]):
+    """Stores nothing: MSAL's memory of throttled and failed requests ignores the user.
+
+    It would answer one user's exchange with what Entra answered to another.
+    """
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        pass
+
+
+class HttpClient:
+    """The HTTP client for MSAL: passes on OAuth answers only."""
+
+    def __init__(self, session: requests.Session) -> None:
+        self._session = session
+
+    def close(self) -> None:
+        """Do nothing: the session belongs to the app."""
+
+    def _send(self, method: str, url: str, **kwargs: Any) -> requests.Response:
+        headers = (kwargs.pop("headers", None) or {}) | {"client-request-id": g.correlation_id}
+        kwargs |= {"headers": headers, "timeout": time_budget()}
+        try:
+            response = self._session.request(method, url, **kwargs)
+        except requests.Timeout as error:
+            raise DownstreamError("idp_timeout") from error
+        except requests.RequestException as error:
+            raise DownstreamError("idp_unavailable", failure_reason(error)) from error
+        try:
+            body = json.loads(response.content)
+        except (ValueError, RecursionError):
+            body = None
+        code = body.get("error", "") if isinstance(body, dict) else None
+        if response.status_code == 429 or code == "temporarily_unavailable":
+            wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)
+            raise DownstreamError("idp_throttled", retry_after=wait)
+        # One word, because MSAL repeats it in a header of its later requests for any user.
+        is_oauth = isinstance(code, str) and re.fullmatch(r"[\w.-]{0,64}", code, re.ASCII)
+        if response.status_code // 100 not in (2, 4) or not is_oauth:
+            raise DownstreamError("idp_unavailable", f"status {response.status_code}")
+        return response
+
+    get = partialmethod(_send, "GET")
+    post = partialmethod(_send, "POST")
