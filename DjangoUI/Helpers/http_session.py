@@ -109,16 +109,6 @@ def _read(raw: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     return bytes(body)
 
 
-def failure_reason(error: requests.RequestException) -> str:
-    """Return for the log what failed, without the address, which may hold a proxy's password.
-
-    Of OpenSSL's ``[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed
-    certificate (_ssl.c:1006)`` only the words in the middle.
-    """
-    tls = re.search(r"\[SSL: \w+\] ([^(]+)", str(error))
-    return f"{type(error).__name__}: {tls[1].strip()}" if tls else type(error).__name__
-
-
 def retry_after_seconds(response: requests.Response, most: int) -> int | None:
     """Return the whole seconds, 1 to ``most``, that ``Retry-After`` asks to wait, if it does.
 

@@ -14,8 +14,8 @@ from flask import current_app, g
 from urllib3.exceptions import NewConnectionError
 
 from helpers.claims_challenges import claims_of_challenge
-from helpers.errors import AccessTokenRejected, DownstreamError
-from helpers.http_session import MAX_BODY_BYTES, failure_reason, retry_after_seconds
+from helpers.errors import AccessTokenRejected, DownstreamError, failure_reason
+from helpers.http_session import MAX_BODY_BYTES, retry_after_seconds
 from helpers.request_scope import describe_timing, seconds_left, time_budget, timed
 
 TRIES = 3

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flask import g
 
-from helpers.errors import DownstreamError
-from helpers.http_session import failure_reason, retry_after_seconds
+from helpers.errors import DownstreamError, failure_reason
+from helpers.http_session import retry_after_seconds
 from helpers.request_scope import time_budget
 
 MAX_RETRY_AFTER_SECONDS = 120

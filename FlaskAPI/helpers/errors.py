@@ -147,3 +147,13 @@ def bearer_challenge(parameters: dict[str, str]) -> str:
     # RFC 6750 section 3: these characters only, so neither a quote nor a line break.
     clean = {key: re.sub(r"[^\x20\x21\x23-\x5b\x5d-\x7e]", " ", v) for key, v in parameters.items()}
     return "Bearer " + ", ".join(f'{key}="{value}"' for key, value in clean.items())
+
+
+def failure_reason(error: Exception) -> str:
+    """Return for the log what failed, without the address, which may hold a proxy's password.
+
+    Of OpenSSL's ``[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed
+    certificate (_ssl.c:1006)`` only the words in the middle.
+    """
+    tls = re.search(r"\[SSL: \w+\] ([^(]+)", str(error))
+    return f"{type(error).__name__}: {tls[1].strip()}" if tls else type(error).__name__

@@ -19,7 +19,7 @@ CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}'
 TROUBLES = {
     "none": (ARM, {}, 200),
     "throttled by Entra": (
-        EXCHANGE, {"preset": 90055, "headers": {"Retry-After": "60"}, "times": 10}, 503),
+        EXCHANGE, {"preset": 90055, "headers": {"Retry-After": "60"}, "times": 2}, 503),
     "an error of Entra": (
         EXCHANGE, {"status": 500, "headers": {"Retry-After": "60"}, "times": 10}, 502),
     "Retry-After beside a token": (

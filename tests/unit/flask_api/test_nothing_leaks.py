@@ -19,9 +19,9 @@ ALICE = "alice@contoso.example"
 CLAIMS = '{"access_token":{"capolids":{"essential":true,"values":["policy-of-alice"]}}}'
 SAYS = f"AADSTS50000: Alice Adams ({ALICE}) sent {TOKEN_B}\r\nTrace ID: 1"
 
-
 # What requests raises when nobody listens.
-REFUSED = requests.ConnectionError(MaxRetryError(None, "/", NewConnectionError(None, SAYS)))
+NOBODY_LISTENS = NewConnectionError(None, SAYS)  # type: ignore[arg-type]
+REFUSED = requests.ConnectionError(MaxRetryError(None, "/", NOBODY_LISTENS))  # type: ignore[arg-type]
 
 
 def refuse(tenant, status=400, **body):
