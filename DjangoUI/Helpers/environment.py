@@ -89,7 +89,7 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
         yield "SCOPE and API_SCOPE must be scopes of the same API."
     if settings["CLIENT_ID"] and f"/{settings['CLIENT_ID']}/" in settings["API_SCOPE"]:
         yield "CLIENT_ID must be this app's, and the ID in SCOPE and API_SCOPE the API's."
-    if production and (reason := _safe_address(settings["FLASK_BACKEND_URL"])):
+    if production and (reason := _safe_elsewhere(settings["FLASK_BACKEND_URL"])):
         yield f"FLASK_BACKEND_URL {reason} Access tokens travel to it."
     for key in ("REDIRECT_URI", "POST_LOGOUT_REDIRECT_URI"):
         if production and urlsplit(settings[key]).hostname != settings["PRODUCTION_HOST"]:
@@ -132,6 +132,11 @@ SAFE = rf"(https://{HOST}|http://localhost(:\d+)?)"
 _safe_address = _matches(
     rf"{SAFE}(/\S*)?", "must begin with https://; http:// is for localhost only."
 )
+# An address that need not be the one registered with Entra, so 127.0.0.1 is as good as localhost.
+_safe_elsewhere = _matches(
+    rf"(https://{HOST}|http://(localhost|127\.0\.0\.1)(:\d+)?)/\S*",
+    "must begin with https://; http:// is for this machine only.",
+)
 
 CHECKS: dict[str, Callable[[str], str | None]] = {
     "FLASK_BACKEND_URL": _matches(rf"https?://{HOST}/\S*", "must be a web address with a path."),
@@ -151,10 +156,7 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
     ),
     "POST_LOGOUT_REDIRECT_URI": _safe_address,
     "LOGIN_URL": _matches("/account/login", "must be /account/login, where the app signs in."),
-    "LOGOUT_URL": _matches(
-        rf"(https://{HOST}|http://(localhost|127\.0\.0\.1)(:\d+)?)/\S*",
-        "must begin with https://; http:// is for this machine only.",
-    ),
+    "LOGOUT_URL": _safe_elsewhere,
     "SCOPE": _matches(rf"api://{GUID}/\.default", "must be api://<API's client ID>/.default."),
     "API_SCOPE": _matches(
         rf"api://{GUID}/[\w.-]+", "must be api://<API's client ID>/<scope>, e.g. access_as_user."

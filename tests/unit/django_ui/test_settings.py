@@ -118,6 +118,9 @@ def test_mode_chooses_the_module():
         ({"PRODUCTION_HOST": "ReplaceWithHostName"}, "PRODUCTION_HOST still holds"),
         ({"PRODUCTION_HOST": "*"}, "PRODUCTION_HOST must be a host name"),
         ({"FLASK_BACKEND_URL": "http://api.example/subscriptions"}, "FLASK_BACKEND_URL must begin"),
+        ({"FLASK_BACKEND_URL": "http://flask-api:5000/x"}, "FLASK_BACKEND_URL must begin"),
+        ({"FLASK_BACKEND_URL": "http://10.0.0.4/subscriptions"}, "FLASK_BACKEND_URL must begin"),
+        ({"FLASK_BACKEND_URL": "http://127.0.0.1.example/x"}, "FLASK_BACKEND_URL must begin"),
         ({"REDIRECT_URI": "http://ui.example/account/callback"}, "REDIRECT_URI must begin"),
         ({"POST_LOGOUT_REDIRECT_URI": "http://ui.example/"}, "POST_LOGOUT_REDIRECT_URI must"),
         ({"LOGOUT_URL": "javascript:x"}, "LOGOUT_URL must begin"),
@@ -145,6 +148,18 @@ def test_production_refuses(change, words):
     with pytest.raises(ImproperlyConfigured) as refused:
         load_settings(PRODUCTION | change)
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://flaskapi.internal.example/subscriptions",
+        "http://localhost:5000/subscriptions",
+        "http://127.0.0.1:5000/subscriptions",
+    ],
+)
+def test_production_calls_the_api_over_https_or_on_this_machine(address):
+    assert load_settings(PRODUCTION | {"FLASK_BACKEND_URL": address})
 
 
 @pytest.mark.parametrize(
