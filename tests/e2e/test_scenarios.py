@@ -168,7 +168,7 @@ def entra_away(learner: Learner) -> None:
     learner.sees_the_list()
     learner.sign_out_and_in()
     learner.reads("Microsoft Entra ID cannot be reached")
-    learner.journey_says("Entra refused the code: no answer")
+    learner.journey_says("Microsoft Entra ID did not answer DjangoUI")
 
 
 def arm_slow(learner: Learner) -> None:
@@ -179,7 +179,7 @@ def arm_slow(learner: Learner) -> None:
 def arm_away(learner: Learner) -> None:
     learner.load_again()
     learner.reads("Azure had an error")
-    learner.journey_says("Resource Manager refused the list: no answer")
+    learner.journey_says("Azure Resource Manager did not answer FlaskAPI")
 
 
 WALKS = [

@@ -12,6 +12,8 @@ from werkzeug.wrappers import Response
 from .errors import ArmError, EntraError
 from .server import cut_connection
 
+NO_ANSWER = "no answer"  # what the record says of a connection that was cut
+
 
 @dataclass
 class Fault:
@@ -37,7 +39,7 @@ class Fault:
         """
         time.sleep(self.latency_seconds)
         if self.drop:
-            g.answer = "no answer"
+            g.answer = NO_ANSWER
             cut_connection(request.environ)
             return Response()
         # At /authorize the view raises it, which knows where the client wants to hear of it.

@@ -18,6 +18,7 @@ from flask.typing import ResponseReturnValue
 from .context import azure
 from .directory import PARTNER_ID, Json
 from .errors import EntraError
+from .faults import NO_ANSWER
 from .policies import parse_claims
 from .record import Recorded
 
@@ -216,6 +217,8 @@ def _title(seen: tuple[Recorded, ...], source: int, token_b: str) -> str:
         "count": sum(int(number) for number in found if number.isdigit()),
         "pages": f" in {len(seen)} pages" if len(seen) > 1 else "",
     }
+    if last.answer == NO_ANSWER:
+        return f"{WORDS['lanes'][LANES[last.hop][1]]} did not answer {words['asker']}"
     if _failed(last):
         reason = WORDS["reasons"].get(last.answer, last.answer) or f"status {last.status}"
         return f"{not_done.format_map(words)}: {reason}"

@@ -211,7 +211,7 @@ def test_tells_of_a_service_that_did_not_answer(azure, walk, journey):
     walk.back.get(
         "/subscriptions?api-version=2020-01-01", headers={"Authorization": f"Bearer {token_b}"}
     )
-    assert steps(journey())[-1] == "Resource Manager refused the list: no answer"
+    assert steps(journey())[-1] == "Azure Resource Manager did not answer FlaskAPI"
 
 
 def test_tells_which_scenario_was_switched(visitor, journey):
