@@ -33,7 +33,7 @@ def hide_what_clients_sent(record: logging.LogRecord) -> bool:
     """Cut query strings and headers off gunicorn's own lines: they may hold a code or a token.
 
     "Error handling request /account/callback?code=0.Ab" ends after "callback", and "Invalid HTTP
-    Header: 'Authorization Bearer eyJ'" after the colon.
+    Header: 'Authorization Bearer <token>'" after the colon.
     """
     line = re.sub(r"\?\S*", "", record.getMessage())
     record.msg = re.sub(r"(Invalid HTTP Header: ).*", r"\1", line)

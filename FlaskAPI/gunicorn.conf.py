@@ -23,7 +23,7 @@ def on_starting(server: Any) -> None:
 def _without_query_and_header(record: logging.LogRecord) -> bool:
     """Cut what a client sent out of lines such as these two, and keep the rest.
 
-    ``Invalid request from ip=::1: Invalid HTTP Header: 'Authorization Bearer eyJ...'``
+    ``Invalid request from ip=::1: Invalid HTTP Header: 'Authorization Bearer <token>'``
     ``Error handling request /subscriptions?code=secret``
     """
     record.msg = re.sub(r"\?\S*|(?<=Invalid HTTP Header: ).*", "", record.getMessage())

@@ -110,6 +110,8 @@ def start_apps(clone: Clone) -> Iterator[Callable[[], Apps]]:
     def start() -> Apps:
         api = {"FLASK_ENV": "development", "ENV_FILE": str(clone.path("FlaskAPI/development.env"))}
         ui = {"ENVIRONMENT": "development", "ENV_FILE": str(clone.path("DjangoUI/development.env"))}
+        # A browser does not trust the authority's own host here, which is for servers.
+        ui["LOGOUT_URL"] = clone.azure.django_ui_settings()["LOGOUT_URL"]
         running.append(Apps(None, api | ONE_WORKER, ui | ONE_WORKER).__enter__())
         return running[-1]
 

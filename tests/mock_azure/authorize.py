@@ -110,11 +110,17 @@ def consent(tenant: str) -> ResponseReturnValue:
 def logout(tenant: str) -> ResponseReturnValue:
     """End the browser's session; go back only to an address that a registration lists.
 
-    OpenID Connect RP-Initiated Logout 1.0 section 3.
+    Without the ID token's ``login_hint``, Entra asks which account to sign out.
+    https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc#send-a-sign-out-request
     """
     azure.check_tenant(tenant)
     target = request.values.get("post_logout_redirect_uri", "")
     known = any(is_registered(target, client) for client in azure.applications.values())
+    if (sign_in := _session()) and request.method == "GET":
+        user = azure.users[sign_in.user]
+        if request.args.get("logout_hint") != tokens.login_hint(user):
+            g.form_action = f"'self' {_origin(target)}" if known else "'self'"
+            return render_template("account.html", user=user, asked=request.args)
     if known:
         state = request.values.get("state")
         response = redirect(_with_query(target, {"state": state} if state else {}), 303)

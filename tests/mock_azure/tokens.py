@@ -192,7 +192,7 @@ def id_token_claims(
     ``login_hint`` if its registration asks for that optional claim.
     """
     user = azure.users[sign_in.user]
-    optional = {"auth_time": int(sign_in.at), "login_hint": f"O.{base64url(user.oid.encode())}"}
+    optional = {"auth_time": int(sign_in.at), "login_hint": login_hint(user)}
     asked = {*client.id_token_claims, *(["auth_time"] if max_age else [])}
     return {
         "aud": client.client_id,
@@ -204,6 +204,11 @@ def id_token_claims(
         "preferred_username": user.email,
         "ver": "2.0",
     }
+
+
+def login_hint(user: User) -> str:
+    """The opaque value that lets Entra sign this account out without asking which."""
+    return f"O.{base64url(user.oid.encode())}"
 
 
 def client_info(user: User) -> str:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from tests.mock_azure import tokens
 from tests.mock_azure.directory import ARM_ID, GRAPH_ID, Permission
 
 
@@ -336,9 +337,10 @@ def test_pages_escape_what_the_request_brings(visitor):
     assert "&lt;script&gt;" in page.text
 
 
-def log_out(azure, visitor, **parameters):
+def log_out(azure, visitor, user="alice", **parameters):
     path = f"/{azure.tenant_id}/oauth2/v2.0/logout"
-    return visitor.client.get(path, query_string=parameters)
+    hint = {"logout_hint": tokens.login_hint(azure.users[user])} if user else {}
+    return visitor.client.get(path, query_string=hint | parameters)
 
 
 def test_sign_out_ends_the_session_and_returns_to_a_registered_page(azure, visitor):
@@ -346,6 +348,20 @@ def test_sign_out_ends_the_session_and_returns_to_a_registered_page(azure, visit
     page = "http://localhost:8000/account/signed-out"
     response = log_out(azure, visitor, post_logout_redirect_uri=page, state="s")
     assert (response.status_code, response.headers["Location"]) == (303, f"{page}?state=s")
+    assert "Choose who you are" in visitor.authorize().text
+
+
+@pytest.mark.parametrize("user", [None, "bob"], ids=["no account", "another account"])
+def test_sign_out_asks_which_account_if_the_app_names(azure, visitor, user):
+    visitor.sign_in("alice")
+    asked = {"post_logout_redirect_uri": "http://localhost:8000/account/signed-out", "state": "s"}
+    page = log_out(azure, visitor, user=user, **asked)
+    assert "Which account" in page.text
+    assert "alice@contoso.example" in page.text
+    assert "code=" in visitor.authorize().headers["Location"]  # still signed in
+    form = dict(re.findall(r'name="([^"]+)" value="([^"]+)"', page.text))
+    done = visitor.client.post(f"/{azure.tenant_id}/oauth2/v2.0/logout", data=form)
+    assert done.headers["Location"] == f"{asked['post_logout_redirect_uri']}?state=s"
     assert "Choose who you are" in visitor.authorize().text
 
 
