@@ -460,6 +460,19 @@ def test_what_graph_says_about_owners_does_not_end_the_run(azure, run, cloud, mo
         registrations.add_owner(client, registration, bob)
 
 
+def test_settings_of_another_registration_are_kept(azure, run, folder):
+    run(configure, "--certificate")
+    file = folder / "DjangoUI/development.env"
+    file.write_text("CLIENT_ID=another\n")
+    output = run(cleanup, "--yes")
+    assert file.read_text() == "CLIENT_ID=another\n"
+    assert (folder / "DjangoUI/certificate.pem").exists()
+    assert not (folder / "FlaskAPI/development.env").exists()
+    for name in ("development.env", "certificate.pem"):
+        assert f"Kept: DjangoUI/{name}. It is of another registration." in output
+    assert azure.registry.applications == {}
+
+
 # --- questions and dry runs -----------------------------------------------------------------------
 
 
