@@ -1,6 +1,6 @@
 <#
 .SYNOPSIS
-Removes what Configure.ps1 made in your tenant and on this machine. It asks first.
+Removes what Configure.ps1 created in your tenant and on this machine. It asks first.
 
 .PARAMETER Credential
 As for Configure.ps1.
@@ -12,7 +12,7 @@ As for Configure.ps1.
 As for Configure.ps1.
 
 .PARAMETER MoreOptions
-Whatever else cleanup.py takes, such as --dry-run.
+All other options of cleanup.py, such as --dry-run.
 
 .EXAMPLE
 .\Cleanup.ps1 -TenantId 'contoso.onmicrosoft.com'

@@ -3,14 +3,14 @@
 Registers both apps of the sample in your tenant and writes the settings they need.
 
 .DESCRIPTION
-Finds Python, makes FlaskAPI's virtual environment if it is not there, and hands over to
-configure.py. It needs no administrator shell and installs no PowerShell module.
+Finds Python, creates FlaskAPI's virtual environment if it is missing, and calls configure.py. It
+needs no administrator shell and installs no PowerShell module.
 
 .PARAMETER Credential
-A service principal: its application ID and its secret. Without it you sign in in the browser.
+A service principal: its application ID and its secret. Without it, you sign in in the browser.
 
 .PARAMETER TenantId
-The tenant, by its ID or a domain name. Without it, the home tenant of whoever signs in.
+The tenant, by its ID or a domain name. Without it, the home tenant of the account.
 
 .PARAMETER AzureEnvironmentName
 The cloud.
@@ -19,7 +19,7 @@ The cloud.
 For Cleanup.ps1.
 
 .PARAMETER MoreOptions
-Whatever else configure.py takes, such as --dry-run.
+All other options of configure.py, such as --certificate or --adopt <application ID>.
 
 .EXAMPLE
 .\Configure.ps1
@@ -34,6 +34,9 @@ Here the tenant comes from the environment variable AZURE_TENANT_ID.
 
 .EXAMPLE
 .\Configure.ps1 -Credential (Get-Credential) -TenantId 'contoso.onmicrosoft.com' --yes
+
+.EXAMPLE
+.\Configure.ps1 --certificate 90 --dry-run
 #>
 [CmdletBinding(PositionalBinding = $false)]
 param(
@@ -50,9 +53,9 @@ param(
 $ErrorActionPreference = 'Stop'
 
 if ($Credential -and $Credential.UserName.Contains('@')) {
-    throw ('A user name and a password do not work any more: Entra asks people who administer a ' +
-        'tenant for a second factor. Leave -Credential out and sign in in the browser, or give ' +
-        'it the application ID and the secret of a service principal.')
+    throw ('Entra no longer accepts a user name and a password here: administrators need a second ' +
+        'factor. Leave -Credential out and sign in in the browser, or pass the application ID and ' +
+        'the secret of a service principal.')
 }
 
 $root = Split-Path -Parent $PSScriptRoot
@@ -65,16 +68,16 @@ if (-not (Test-Path $python)) {
     $found = Get-Command -Name @('py', 'python3', 'python') -ErrorAction SilentlyContinue |
         Select-Object -First 1
     if (-not $found) {
-        throw 'Python 3.11 or newer is not on this machine: https://www.python.org/downloads/'
+        throw 'Python 3.11 or newer is not installed: https://www.python.org/downloads/'
     }
-    Write-Host 'Making the virtual environment FlaskAPI/venv'
+    Write-Host 'Creating the virtual environment FlaskAPI/venv'
     & $found.Source -m venv $venv
     if ($LASTEXITCODE -ne 0) {
-        throw 'The virtual environment could not be made; the lines above say why.'
+        throw 'The virtual environment could not be created; see the lines above.'
     }
     & $python -m pip install --disable-pip-version-check -r (Join-Path $root 'FlaskAPI/requirements.txt')
     if ($LASTEXITCODE -ne 0) {
-        throw 'The packages of FlaskAPI could not be installed; the lines above say why.'
+        throw 'The packages of FlaskAPI could not be installed; see the lines above.'
     }
 }
 
@@ -82,7 +85,7 @@ $options = @('--cloud', $AzureEnvironmentName)
 if ($TenantId) {
     $options += @('--tenant', $TenantId)
 }
-# Through the environment: everybody on the machine can read a process's arguments.
+# Through the environment: every user of the machine can read a process's arguments.
 $before = @($env:AZURE_CLIENT_ID, $env:AZURE_CLIENT_SECRET)
 if ($Credential) {
     $env:AZURE_CLIENT_ID = $Credential.UserName

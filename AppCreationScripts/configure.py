@@ -139,9 +139,9 @@ class Configuration:
         settings: dict[str, str] = registrations.filled_in(described, names)
         if self.options.certificate:
             settings["CLIENT_CERTIFICATE"] = settings.pop("CLIENT_SECRET")
-        if self.cloud.ca_bundle:
-            settings["CA_BUNDLE"] = self.cloud.ca_bundle
-        return settings
+        logout = self.cloud.logout if registration is self.ui else ""
+        optional = {"CA_BUNDLE": self.cloud.ca_bundle, "LOGOUT_URL": logout}
+        return settings | {key: value for key, value in optional.items() if value}
 
     def _valid_credential(self, registration: Registration) -> str:
         """Return the secret, or the certificate's path, that is in use; "" to make a new one."""

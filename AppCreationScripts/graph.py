@@ -58,6 +58,7 @@ class Cloud:
     arm: str
     portal: str
     ca_bundle: str = ""  # a PEM file of authorities to trust besides the public ones
+    logout: str = ""  # where users sign out, unless that is at the sign-in address
     client_id: str = PUBLIC_CLIENT_ID  # empty where no public client of Microsoft's exists
     token_exchange: str = "api://AzureADTokenExchange"  # audience of federated credentials
 

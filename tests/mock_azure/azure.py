@@ -247,6 +247,7 @@ class MockAzure:
             "arm": self.arm_url,
             "portal": "https://portal.azure.com",
             "ca_bundle": str(self.ca_file),
+            "logout": f"{self.front_url}/{self.tenant_id}/oauth2/v2.0/logout",
         }
 
     # --- controls for tests -----------------------------------------------------------------------

@@ -82,7 +82,7 @@ def test_every_other_option_is_handed_over(name):
 
 def test_a_persons_password_is_refused_with_the_reason():
     assert "$Credential.UserName.Contains('@')" in TEXTS["Configure.ps1"]
-    assert "do not work any more" in TEXTS["Configure.ps1"]
+    assert "no longer accepts a user name and a password" in TEXTS["Configure.ps1"]
 
 
 def test_the_examples_of_the_document_call_the_scripts():
