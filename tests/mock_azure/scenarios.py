@@ -204,10 +204,10 @@ def entra_away(azure: "MockAzure", user: str) -> Iterator[None]:
     The page still shows the list. After you sign in again, the app says that Entra cannot be
     reached.
 
-    Entra's sign-in pages still open here, but its servers hang up on both apps. While tokens A
-    and B are cached, neither app has to call Entra.
+    Entra's sign-in pages still open here, but its token endpoint and signing keys do not answer.
+    While tokens A and B are cached, neither app has to ask for a token.
     """
-    with _faults(azure, "discovery", "jwks", "token", drop=True):
+    with _faults(azure, "jwks", "token", drop=True):
         yield
 
 

@@ -123,7 +123,7 @@ def test_short_tokens_live_two_minutes(azure):
 @pytest.mark.parametrize(
     ("name", "hops"),
     [
-        ("entra-away", ["discovery", "jwks", "token:on_behalf_of", "token:refresh_token"]),
+        ("entra-away", ["jwks", "token:on_behalf_of", "token:refresh_token"]),
         ("arm-away", ["arm:subscriptions"]),
         ("arm-slow", ["arm:subscriptions"]),
     ],
