@@ -397,6 +397,14 @@ def test_what_was_adopted_is_never_deleted(azure, run, use_machine):
     assert {name for name in left if ".backup" not in name} == {"production.env"}
 
 
+def test_a_secret_added_to_an_adopted_registration_is_removed(azure, run):
+    planted = [plant(azure, key) for key in ("api", "ui")]
+    run(configure, *adoption(*planted))
+    run(cleanup, "--yes")
+    apps = azure.registry.applications.values()
+    assert [app["passwordCredentials"] for app in apps] == [[], []]
+
+
 def test_a_lost_note_is_replaced_by_adopting(azure, run, folder):
     run(configure)
     (folder / "createdApps.json").unlink()
