@@ -1,4 +1,4 @@
-"""Fetch the signed-in user's subscriptions, and do what the API asks for before that works."""
+"""Fetch the signed-in user's subscriptions, with a new token or a new sign-in if necessary."""
 
 from django.contrib.sessions.backends.base import SessionBase
 
@@ -8,28 +8,20 @@ from Helpers.flask_api import SubscriptionList, list_subscriptions
 from Helpers.session import TOKEN_CACHE, note_success
 from Helpers.token_acquisition import acquire_token_silent
 
-# What the API's refusals call for. Whatever is not here gets its page at once.
-RETRY_WITH_NEW_TOKEN = {
-    "authorization_header_missing",
-    "invalid_token",
-    "token_expired",
-    "claims_challenge",
-}
-SIGN_IN = {"invalid_token", "token_expired", "claims_challenge"} | {
-    "consent_required",
-    "insufficient_scope",
-    "assertion_rejected",
-}
+# What may help after each of the API's error codes. For the other codes, nothing does.
+TOKEN_REJECTED = {"invalid_token", "token_expired", "claims_challenge"}
+RETRY_WITH_NEW_TOKEN = TOKEN_REJECTED | {"authorization_header_missing"}
+SIGN_IN = TOKEN_REJECTED | {"consent_required", "insufficient_scope", "assertion_rejected"}
 
 
 def subscriptions_of(session: SessionBase) -> SubscriptionList:
-    """Return what the API lists for the user of ``session``.
+    """Return the subscriptions of the user of ``session``.
 
-    A new access token may mend what the API refuses; if not, a sign-in may. Each is tried once.
+    If the API refuses, retry with a new access token; if it still refuses, ask for a sign-in.
 
-    :raises NotSignedIn: when the session has no user.
-    :raises SignInRequired: when only a sign-in can help.
-    :raises PageError: for everything else.
+    :raises NotSignedIn: if the session has no user.
+    :raises SignInRequired: if only a sign-in can help.
+    :raises PageError: for all other failures.
     """
     access_token = acquire_token_silent(session)
     try:
@@ -44,7 +36,7 @@ def subscriptions_of(session: SessionBase) -> SubscriptionList:
         if refusal.code not in SIGN_IN:
             raise
         if refusal.code == "assertion_rejected":
-            session.pop(TOKEN_CACHE, None)  # Entra revoked what these tokens came from
-        raise SignInRequired(refusal.code, refusal.claims) from refusal
+            session.pop(TOKEN_CACHE, None)  # Entra has revoked these tokens
+        raise SignInRequired(refusal.code, claims=refusal.claims) from refusal
     note_success(session)
     return listed

@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 import requests
-from django.conf import settings
 
 from Helpers.correlation import correlation_id
 from Helpers.errors import PageError, failure_reason
@@ -20,38 +19,27 @@ WAIT_SECONDS = 1.0  # how long a thread waits while another one fetches the firs
 MAX_RETRY_AFTER_SECONDS = 120
 
 
-def entra() -> "EntraClient":
-    """Return the client that all threads share. It holds connections, never credentials."""
-    return _entra(settings.AUTHORITY, settings.CA_BUNDLE)
-
-
-@cache
-def _entra(authority: str, ca_bundle: str) -> "EntraClient":
-    return EntraClient(authority, http_session(ca_bundle))
-
-
 class EntraClient:
-    """The ``http_client`` that MSAL asks for: it passes only OAuth responses on to MSAL.
+    """MSAL's ``http_client``. It returns only OAuth responses, and caches the discovery document.
 
-    MSAL fetches the discovery document whenever a client is built, which here is once per page,
-    so that document is cached. Nothing else is: Entra's answer to one user must never reach
-    another.
+    MSAL fetches that document whenever a client is built, which here is once per page. Nothing
+    else is cached: Entra's response to one user must never reach another.
 
     :raises PageError: ``entra_unavailable`` or ``entra_busy``, from each call.
     """
 
-    def __init__(self, authority: str, session: requests.Session) -> None:
+    def __init__(self, authority: str, ca_bundle: str) -> None:
         self._authority = authority
-        self._session = session
+        self._session = http_session(ca_bundle)
         self._fetching = threading.Lock()
         self._discovery: requests.Response | None = None
         self._expires = 0.0
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:
-        """Return the discovery document, the only thing that MSAL gets from here."""
+        """Return the discovery document: MSAL sends no other GET request."""
         if self._discovery and monotonic() < self._expires:
             return self._discovery
-        # One thread fetches it. The others use the old document, or wait a moment for the first.
+        # One thread fetches it. The others use the old document, or wait a second for the first.
         if self._fetching.acquire(timeout=0 if self._discovery else WAIT_SECONDS):
             try:
                 return self._fetch_discovery(url, **kwargs)
@@ -74,21 +62,14 @@ class EntraClient:
             return self._discovery
         try:
             response = self._send("GET", url, **kwargs)
-            if self._is_discovery(response):
+            if response.json().get("issuer") == f"{self._authority}/v2.0":
                 self._discovery, self._expires = response, monotonic() + DISCOVERY_SECONDS
             elif response.ok:
                 raise PageError("entra_unavailable", "no discovery document of this tenant")
         except PageError:
             if not self._discovery:
                 raise
-        return self._discovery or response  # MSAL explains a 400: there is no such tenant
-
-    def _is_discovery(self, response: requests.Response) -> bool:
-        document = response.json()
-        return document.get("issuer") == f"{self._authority}/v2.0" and all(
-            str(document.get(name)).startswith(("https://", "http://"))
-            for name in ("authorization_endpoint", "token_endpoint")
-        )
+        return self._discovery or response  # a 400, for which MSAL raises: unknown tenant
 
     def _send(
         self, method: str, url: str, headers: dict[str, str] | None = None, **kwargs: Any
@@ -105,3 +86,9 @@ class EntraClient:
         if response.status_code >= 500 or not is_object:
             raise PageError("entra_unavailable", f"status {response.status_code}")
         return response
+
+
+@cache
+def entra_client(authority: str, ca_bundle: str) -> EntraClient:
+    """Return the client that all threads share. It holds connections, never credentials."""
+    return EntraClient(authority, ca_bundle)

@@ -1,4 +1,4 @@
-"""Every way in which a page can't be shown: one table of explanations, one exception family."""
+"""The error pages, as one table, and the exceptions that lead to them."""
 
 import ssl
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Page:
-    """What the user reads when something stands in the way."""
+    """The content of an error page."""
 
     status: int
     title: str
@@ -124,7 +124,7 @@ PAGES = API_PAGES | {
 
 
 def failure_reason(error: BaseException) -> str:
-    """Return what may be logged of a failed call: the error's name and, for TLS, its reason."""
+    """Return the error's name and, for TLS, its reason: the rest may contain an address."""
     cause: BaseException | None = error
     while cause and not isinstance(cause, ssl.SSLError):
         cause = cause.__context__
@@ -132,43 +132,33 @@ def failure_reason(error: BaseException) -> str:
 
 
 class PageError(Exception):
-    """Ends the request with the page that belongs to ``code``, a key of ``PAGES``.
+    """Ends the request with the page for ``code``, a key of ``PAGES``.
 
-    ``reason`` is for the log only: never a token, a code or text that somebody else may choose.
+    ``reason`` goes to the log only. It must not contain a token, a code or text from outside.
+    ``claims`` is the JSON of a claims challenge, for Entra.
     """
 
-    def __init__(self, code: str, reason: str = "", retry_after: int | None = None) -> None:
+    def __init__(
+        self, code: str, reason: str = "", retry_after: int | None = None, claims: str | None = None
+    ) -> None:
         super().__init__(f"{code}: {reason}" if reason else code)
         self.code = code
         self.page = PAGES[code]
         self.retry_after = retry_after  # seconds
+        self.claims = claims
 
 
 class ApiRefusal(PageError):
-    """The API answered with an error; ``claims`` (JSON) if it is a claims challenge."""
-
-    def __init__(
-        self,
-        code: str,
-        claims: str | None = None,
-        retry_after: int | None = None,
-        reason: str = "from the API",
-    ) -> None:
-        super().__init__(code, reason, retry_after)
-        self.claims = claims
+    """The API answered with an error, or not at all."""
 
 
 class SignInRequired(PageError):
-    """The user has to go through Entra's sign-in page, for the reason that ``code`` names.
+    """The user has to sign in (again), for the reason that ``code`` names.
 
-    Each reason sends the user there once; if it comes again right after, its page is shown.
-    ``claims`` (JSON) go along, so that Entra asks for what is missing.
+    Each reason sends the user to Entra once; if it occurs again right after that, its page is
+    shown.
     """
-
-    def __init__(self, code: str, claims: str | None = None) -> None:
-        super().__init__(code)
-        self.claims = claims
 
 
 class NotSignedIn(Exception):
-    """Nobody is signed in: off to the sign-in page, which is what any visitor gets."""
+    """Nobody is signed in: the browser is redirected to the sign-in page."""

@@ -1,4 +1,4 @@
-"""Call the Flask API, and say what its answers mean."""
+"""Call the Flask API, and interpret its responses."""
 
 import json
 from base64 import b64decode
@@ -15,8 +15,11 @@ from Helpers.errors import API_PAGES, ApiRefusal, failure_reason
 from Helpers.http_session import CONNECT_SECONDS, http_session, retry_after_seconds
 from Helpers.token_acquisition import checked_claims
 
-ANSWER_SECONDS = 25.0  # the API gives up after 20, and then says why
+ANSWER_SECONDS = 25.0  # the API itself gives up after 20, and responds with the reason
 MAX_RETRY_AFTER_SECONDS = 300
+
+# One session for all threads. It holds connections, never credentials.
+_session = cache(http_session)
 
 
 class SubscriptionList(NamedTuple):
@@ -26,25 +29,25 @@ class SubscriptionList(NamedTuple):
     """
 
     subscriptions: list[dict[str, Any]]
-    text: str  # the same as JSON, to be read
+    text: str  # the same as indented JSON
     server_timing: str  # the header of that name: where the API spent its time
-    milliseconds: float  # from asking to having read the answer
+    milliseconds: float  # from the request to the end of the response
 
 
 def list_subscriptions(access_token: str, correlation_id: str) -> SubscriptionList:
-    """Return what the API lists for the user of ``access_token``.
+    """Return the subscriptions of the user of ``access_token``.
 
-    :raises ApiRefusal: for every other answer, and when there is none.
+    :raises ApiRefusal: for every other response, and if there is none.
     """
     headers = {"Authorization": f"Bearer {access_token}", CORRELATION_HEADER: correlation_id}
-    begun = perf_counter()
+    started = perf_counter()
     try:
         response = _session(settings.CA_BUNDLE).get(
             settings.FLASK_BACKEND_URL, headers=headers, timeout=(CONNECT_SECONDS, ANSWER_SECONDS)
         )
     except requests.ReadTimeout as error:
         raise ApiRefusal("api_timeout") from error
-    except requests.TooManyRedirects as error:  # it answers, though with the address of another
+    except requests.TooManyRedirects as error:
         raise ApiRefusal("api_error") from error
     except requests.RequestException as error:
         raise ApiRefusal("api_unreachable", reason=failure_reason(error)) from error
@@ -59,18 +62,12 @@ def list_subscriptions(access_token: str, correlation_id: str) -> SubscriptionLi
         raise ApiRefusal("api_error")
     try:
         text = json.dumps(subscriptions, indent=2, ensure_ascii=False)
-        text.encode()  # JSON may hold half a character, and a page can't
+        text.encode()  # JSON may contain a lone surrogate, which UTF-8 can't encode
     except (UnicodeEncodeError, RecursionError) as error:
         raise ApiRefusal("api_error") from error
-    milliseconds = (perf_counter() - begun) * 1000
+    milliseconds = (perf_counter() - started) * 1000
     timing = response.headers.get("Server-Timing", "")
     return SubscriptionList(subscriptions, text, timing, milliseconds)
-
-
-@cache
-def _session(ca_bundle: str) -> requests.Session:
-    """Return the session that all threads share. It holds connections, never credentials."""
-    return http_session(ca_bundle)
 
 
 def _refusal(response: requests.Response, body: Any) -> ApiRefusal:
@@ -79,11 +76,11 @@ def _refusal(response: requests.Response, body: Any) -> ApiRefusal:
     if code not in API_PAGES or (code == "claims_challenge" and claims is None):
         code = "api_error"
     wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)
-    return ApiRefusal(code, claims if code == "claims_challenge" else None, wait)
+    return ApiRefusal(code, "from the API", wait, claims if code == "claims_challenge" else None)
 
 
 def _claims(www_authenticate: str) -> str | None:
-    """Return the JSON of a claims challenge, or ``None`` if it is none, or no JSON object.
+    """Return the JSON of a claims challenge; ``None`` if there is none, or no JSON object in it.
 
     https://learn.microsoft.com/entra/identity-platform/claims-challenge
     """

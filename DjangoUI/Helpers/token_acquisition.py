@@ -1,12 +1,11 @@
 """Sign users in, and get access tokens to the API for them, with MSAL.
 
-Above this module nobody sees one of MSAL's dicts. Protocol:
+No other module handles MSAL's dicts. Protocol:
 https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
 """
 
 import json
 import re
-import threading
 import warnings
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,7 +17,7 @@ import msal
 from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 
-from Helpers.entra import entra
+from Helpers.entra import entra_client
 from Helpers.errors import NotSignedIn, PageError, SignInRequired
 from Helpers.session import IDENTITY, PendingSignIn
 from Helpers.token_cache import sealed, token_cache
@@ -26,10 +25,10 @@ from Helpers.token_cache import sealed, token_cache
 CLOCK_SKEW_SECONDS = 120
 MAX_CLAIMS_BYTES = 4096
 
-# What MSAL raises when the browser or Entra sends something of another shape or value.
+# What MSAL raises if a response from the browser or from Entra has another shape.
 MSAL_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 
-# What Entra's OAuth errors mean for the user. Its texts and AADSTS numbers are not for programs:
+# The page for each of Entra's OAuth errors. Its texts and AADSTS numbers are not for programs:
 # https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 PAGE_OF_ERROR = {
     "access_denied": "access_denied",
@@ -47,12 +46,14 @@ PAGE_OF_ERROR = {
     "invalid_scope": "scope_rejected",
 }
 
-_warnings = threading.Lock()
+# MSAL recommends form_post. But Entra's response comes from another site, and a POST from there
+# carries no SameSite=Lax cookie, so this app could not tell whose sign-in it completes.
+warnings.filterwarnings("ignore", "response_mode='form_post' is recommended", UserWarning)
 
 
 @dataclass(frozen=True)
 class SignIn:
-    """A finished sign-in: who it is, and the token cache that belongs to it."""
+    """A completed sign-in: the user, and the user's token cache."""
 
     identity: dict[str, str]
     token_cache: str  # encrypted, as the session keeps it
@@ -61,14 +62,14 @@ class SignIn:
 def begin_sign_in(
     pending: PendingSignIn | None = None, choose_account: bool = False
 ) -> dict[str, Any]:
-    """Return MSAL's flow: ``auth_uri`` to send the browser to, and what to keep until the answer.
+    """Return MSAL's flow: ``auth_uri`` for the browser, and what ``complete_sign_in`` needs.
 
-    :param pending: why the user has to sign in again, if that is so.
-    :param choose_account: let Entra ask for the account, though it remembers one.
-    :raises PageError: when Entra can't be reached.
+    :param pending: the reason why the user has to sign in again, if there is one.
+    :param choose_account: let Entra ask for the account even if it remembers one.
+    :raises PageError: if Entra can't be reached.
     """
-    # All that the API's registration lists, its own permission to call Azure included: with
-    # ``/.default`` the user consents for both apps at once (knownClientApplications).
+    # ``/.default`` asks for everything in the API's registration, including its own permission to
+    # call Azure: the user consents for both apps at once (knownClientApplications).
     scope, prompt = settings.SCOPE, None
     if pending and pending.reason == "insufficient_scope":
         scope = settings.API_SCOPE
@@ -77,25 +78,21 @@ def begin_sign_in(
     if choose_account:
         prompt = "select_account"
     client = _client(msal.SerializableTokenCache())
-    with _warnings, warnings.catch_warnings():
-        # MSAL recommends form_post. But Entra's answer comes from another site, and a POST from
-        # there brings no SameSite=Lax cookie, so this app could not tell whose sign-in it ends.
-        warnings.filterwarnings("ignore", "response_mode='form_post' is recommended", UserWarning)
-        flow: dict[str, Any] = client.initiate_auth_code_flow(
-            [scope],
-            redirect_uri=settings.REDIRECT_URI,
-            response_mode="query",
-            claims_challenge=pending and pending.claims,
-            login_hint=(pending and pending.username) or None,
-            prompt=prompt,
-        )
+    flow: dict[str, Any] = client.initiate_auth_code_flow(
+        [scope],
+        redirect_uri=settings.REDIRECT_URI,
+        response_mode="query",
+        claims_challenge=pending and pending.claims,
+        login_hint=(pending and pending.username) or None,
+        prompt=prompt,
+    )
     return flow
 
 
 def complete_sign_in(flow: dict[str, Any], answer: dict[str, str]) -> SignIn:
-    """Redeem the code in ``answer``, the query that Entra sent the browser back with.
+    """Redeem the code in ``answer``, the query of the callback.
 
-    :raises PageError: for each way in which a sign-in ends without success.
+    :raises PageError: if the sign-in failed.
     """
     if not answer.get("code") and not answer.get("error"):
         raise PageError("bad_request", "neither code nor error")
@@ -115,9 +112,9 @@ def acquire_token_silent(
 ) -> str:
     """Return an access token to the API for the user of ``session``, from the cache or from Entra.
 
-    :raises NotSignedIn: when the session has no user.
-    :raises SignInRequired: when Entra wants to see the user.
-    :raises PageError: when Entra can't be asked.
+    :raises NotSignedIn: if the session has no user.
+    :raises SignInRequired: if Entra requires the user to sign in.
+    :raises PageError: if Entra can't be reached.
     """
     if IDENTITY not in session:
         raise NotSignedIn
@@ -130,7 +127,7 @@ def acquire_token_silent(
                 account,
                 force_refresh=force_refresh,
                 claims_challenge=claims,
-                # Entra down while a token is renewed ahead of time: the old one still works.
+                # If an early renewal fails, MSAL returns the old token, which is still valid.
                 http_exceptions=(PageError,),
             )
         except MSAL_ERRORS as error:
@@ -141,15 +138,15 @@ def acquire_token_silent(
         raise _silent_error(result, claims)
     access_token = result.get("access_token")
     if not isinstance(access_token, str) or not re.fullmatch("[!-~]+", access_token):
-        raise PageError("entra_unavailable", "an answer without a usable access token")
+        raise PageError("entra_unavailable", "no usable access token in the response")
     return access_token
 
 
 def _identity(unverified_claims: Any, flow: dict[str, Any]) -> dict[str, str]:
-    """Return who signed in, if the ID token is meant for us (OpenID Connect Core 3.1.3.7).
+    """Return the user's identity, if the ID token is for this app (OpenID Connect Core 3.1.3.7).
 
-    MSAL 1.38 and later only decode it. Its signature need not be checked, since it came from
-    Entra itself, over TLS. ``oid`` and ``tid`` identify the account; a user name may change.
+    MSAL 1.38 and later only decode it. Its signature need not be checked, because it came from
+    Entra directly, over TLS. ``oid`` and ``tid`` identify the account; a user name may change.
     """
     claims = unverified_claims if isinstance(unverified_claims, dict) else {}
     expected = {
@@ -177,15 +174,15 @@ def _identity(unverified_claims: Any, flow: dict[str, Any]) -> dict[str, str]:
 
 
 def _text(claim: object) -> str:
-    """Return ``claim`` as text that fits into a page; JSON may hold half a character."""
+    """Return ``claim`` as text that UTF-8 can encode; JSON may contain a lone surrogate."""
     return str(claim or "").encode(errors="replace").decode()
 
 
 def checked_claims(text: object) -> str | None:
-    """Return ``text`` if it is a claims request of a sane size, as it goes to Entra.
+    """Return ``text`` if it is a claims request of an acceptable size, else ``None``.
 
     Format: a JSON object, OpenID Connect Core section 5.5. MSAL adds to its member
-    ``access_token``, so that has to be an object too.
+    ``access_token``, so that must be an object too.
     """
     try:
         if not isinstance(text, str) or len(text.encode()) > MAX_CLAIMS_BYTES:
@@ -206,10 +203,10 @@ def _client(tokens: msal.SerializableTokenCache) -> msal.ConfidentialClientAppli
             authority=settings.AUTHORITY,
             instance_discovery=False,  # the authority is configured, not guessed
             client_capabilities=["cp1"],  # this app understands claims challenges
-            http_client=entra(),
+            http_client=entra_client(settings.AUTHORITY, settings.CA_BUNDLE),
             token_cache=tokens,
         )
-    except (OSError, *MSAL_ERRORS) as error:  # an unknown tenant; no certificate, or none any more
+    except (OSError, *MSAL_ERRORS) as error:  # the tenant or the certificate does not exist
         raise PageError("ui_misconfigured", type(error).__name__) from error
 
 
@@ -221,36 +218,28 @@ def _credential() -> str | dict[str, str]:
 
 
 def _page_error(result: dict[str, Any]) -> PageError:
-    """Return the page for an error of Entra, which is an OAuth error in MSAL's dict."""
+    """Return the page for an OAuth error from Entra. Its AADSTS numbers and trace ID are logged.
+
+    ``error_description`` contains them both in the callback's query and in the token endpoint's
+    response: "AADSTS65001: The user or administrator has not consented ... Trace ID: ...".
+    """
     error = str(result["error"])
     if result.get("suberror") == "consent_required":
         error = "consent_required"
+    description = str(result.get("error_description"))
+    details = re.findall(r"AADSTS\d{1,8}\b|Trace ID: [0-9a-f-]{36}\b", description)[:5]
     known_error = error if error in PAGE_OF_ERROR else "another"
-    reason = f"error={known_error} {_numbers_and_trace_id(result)}"
+    reason = " ".join([f"error={known_error}", *details])
     return PageError(PAGE_OF_ERROR.get(error, "sign_in_refused"), reason)
 
 
-def _numbers_and_trace_id(result: dict[str, Any]) -> str:
-    """Return what a person can look up, such as ``AADSTS65001 trace_id=...``, and no other text.
-
-    The token endpoint sends both as members of JSON, the sign-in page in its description only.
-    """
-    description = str(result.get("error_description"))
-    numbers = result.get("error_codes") or re.findall(r"AADSTS(\d{1,8})\b", description)
-    trace_id = result.get("trace_id") or "".join(re.findall(r"Trace ID: (\S+)", description)[:1])
-    return "".join(
-        [f"AADSTS{number} " for number in list(numbers)[:5] if re.fullmatch(r"\d+", str(number))]
-        + [f"trace_id={trace_id}" if re.fullmatch(r"[0-9a-f-]{36}", str(trace_id)) else ""]
-    )
-
-
 def _silent_error(result: dict[str, Any], claims: str | None) -> PageError:
-    """Return what to do when a refresh token was refused: mostly, ask the user."""
+    """Return what follows from a rejected refresh token: usually, the user has to sign in."""
     error = _page_error(result)
     if error.code == "consent_required":
         return SignInRequired(error.code)
     if error.code not in ("sign_in_expired", "login_required"):
         return error
-    if asked := checked_claims(result.get("claims")) or claims:
-        return SignInRequired("claims_challenge", asked)
+    if claims := checked_claims(result.get("claims")) or claims:
+        return SignInRequired("claims_challenge", claims=claims)
     return SignInRequired("session_ended")

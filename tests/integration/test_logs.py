@@ -61,6 +61,7 @@ def test_debug_logs_hold_no_token_code_cookie_secret_or_name(talkative, azure, s
     for text in {*sent, *secrets, *PERSONAL} - public:
         assert text not in written
     assert not re.search(r"\beyJ[\w-]{10}", written)  # how every JWT begins
+    assert "UserWarning" not in written  # MSAL recommends form_post for each sign-in
     assert "gAAAA" not in written  # and what the app or the mock encrypted: refresh tokens, codes
     for key in ("refresh_token", "client_secret", "code_verifier", "id_token"):
         assert not re.search(rf"{key}\W{{1,5}}\w", written), key

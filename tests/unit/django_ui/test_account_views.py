@@ -363,7 +363,7 @@ class TestCallback:
     def test_keeps_codes_out_of_the_log(self, visitor, entra, caplog):
         caplog.set_level("DEBUG")
         visitor.sign_in()
-        entra.answer(400, error="invalid_client", error_description="a text", error_codes=[7000215])
+        entra.answer(400, error="invalid_client", error_description="AADSTS7000215: a text")
         visitor.sign_in()
         assert "the-code" not in caplog.text
         assert "a text" not in caplog.text
@@ -378,7 +378,7 @@ class TestCallback:
             f"Trace ID: {trace_id} Correlation ID: {trace_id[::-1]} Timestamp: 2026-01-01 10:00:00Z"
         )
         visitor.finish(visitor.begin(), error="invalid_scope", error_description=text)
-        assert f"AADSTS650053 trace_id={trace_id}" in caplog.text
+        assert f"AADSTS650053 Trace ID: {trace_id}" in caplog.text
         assert "made-up" not in caplog.text
         assert "contoso" not in caplog.text
         caplog.clear()

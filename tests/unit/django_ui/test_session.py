@@ -61,7 +61,7 @@ class TestRounds:
     def test_one_for_each_cause(self, session):
         session[TRIED] = ["token_expired"]
         assert not ask_for_sign_in(session, SignInRequired("token_expired"))
-        assert ask_for_sign_in(session, SignInRequired("claims_challenge", "{}"))
+        assert ask_for_sign_in(session, SignInRequired("claims_challenge", claims="{}"))
         assert pending_sign_in(session) == PendingSignIn("claims_challenge", "{}", "alice")
 
     def test_begin_anew_after_a_success(self, session):
