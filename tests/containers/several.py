@@ -199,7 +199,17 @@ def check_instances(containers: Containers, report: Report) -> None:
 def slow_clients(ca_file: str) -> Iterator[list[ssl.SSLSocket]]:
     """Hold connections that send one byte a second: half in the headers, half in the body."""
     context = ssl.create_default_context(cafile=ca_file)
-    body = "POST /account/logout HTTP/1.1\r\nHost: localhost:8000\r\nContent-Length: 9999\r\n\r\n"
+    # The web app reads the body of such a request, because its headers pass the CSRF check.
+    body = "\r\n".join(
+        (
+            "POST /account/logout HTTP/1.1",
+            "Host: localhost:8000",
+            "Origin: https://localhost:8000",
+            f"Cookie: __Host-subscriptions_csrf={'x' * 32}",
+            "Content-Type: application/x-www-form-urlencoded",
+            "Content-Length: 9999\r\n\r\n",
+        )
+    )
     clients = []
     for number in range(SLOW_CLIENTS):
         plain = socket.create_connection(("127.0.0.1", 8000), timeout=30)
