@@ -2,11 +2,9 @@
 
 import logging
 import re
-import sys
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-
+preload_app = True  # wrong settings end gunicorn with one message; new ones need a restart
 worker_class = "gthread"
 workers = 2
 threads = 8  # a client that sends slowly holds one: a proxy that buffers belongs in front
@@ -14,28 +12,23 @@ timeout = 60  # seconds; the app itself waits 28 for its API
 limit_request_line = 8190  # sign-in codes are long
 limit_request_field_size = 32 * 1024  # as are the cookies of unfinished sign-ins
 accesslog = None  # the app logs each request itself, without the query string: it may hold a code
-# Whether the browser used https is for Django to judge, by BEHIND_TLS_PROXY.
+# Django decides by BEHIND_TLS_PROXY whether the browser used https.
 secure_scheme_headers: dict[str, str] = {}
-forwarder_headers = ""  # nobody may say where this app is mounted
-control_socket_disable = True  # writes nothing beside the code
+forwarder_headers = ""  # no header may say where this app is mounted
+control_socket_disable = True  # gunicorn writes no file beside the code
 
 
 def on_starting(server: Any) -> None:
-    """Load the app once before any worker does, to say in one sentence why it can't start."""
-    server.log.error_log.addFilter(hide_what_clients_sent)
-    try:
-        server.app.wsgi()
-    except ImproperlyConfigured as error:
-        sys.exit(f"Error: {error}")
+    """Keep what clients send out of gunicorn's own log: it may be a code or a token."""
+    server.log.error_log.addFilter(_without_query_and_header)
 
 
-def hide_what_clients_sent(record: logging.LogRecord) -> bool:
-    """Cut query strings and headers off gunicorn's own lines: they may hold a code or a token.
+def _without_query_and_header(record: logging.LogRecord) -> bool:
+    """Cut what a client sent out of lines such as these two, and keep the rest.
 
-    "Error handling request /account/callback?code=0.Ab" ends after "callback", and "Invalid HTTP
-    Header: 'Authorization Bearer <token>'" after the colon.
+    ``Invalid request from ip=::1: Invalid HTTP Header: 'Authorization Bearer <token>'``
+    ``Error handling request /account/callback?code=0.Ab``
     """
-    line = re.sub(r"\?\S*", "", record.getMessage())
-    record.msg = re.sub(r"(Invalid HTTP Header: ).*", r"\1", line)
+    record.msg = re.sub(r"\?\S*|(?<=Invalid HTTP Header: ).*", "", record.getMessage())
     record.args = ()
     return True

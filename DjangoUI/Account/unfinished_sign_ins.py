@@ -1,14 +1,13 @@
-"""Keep each unfinished sign-in in a cookie of its own, until Entra sends the browser back.
+"""Keep each unfinished sign-in in its own cookie until Entra sends the browser back.
 
-So tabs, double clicks and the back button don't get in each other's way, and visitors leave
-nothing in the session store. One more cookie tells for ten seconds that a sign-in has succeeded.
+So several tabs, double clicks and the back button work, and visitors leave nothing in the session
+store. Another cookie records for ten seconds that a sign-in has succeeded.
 """
 
 import json
 import re
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from time import time
 from typing import Any
 
 from django.conf import settings
@@ -20,7 +19,7 @@ from Helpers.errors import PageError
 PURPOSE = "unfinished sign-in"
 KEEP_SECONDS = 600
 KEEP_MOST = 5
-MAX_COOKIE_BYTES = 3900  # browsers drop longer ones without a word
+MAX_COOKIE_BYTES = 3900  # browsers silently drop longer ones
 
 JUST_SIGNED_IN = "signed_in_just_now"
 JUST_SECONDS = 10
@@ -28,56 +27,48 @@ JUST_SECONDS = 10
 
 @dataclass(frozen=True)
 class UnfinishedSignIn:
-    flow: dict[str, Any]  # MSAL's
-    next: str  # the path to go to in the end
-    reasons: list[str]  # why this sign-in, and those just before it, were begun
-    begun: float  # Unix time in seconds
+    flow: dict[str, Any]  # from MSAL
+    next: str  # the path to redirect to after the sign-in
+    reasons: list[str]  # of this sign-in and of those just before it
+    started: float  # Unix time in seconds
 
 
-def keep(
-    request: HttpRequest,
-    response: HttpResponse,
-    flow: dict[str, Any],
-    next: str,
-    reasons: list[str],
-) -> None:
-    """Put an unfinished sign-in into a cookie of ``response``; the oldest has to go."""
+def keep(request: HttpRequest, response: HttpResponse, sign_in: UnfinishedSignIn) -> None:
+    """Put ``sign_in`` into a cookie of ``response``; delete the oldest if there are too many."""
     pattern = re.compile(_cookie_name("sign_in_[0-9a-f]{16}"))
     kept = {name: _open(request, name) for name in request.COOKIES if pattern.fullmatch(name)}
-    newest_first = sorted(kept, key=lambda name: sign_in.begun if (sign_in := kept[name]) else 0)[
-        ::-1
-    ]
-    for name in newest_first[KEEP_MOST - 1 :][-KEEP_MOST:]:
+    # A cookie that can't be decrypted counts as the oldest.
+    oldest_first = sorted(kept, key=lambda name: getattr(kept[name], "started", 0))
+    for name in oldest_first[: 1 - KEEP_MOST][:KEEP_MOST]:
         _delete_cookie(response, name)
-    sign_in = UnfinishedSignIn(flow, next, reasons, time())
     value = encrypt(PURPOSE, json.dumps(asdict(sign_in)))
     if len(value) > MAX_COOKIE_BYTES:
         raise PageError("sign_in_refused", "the claims challenge is too long for a cookie")
-    _set_cookie(response, _name_for(flow["state"]), value, KEEP_SECONDS)
+    _set_cookie(response, _name_for(sign_in.flow["state"]), value, KEEP_SECONDS)
 
 
 def find(request: HttpRequest, state: str) -> UnfinishedSignIn | None:
-    """Return the sign-in that ``state`` belongs to, if this browser began it."""
+    """Return the sign-in with this ``state``, if this browser started it."""
     return _open(request, _name_for(state))
 
 
 def forget(response: HttpResponse, state: str) -> None:
-    """Drop the cookie: a sign-in is finished once."""
+    """Delete the cookie, because a sign-in can be completed only once."""
     _delete_cookie(response, _name_for(state))
 
 
 def note_success(response: HttpResponse) -> None:
-    """Remember for a moment that somebody has signed in."""
+    """Record in a cookie that the user has just signed in."""
     _set_cookie(response, _cookie_name(JUST_SIGNED_IN), "1", JUST_SECONDS)
 
 
 def forget_success(response: HttpResponse) -> None:
-    """Drop that note: somebody has signed out."""
+    """Delete that cookie, because the user has signed out."""
     _delete_cookie(response, _cookie_name(JUST_SIGNED_IN))
 
 
 def just_signed_in(request: HttpRequest) -> bool:
-    """Return whether somebody signed in here a moment ago."""
+    """Return whether a user signed in with this browser in the last ``JUST_SECONDS``."""
     return bool(request.COOKIES.get(_cookie_name(JUST_SIGNED_IN)))
 
 
@@ -86,9 +77,9 @@ def _name_for(state: str) -> str:
 
 
 def _cookie_name(name: str) -> str:
-    """Return the name of a cookie that another host of our domain can't set, over https.
+    """Return ``name``, over https with the prefix that keeps other hosts from setting the cookie.
 
-    From there an attacker could plant their own sign-in for somebody else to finish.
+    Another host of our domain could otherwise make a user complete an attacker's sign-in.
     """
     return f"__Host-{name}" if settings.SESSION_COOKIE_SECURE else name
 
@@ -105,7 +96,7 @@ def _set_cookie(response: HttpResponse, name: str, value: str, seconds: int) -> 
         max_age=seconds,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
-        samesite="Lax",  # sent along when Entra's page, another site, leads here
+        samesite="Lax",  # not Strict: Entra's page, which is another site, redirects here
     )
 
 

@@ -1,7 +1,8 @@
-"""Sign in, come back from Microsoft Entra ID, sign out."""
+"""Sign users in with Microsoft Entra ID, and sign them out."""
 
 import logging
 import re
+from time import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +15,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import View
 
 from Account import unfinished_sign_ins
+from Account.unfinished_sign_ins import UnfinishedSignIn
 from Helpers.correlation import correlation_id
 from Helpers.error_pages import error_page
 from Helpers.errors import PAGES, PageError
@@ -26,12 +28,12 @@ logger = logging.getLogger(__name__)
 
 
 class LoginView(View):
-    """Send the browser to Microsoft Entra ID, to come back to ``next`` in the end."""
+    """Redirect the browser to Entra's sign-in page, and in the end to ``next``."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         if IDENTITY not in request.session and unfinished_sign_ins.just_signed_in(request):
             # Entra would sign the user in again silently, causing a redirect loop.
-            raise PageError("store_unavailable", "a session made a moment ago is gone")
+            raise PageError("store_unavailable", "the session of the latest sign-in is gone")
         pending = pending_sign_in(request.session)
         choose_account = request.GET.get("prompt") == "select_account"
         flow = begin_sign_in(pending, choose_account)
@@ -40,13 +42,13 @@ class LoginView(View):
 
 
 class CallbackView(View):
-    """Where Entra sends the browser back to. Always redirects, so no code stays in its history."""
+    """The redirect URI. It always redirects, so that no code stays in the browser's history."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         state = request.GET.get("state", "")
         unfinished = unfinished_sign_ins.find(request, state)
         if unfinished is None:
-            # A second click, if the first one signed the user in and nothing else is needed.
+            # After a double click, the first request has already signed the user in.
             if IDENTITY in request.session and not pending_sign_in(request.session):
                 return redirect("azure_management_home")
             return _to_error_page(PageError("sign_in_expired", "no cookie for this state"))
@@ -54,7 +56,7 @@ class CallbackView(View):
             sign_in = complete_sign_in(unfinished.flow, request.GET.dict())
         except PageError as error:
             if error.code == "sign_in_expired" and error.code not in unfinished.reasons:
-                # The code was used or is too old. Try once more: Entra remembers the user for now.
+                # The code was used or has expired. Try once more: Entra still knows the user.
                 reasons = [*unfinished.reasons, error.code]
                 flow = begin_sign_in(pending_sign_in(request.session))
                 response = _to_entra(request, flow, unfinished.next, reasons)
@@ -72,7 +74,7 @@ class CallbackView(View):
 
 
 class SignInErrorView(View):
-    """Why a sign-in failed; ``CallbackView`` leads here."""
+    """The page that says why a sign-in failed; ``CallbackView`` redirects here."""
 
     def get(self, request: HttpRequest, code: str) -> HttpResponse:
         if code not in PAGES:
@@ -88,7 +90,7 @@ class LogOutView(View):
     """Delete the user's session and tokens here, then sign out of Entra."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        """Ask first: a link or an image on another site must not sign anybody out."""
+        """Ask first, because a link or an image on another site must not sign users out."""
         if IDENTITY not in request.session:
             return redirect("signed_out")
         return render(request, "Account/sign_out.html", {"user": request.session[IDENTITY]})
@@ -110,24 +112,24 @@ class LogOutView(View):
 
 
 class SignedOutView(View):
-    """Where Entra sends the browser after signing out."""
+    """The page to which Entra redirects after signing out."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        if IDENTITY in request.session:  # signed in again meanwhile, in another tab
+        if IDENTITY in request.session:  # signed in again in another tab
             return redirect("azure_management_home")
         return render(request, "Account/signed_out.html")
 
 
 class ClearSiteDataView(View):
-    """An empty image on the signed-out page, which makes the browser drop the pages it keeps.
+    """An empty image on the signed-out page, which makes the browser delete its cached pages.
 
-    Chromium keeps even ``no-store`` pages for its Back button. This header ends that:
+    Chromium keeps even ``no-store`` pages for its Back button, unless this header says otherwise:
     https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Clear-Site-Data
     """
 
     def get(self, request: HttpRequest) -> HttpResponse:
         response = HttpResponse(status=204)
-        # Another site may not clear ours. Browsers that don't send the header don't tell.
+        # Other sites must not clear the cache of this one. Some browsers don't send this header.
         if request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin":
             response["Clear-Site-Data"] = '"cache"'
         return response
@@ -138,7 +140,8 @@ def _to_entra(
 ) -> HttpResponse:
     """Redirect to Entra's sign-in page, and keep ``flow`` for the callback."""
     response = redirect(flow.pop("auth_uri"))
-    unfinished_sign_ins.keep(request, response, flow, next, reasons)
+    sign_in = UnfinishedSignIn(flow, next, reasons, time())
+    unfinished_sign_ins.keep(request, response, sign_in)
     return response
 
 

@@ -1,7 +1,7 @@
-"""For learners, in development only: what happened for this page, and what the tokens say.
+"""Explain the request just made and the claims of its tokens, in development only.
 
-A client has no business in an access token, which is for the API to read. Here one is opened all
-the same, to show what it is made of; never its signature, and never a whole token.
+Clients should not read access tokens, which are meant for the API. This page does, to show the
+claims to learners. It never shows a signature or a whole token.
 """
 
 import json
@@ -22,22 +22,22 @@ Kind = msal.TokenCache.CredentialType
 
 # https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
 MEANINGS = {
-    "aud": "Audience: the app that may take it. It is for that app alone.",
-    "azp": "Authorized party: the app that it was issued to.",
-    "iss": "Issuer: the tenant that signed it.",
-    "scp": "Scope: what the client may do there for the user. An id token allows nothing.",
-    "oid": "The user, the same in every token of the tenant.",
-    "tid": "The tenant. With oid, this names a person for good.",
-    "idp": "Identity provider: the tenant that a guest comes from.",
-    "sub": "The user too, but other in each app, so that apps can’t compare their users.",
-    "exp": "When it ends. Then MSAL gets another one with the refresh token.",
+    "aud": "Audience: the only app that should accept the token.",
+    "azp": "Authorized party: the app that the token was issued to.",
+    "iss": "Issuer: the tenant that issued the token.",
+    "scp": "Scope: what the client may do in the API for the user. An ID token has none.",
+    "oid": "The user, with the same value in every token of the tenant.",
+    "tid": "The tenant. Together with oid it identifies the account. Neither of them changes.",
+    "idp": "Identity provider: a guest’s home tenant.",
+    "sub": "The user, with a different value for each app, so that apps can’t compare their users.",
+    "exp": "Expiry. After that, MSAL gets a new token with the refresh token.",
 }
 # One entry of Server-Timing: its name, a description if there is one, and its milliseconds.
 TIMING = re.compile(r'(\w+)(?:;desc="([\w ]+)")?;dur=(\d+(?:\.\d+)?)')
 
 
 def how_it_works(session: SessionBase, listed: SubscriptionList) -> dict[str, Any]:
-    """Return what ``how_it_works.html`` shows of the request that brought ``listed``."""
+    """Return the context of ``how_it_works.html`` for the request that returned ``listed``."""
     hops = {
         name: {"word": word, "milliseconds": float(duration)}
         for name, word, duration in TIMING.findall(listed.server_timing)
@@ -61,13 +61,13 @@ def how_it_works(session: SessionBase, listed: SubscriptionList) -> dict[str, An
 
 
 def _latest(tokens: msal.TokenCache, kind: str) -> dict[str, Any]:
-    entries: list[dict[str, str]] = list(tokens.search(kind))
-    entries.sort(key=lambda entry: int(entry.get("expires_on", 0)))
+    """Return the claims of the token of this kind that expires last, if there is one."""
+    entries = sorted(tokens.search(kind), key=lambda entry: int(entry.get("expires_on", 0)))
     return _claims(entries[-1]["secret"]) if entries else {}
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """Return the payload of a JWT, unverified: fit for showing, not for deciding anything."""
+    """Return the payload of a JWT, unverified: good enough to show, not to rely on."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

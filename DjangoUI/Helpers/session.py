@@ -1,4 +1,4 @@
-"""What the session of a signed-in user holds. Visitors have none."""
+"""The contents of a signed-in user's session. Visitors have no session."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,8 +12,8 @@ from Helpers.errors import SignInRequired
 # Session keys.
 IDENTITY = "identity"  # {"oid", "tid", "name", "username", "logout_hint"}
 TOKEN_CACHE = "token_cache"  # see token_cache.py
-PENDING = "pending"  # {"reason", "claims"} of the sign-in that has to come next
-TRIED = "tried"  # reasons of the sign-ins since the API last answered well
+PENDING = "pending"  # {"reason", "claims"} of the sign-in that the API or Entra asked for
+TRIED = "tried"  # reasons of the sign-ins since the API last returned a list
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class PendingSignIn:
 
     reason: str  # the code of SignInRequired
     claims: str | None  # JSON for Entra
-    username: str  # whom to suggest
+    username: str  # the account to suggest
 
 
 def start_session(
     session: SessionBase, identity: dict[str, str], token_cache: str, tried: list[str]
 ) -> None:
-    """Make ``session`` that of ``identity``, with a new key and nothing of what it held before."""
+    """Start a new session for ``identity``, with a new key and without the previous contents."""
     session.flush()
-    # A fixed end. SESSION_COOKIE_AGE alone would start anew with each change of the session.
+    # A fixed time. SESSION_COOKIE_AGE alone would count from the latest change of the session.
     session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
     session[IDENTITY] = identity
     session[TOKEN_CACHE] = token_cache
@@ -39,7 +39,7 @@ def start_session(
 
 
 def ask_for_sign_in(session: SessionBase, required: SignInRequired) -> bool:
-    """Make a sign-in pending, unless one for the same reason did not help."""
+    """Make a sign-in pending and return True, unless one for the same reason did not help."""
     if required.code in session.get(TRIED, []):
         return False
     session[PENDING] = {"reason": required.code, "claims": required.claims}
@@ -47,14 +47,14 @@ def ask_for_sign_in(session: SessionBase, required: SignInRequired) -> bool:
 
 
 def pending_sign_in(session: SessionBase) -> PendingSignIn | None:
-    """Return the sign-in that has to come next, if the API or Entra asked for one."""
+    """Return the pending sign-in, if the API or Entra asked for one."""
     if PENDING not in session:
         return None
     return PendingSignIn(**session[PENDING], username=session[IDENTITY]["username"])
 
 
 def note_success(session: SessionBase) -> None:
-    """Forget earlier sign-ins: the API answered well."""
+    """Forget earlier sign-ins, because the API returned a list."""
     for key in (PENDING, TRIED):
         if session.get(key):
             del session[key]

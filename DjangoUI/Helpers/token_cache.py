@@ -1,4 +1,4 @@
-"""The signed-in user's MSAL token cache: it lives in the session, on the server, encrypted."""
+"""The signed-in user's MSAL token cache, encrypted in the session on the server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ from Helpers.session import TOKEN_CACHE
 
 @contextmanager
 def token_cache(session: SessionBase) -> Iterator[msal.SerializableTokenCache]:
-    """Open the token cache of ``session``, and put it back if MSAL changed it.
+    """Yield the token cache of ``session``, and save it if MSAL changed it.
 
-    Two requests may renew a token at once; the one that saves last wins, and nothing is lost,
-    since Entra leaves the older refresh token valid. A cache that can't be read (after a change
-    of keys) is an empty one.
+    Two requests may renew a token at once. The one that saves last wins, and nothing is lost,
+    because Entra leaves the older refresh token valid. A cache that can't be decrypted (after a
+    change of keys) counts as empty.
     """
     tokens = msal.SerializableTokenCache()
     tokens.deserialize(decrypt(TOKEN_CACHE, session.get(TOKEN_CACHE, "")))
@@ -26,5 +26,5 @@ def token_cache(session: SessionBase) -> Iterator[msal.SerializableTokenCache]:
 
 
 def sealed(tokens: msal.SerializableTokenCache) -> str:
-    """Return ``tokens`` as the session keeps them."""
+    """Return ``tokens`` encrypted, as stored in the session."""
     return encrypt(TOKEN_CACHE, tokens.serialize())

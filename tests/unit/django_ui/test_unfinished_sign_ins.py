@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from Account import unfinished_sign_ins as unfinished
+from Account.unfinished_sign_ins import UnfinishedSignIn
 from Helpers.errors import PageError
 
 
@@ -25,9 +26,10 @@ class Jar:
         request.COOKIES = dict(self.cookies)
         return request
 
-    def keep(self, state, next="/", reasons=(), **flow):
+    def keep(self, state, next="/", reasons=(), started=0.0, **flow):
         response = HttpResponse()
-        unfinished.keep(self.request(), response, {"state": state, **flow}, next, list(reasons))
+        sign_in = UnfinishedSignIn({"state": state, **flow}, next, list(reasons), started)
+        unfinished.keep(self.request(), response, sign_in)
         self.take(response)
         return response
 
@@ -62,10 +64,9 @@ def test_knows_no_other_state(jar):
     assert unfinished.find(jar.request(), "") is None
 
 
-def test_lets_the_oldest_of_six_go(jar, monkeypatch):
+def test_lets_the_oldest_of_six_go(jar):
     for number in range(6):
-        monkeypatch.setattr(unfinished, "time", lambda number=number: 1000.0 - 10 * (number == 3))
-        jar.keep(f"state-{number}")
+        jar.keep(f"state-{number}", started=990.0 if number == 3 else 1000.0)
     assert len(jar.cookies) == 5
     assert unfinished.find(jar.request(), "state-3") is None
     assert unfinished.find(jar.request(), "state-0") is not None
@@ -73,7 +74,7 @@ def test_lets_the_oldest_of_six_go(jar, monkeypatch):
 
 def test_lets_what_it_cannot_read_go_first(jar):
     for number in range(4):
-        jar.keep(f"state-{number}")
+        jar.keep(f"state-{number}", started=1000.0)
     jar.cookies["sign_in_0123456789abcdef"] = "nonsense"
     jar.keep("state-4")
     assert all(unfinished.find(jar.request(), f"state-{number}") for number in range(5))
@@ -145,8 +146,7 @@ def test_leaves_cookies_alone_that_are_not_of_this_mode(jar, settings):
 def test_cannot_be_planted_by_another_host_of_the_domain(jar, settings):
     """Whoever finished a sign-in that was planted would be in a stranger's account."""
     settings.SESSION_COOKIE_SECURE = True
-    response = HttpResponse()
-    unfinished.keep(jar.request(), response, {"state": "one"}, "/", [])
+    response = jar.keep("one")
     unfinished.note_success(response)
     for name, cookie in response.cookies.items():
         assert name.startswith("__Host-")
@@ -169,6 +169,5 @@ def test_refuses_what_browsers_would_drop(jar):
 
 def test_is_sent_over_https_only_where_sessions_are(jar, settings):
     settings.SESSION_COOKIE_SECURE = True
-    response = HttpResponse()
-    unfinished.keep(jar.request(), response, {"state": "one"}, "/", [])
+    response = jar.keep("one")
     assert next(iter(response.cookies.values()))["secure"]
