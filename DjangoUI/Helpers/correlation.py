@@ -1,4 +1,4 @@
-"""What belongs to the request that a thread works on, and how log lines show it."""
+"""The correlation ID of the current request, and its place in log lines."""
 
 import logging
 import re
@@ -8,19 +8,19 @@ from django.conf import settings
 
 CORRELATION_HEADER = "x-ms-client-request-id"
 
-# A GUID made for each request: Entra, the API and Azure get it too, so that one search finds all.
+# A new GUID for each request. Entra, the API and Azure receive it too, so one search finds all.
 correlation_id: ContextVar[str] = ContextVar("correlation_id", default="-")
 
 
 def trace_url(reference: str) -> str:
-    """Return where the mock shows the request with this id; empty without it or in production."""
+    """Return the address where the mock shows this request, or "" if there is no mock."""
     if settings.ENVIRONMENT != "development" or not settings.TRACE_URL:
         return ""
     return f"{settings.TRACE_URL}{reference}"
 
 
 class SafeLogRecords(logging.Filter):
-    """Adds the correlation id, and takes query strings out: sign-in codes come in them."""
+    """Adds the correlation ID, and removes query strings, which may contain sign-in codes."""
 
     QUERY = re.compile(r"\?[^\s\"']*")
 

@@ -1,4 +1,4 @@
-"""Encrypt what leaves this process: token caches for the session store, flows for a cookie."""
+"""Encrypt token caches for the session store, and unfinished sign-ins for cookies."""
 
 import base64
 import zlib
@@ -11,12 +11,15 @@ from django.conf import settings
 
 
 def encrypt(purpose: str, text: str) -> str:
-    """Return ``text`` compressed and encrypted; only ``decrypt`` for the same purpose opens it."""
+    """Return ``text``, compressed and encrypted with a key for ``purpose``."""
     return _keys(purpose).encrypt(zlib.compress(text.encode())).decode()
 
 
 def decrypt(purpose: str, token: str, max_age: int | None = None) -> str | None:
-    """Return the text, or ``None`` if it is forged, of another key, or over ``max_age`` seconds."""
+    """Return the text, or ``None`` if ``encrypt`` did not make ``token`` with a key of this app.
+
+    :param max_age: reject tokens that are older, in seconds.
+    """
     try:
         return zlib.decompress(_keys(purpose).decrypt(token.encode(), ttl=max_age)).decode()
     except InvalidToken:
@@ -29,7 +32,7 @@ def _keys(purpose: str) -> MultiFernet:
 
 @cache
 def _derive(purpose: str, *secrets: str) -> MultiFernet:
-    """Return a key of its own for ``purpose`` from each secret; the first one encrypts."""
+    """Derive a key for ``purpose`` from each secret. The first encrypts, all decrypt."""
     return MultiFernet(
         Fernet(
             base64.urlsafe_b64encode(

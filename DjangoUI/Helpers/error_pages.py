@@ -1,4 +1,4 @@
-"""Show what stands in the way: the pages of ``errors.PAGES``, and Django's error handlers."""
+"""Render the pages of ``errors.PAGES``; Django's error handlers."""
 
 import sys
 
@@ -19,13 +19,13 @@ STORE_ERRORS = (InterfaceError, OperationalError, RedisError)
 
 def error_page(
     request: HttpRequest,
-    problem: PageError,
+    error: PageError,
     user: dict[str, str] | None = None,
     retry_url: str = "/",
     reference: str = "",
 ) -> HttpResponse:
-    """Return the page that explains ``problem``. The session is not needed for it."""
-    # With nobody signed in here, Entra may still remember an account that can't go on: let it ask.
+    """Return the page for ``error``. It does not read the session, whose store may be down."""
+    # Entra may still be signed in with an account that does not work here, so let the user choose.
     sign_in_url = settings.LOGIN_URL if user else f"{settings.LOGIN_URL}?prompt=select_account"
     buttons = {
         "retry": ("Try again", retry_url),
@@ -34,26 +34,26 @@ def error_page(
         "home": ("Go to the start", "/"),
         "": ("", ""),
     }
-    label, url = buttons[problem.page.action]
+    label, url = buttons[error.page.action]
     reference = reference or correlation_id.get()
     context = {
-        "page": problem.page,
-        "retry_after": problem.retry_after,
+        "page": error.page,
+        "retry_after": error.retry_after,
         "button": {"label": label, "url": url},
         "reference": reference,
         "trace": trace_url(reference),
         "user": user,
     }
     page = render_to_string("error.html", context, request)
-    response = HttpResponse(page, status=problem.page.status)
-    if problem.retry_after is not None:
-        response["Retry-After"] = str(problem.retry_after)
+    response = HttpResponse(page, status=error.page.status)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
     return response
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, SessionInterrupted) and not _store_failed(exception):
-        # The session went while the request ran: signed out in another tab, or signed in anew.
+        # Another request deleted this session meanwhile: a sign-out, or a new sign-in.
         return redirect("signed_out")
     return error_page(request, PageError(_code(exception, "bad_request")))
 
@@ -76,7 +76,7 @@ def _code(exception: BaseException | None, otherwise: str) -> str:
 
 
 def _store_failed(exception: BaseException | None) -> bool:
-    """Tell whether the session store is behind ``exception``; Django wraps some of its errors."""
+    """Return whether the session store caused ``exception``; Django wraps some of its errors."""
     while exception is not None:
         if isinstance(exception, STORE_ERRORS):
             return True

@@ -15,7 +15,7 @@ class Page:
 
 
 _WAIT = "Wait a moment, then try again."
-_TELL = "Trying again will not help: tell the people who run this app, with the reference below."
+_TELL = "Trying again will not help. Give the reference below to the people who run this app."
 _ADMIN = "or ask an administrator of your organization"
 _AGAIN = "Sign in again. If that leads back here, tell the people who run this app."
 
@@ -24,40 +24,40 @@ _AGAIN = "Sign in again. If that leads back here, tell the people who run this a
 _ENTRA_BUSY = Page(503, "Microsoft Entra ID is busy", _WAIT)
 _APP_MISTAKE = Page(502, "This app made a mistake", f"Its API got no access token. {_TELL}", "")
 _SIGN_IN_ENDED = Page(403, "Your sign-in has ended",
-    "Microsoft Entra ID does not accept it any more. A changed password does that, or"
-    f" a policy of your organization. Sign in again, {_ADMIN} about your account.", "sign_in")
+    "Microsoft Entra ID no longer accepts it. A reason can be a changed password or a policy"
+    f" of your organization. Sign in again, {_ADMIN} about your account.", "sign_in")
 
 # Keyed by the "code" of the API's answers.
 API_PAGES = {
-    # The access token. The app tries to get a better one before it shows such a page.
+    # The access token. The app requests a new one before it shows one of these pages.
     "authorization_header_missing": _APP_MISTAKE,
     "invalid_header": _APP_MISTAKE,
     "invalid_token": Page(502, "The API does not accept your sign-in",
-        f"It cannot verify the access token, not even a new one. {_AGAIN}", "sign_in"),
+        f"It rejected the access token, and then a new one too. {_AGAIN}", "sign_in"),
     "token_expired": Page(502, "The API finds your sign-in too old",
-        "Even a new access token counts as expired there, so a clock may be wrong. "
+        "It rejected even a new access token as expired, so the clock of one server may be wrong. "
         f"{_AGAIN}", "sign_in"),
     "invalid_claims": Page(502, "This app and its API do not match",
-        "The access token is for another API or another tenant, or of another version. "
+        "The access token is for another API or another tenant, or has another version. "
         f"{_TELL}", ""),
     "insufficient_scope": Page(403, "A permission is missing",
-        "The API asks for a permission that your sign-in does not give to this app. "
+        "The API requires a permission that this app does not have. "
         f"Sign in again and accept it, {_ADMIN} to approve the app.", "sign_in"),
     "app_only_token": Page(403, "This needs a person", f"The API serves users only. {_TELL}", ""),
     "client_not_allowed": Page(403, "This app may not call the API",
-        f"The API has a list of apps that may. {_TELL}", ""),
+        f"It is not on the API’s list of allowed apps. {_TELL}", ""),
     # Entra does not let the API act for the user yet.
     "consent_required": Page(403, "An approval is missing",
         "The API may not call Azure for you yet. Sign in again and accept the "
         f"permissions, {_ADMIN} to approve them for everyone.", "sign_in"),
     "claims_challenge": Page(403, "Your organization asks for more",
-        "A policy wants a further step, such as a second proof of who you are, a "
-        "known device or another network, and your sign-in did not fulfil it. Sign in"
-        f" again and take that step, {_ADMIN} about it.", "sign_in"),
+        "A policy requires another step, such as a second factor, a registered device or another"
+        " network, and your sign-in did not complete it. Sign in again and complete that step,"
+        f" {_ADMIN} about it.", "sign_in"),
     "assertion_rejected": _SIGN_IN_ENDED,
-    # Entra does not, whatever the user does.
+    # Entra does not issue a token, and the user can do nothing about it.
     "api_misconfigured": Page(502, "The API is not set up correctly",
-        f"Microsoft Entra ID refuses its registration or its secret. {_TELL}", ""),
+        f"Microsoft Entra ID rejects its registration or its secret. {_TELL}", ""),
     "idp_throttled": _ENTRA_BUSY,
     "idp_unavailable": Page(502, "Microsoft Entra ID had an error", _WAIT),
     "idp_timeout": Page(504, "Microsoft Entra ID took too long", _WAIT),
@@ -75,46 +75,46 @@ API_PAGES = {
 
 PAGES = API_PAGES | {
     "api_unreachable": Page(502, "The API cannot be reached",
-        f"This page comes from one app, the list from another, which does not answer. {_WAIT}"),
+        f"The list comes from another app, which does not respond. {_WAIT}"),
     "api_timeout": Page(504, "The API took too long", _WAIT),
     "api_error": Page(502, "The API had an error", _WAIT),
     # Signing in.
     "sign_in_expired": Page(400, "This sign-in cannot be finished",
-        "It was begun more than ten minutes ago, was used already, or your browser "
-        "did not keep its cookie. Sign in once more. If that leads back here, allow "
-        "cookies for this site.", "sign_in"),
+        "It started more than ten minutes ago or is already finished, or your browser did not keep"
+        " its cookie. Sign in again. If that leads back here, allow cookies for this site.",
+        "sign_in"),
     "access_denied": Page(403, "The sign-in was not completed",
-        "It was cancelled, or a permission was declined. This app can only list your "
-        f"subscriptions if you let it act for you. Sign in again and accept, {_ADMIN} "
+        "It was cancelled, or a permission was declined. This app can list your subscriptions only "
+        f"if you let it act for you. Sign in again and accept, {_ADMIN} "
         "to approve the app.", "sign_in"),
     "login_required": Page(403, "Microsoft Entra ID needs to see you",
-        "Your organization asks for a step that was not taken, or does not allow this"
+        "Your organization requires a step that was not completed, or does not allow this"
         f" sign-in. Sign in again, {_ADMIN} about it.", "sign_in"),
     "session_ended": _SIGN_IN_ENDED,
     "no_token": Page(500, "This app gets no access to its API",
-        "You are signed in, but no access token came with that. Most likely the API’s"
-        " registration has no scope as API_SCOPE in this app’s settings names it.", "sign_in"),
+        "You are signed in, but this app received no access token. Most likely API_SCOPE in its"
+        " settings names a scope that the API’s registration does not have.", "sign_in"),
     "id_token_rejected": Page(502, "The answer to this sign-in cannot be trusted",
-        f"It was not made for this sign-in, or a clock is wrong. {_AGAIN}", "sign_in"),
+        f"It belongs to another sign-in, or the clock of one server is wrong. {_AGAIN}", "sign_in"),
     "sign_in_refused": Page(502, "Microsoft Entra ID did not complete the sign-in",
         f"It gave no reason that this app knows. {_AGAIN}", "sign_in"),
     "ui_misconfigured": Page(500, "This app is not set up correctly",
-        "Microsoft Entra ID refuses its registration or its secret, which may have expired. "
+        "Microsoft Entra ID rejects its registration or its secret, which may have expired. "
         f"{_TELL}", ""),
     "scope_rejected": Page(500, "This app is not set up correctly",
-        "Microsoft Entra ID does not know the scope that it asks for. SCOPE and API_SCOPE in"
-        f" its settings have to name what the API’s registration exposes. {_TELL}", ""),
+        "Microsoft Entra ID does not know the scope that it requests. SCOPE and API_SCOPE in its"
+        f" settings must name scopes of the API’s registration. {_TELL}", ""),
     "entra_busy": _ENTRA_BUSY,
     "entra_unavailable": Page(503, "Microsoft Entra ID cannot be reached",
         f"Without it nobody can sign in or get access. {_WAIT}"),
     # This app.
     "store_unavailable": Page(503, "This app cannot remember who is signed in",
-        f"Its session store does not answer. {_WAIT} If you run this app: was “python manage.py "
-        "migrate” run, does Redis answer where REDIS_URL names one, and do all instances share "
-        "it?"),
+        f"Its session store does not respond. {_WAIT} If you run this app, check that “python"
+        " manage.py migrate” was run, that Redis responds if REDIS_URL is set, and that all"
+        " instances share it."),
     "form_expired": Page(403, "You are not signed out yet",
-        "The page that you used is older than your latest sign-in, or your browser "
-        "did not keep its cookie.", "sign_out"),
+        "The page that you used is older than your latest sign-in, or your browser did not keep its"
+        " cookie.", "sign_out"),
     "bad_request": Page(400, "This request cannot be answered", "It is malformed.", ""),
     "not_found": Page(404, "There is no such page", "The address may be misspelt.", "home"),
     "server_error": Page(500, "Something went wrong",

@@ -1,4 +1,4 @@
-"""Django's settings, as far as both modes share them. ``Helpers.environment`` reads the values."""
+"""The Django settings that both modes share. ``Helpers.environment`` reads the values."""
 
 from urllib.parse import urlsplit
 
@@ -33,8 +33,8 @@ LOG_LEVEL = env["LOG_LEVEL"]
 SECRET_KEY = env["DJANGO_SECRET_KEY"]
 SECRET_KEY_FALLBACKS = env["DJANGO_SECRET_KEY_FALLBACKS"].split()
 
-# Off in development too: Django's debug pages show local variables, and here those hold tokens.
-# What goes wrong is in the log, with its traceback.
+# Off in development too: Django's debug pages show local variables, which contain tokens here.
+# The log shows each unexpected error with its traceback.
 DEBUG = False
 
 ROOT_URLCONF = "UI.urls"
@@ -69,16 +69,16 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 
-# --- Sessions: they hold the tokens, so they stay on the server ---
+# --- Sessions: they contain tokens, so they stay on the server ---
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        # With Redis no database is needed, but "manage.py migrate" wants one to run on.
+        # Redis replaces the database, but "manage.py migrate" needs one.
         "NAME": ":memory:" if REDIS_URL else DATABASE_PATH,
         "CONN_MAX_AGE": 600,  # seconds
         "OPTIONS": {
             "factory": PrivateConnection,
-            # Workers read while one writes, and writers wait for each other.
+            # Workers can read while one of them writes; writers wait for each other.
             "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
             "transaction_mode": "IMMEDIATE",
             "timeout": 5,  # seconds
@@ -92,17 +92,16 @@ if REDIS_URL:
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": REDIS_URL,
             "OPTIONS": {
-                # JSON, since Django's default would unpickle whatever it finds in Redis.
+                # JSON, because Django's default unpickles what it reads from Redis.
                 "serializer": "django.core.signing.JSONSerializer",
                 "socket_connect_timeout": 3,  # seconds
                 "socket_timeout": 3,
             },
         }
     }
-SESSION_COOKIE_NAME = "subscriptions_session"  # cookies of all ports of localhost are one set
+SESSION_COOKIE_NAME = "subscriptions_session"  # all ports of localhost share their cookies
 SESSION_COOKIE_AGE = 8 * 60 * 60  # seconds; how long sessions last on the server
-SESSION_COOKIE_HTTPONLY = True
-# Not Strict: the way back from Entra's page begins on another site.
+# Not Strict: Entra's page, which is another site, redirects to the callback.
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = "subscriptions_csrf"
 CSRF_COOKIE_HTTPONLY = True
@@ -115,7 +114,7 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [NONE],
         "style-src": [SELF],
         "img-src": [SELF],
-        # The form for signing out leads to Entra.
+        # The sign-out form is redirected to Entra.
         "form-action": [SELF, "{0.scheme}://{0.netloc}".format(urlsplit(LOGOUT_URL))],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
@@ -146,11 +145,11 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django": {"handlers": [], "level": LOG_LEVEL},
-        # runserver's own lines would say again what UI.middleware logs.
+        # runserver would log each request again, after UI.middleware.
         "django.server": {"handlers": [], "level": "CRITICAL", "propagate": True},
-        # Below ERROR so would these, with the path, which strangers choose.
+        # So would these below ERROR, with the path, which strangers choose.
         "django.request": {"level": "ERROR"},
-        # At DEBUG these write down what they send, or all that a page is made of.
+        # At DEBUG these log what they send, or all the values in a page.
         "msal": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
         "django.template": {"level": "INFO"},

@@ -1,4 +1,4 @@
-"""On one's own machine: http, on localhost."""
+"""Settings for development: http, on localhost."""
 
 from UI.base_settings import *  # noqa: F403  # both modes share these, as is usual in Django
 from UI.base_settings import MIDDLEWARE
@@ -6,7 +6,7 @@ from UI.base_settings import MIDDLEWARE
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 MIDDLEWARE = [*MIDDLEWARE, "UI.middleware.localhost"]
 
-# Static files as they are, without collectstatic.
+# Static files are served without collectstatic.
 WHITENOISE_AUTOREFRESH = True
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 0

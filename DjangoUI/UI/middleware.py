@@ -1,4 +1,4 @@
-"""What happens around every view."""
+"""Middleware: health check, correlation ID, session cookie, error pages."""
 
 import logging
 from collections.abc import Callable
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def health(get_response: GetResponse) -> GetResponse:
-    """Answer ``/health`` before anything else: a probe knows neither our host name nor https."""
+    """Answer ``/health`` first, because a probe uses neither our host name nor https."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
         if request.path_info == "/health":
@@ -33,7 +33,7 @@ def health(get_response: GetResponse) -> GetResponse:
 
 
 def localhost(get_response: GetResponse) -> GetResponse:
-    """Lead from 127.0.0.1 to localhost, where the callback and so the cookies belong."""
+    """Redirect from 127.0.0.1 to localhost, the host of the redirect URI and of the cookies."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
         domain, port = split_domain_port(request.get_host())
@@ -45,7 +45,7 @@ def localhost(get_response: GetResponse) -> GetResponse:
 
 
 def correlation(get_response: GetResponse) -> GetResponse:
-    """Give the request a correlation id, keep its answer out of every cache, and log it."""
+    """Give the request a correlation ID, keep the response out of caches, and log both."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
         started = perf_counter()
@@ -53,7 +53,7 @@ def correlation(get_response: GetResponse) -> GetResponse:
         response = get_response(request)
         response[CORRELATION_HEADER] = correlation_id.get()
         response.headers.setdefault("Cache-Control", "no-store")
-        # The route and not the path: what a visitor makes up is not kept, nor is a query string.
+        # Log the route and not the path or query, which visitors choose.
         route = request.resolver_match
         logger.info(
             "method=%s path=%s status=%d ms=%.1f",
@@ -68,9 +68,9 @@ def correlation(get_response: GetResponse) -> GetResponse:
 
 
 def session_cookie(get_response: GetResponse) -> GetResponse:
-    """Let the session's cookie end with the browser.
+    """Let the session cookie expire when the browser closes.
 
-    On the server the session has a fixed end, which Django would also give to the cookie.
+    Django would set the cookie's expiry to that of the session on the server.
     """
 
     def answer(request: HttpRequest) -> HttpResponseBase:

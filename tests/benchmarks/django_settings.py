@@ -6,4 +6,5 @@ ENVIRONMENT = "production"
 SECURE_SSL_REDIRECT = False
 SESSION_COOKIE_NAME, SESSION_COOKIE_SECURE = "session", False
 CSRF_COOKIE_NAME, CSRF_COOKIE_SECURE = "csrf", False
+STATIC_ROOT = APP_DIR / "static"  # noqa: F405  # the app starts only if this folder exists
 STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
