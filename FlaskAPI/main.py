@@ -36,7 +36,8 @@ def create_app(settings: dict[str, str] | None = None) -> Flask:
     app.extensions["entra"] = Entra(settings, entra_session)
     app.extensions["token_cache"] = TokenCache()
 
-    request_scope.init_app(app)
+    app.before_request(request_scope.begin)
+    app.after_request(request_scope.end)
     app.register_error_handler(errors.ApiError, errors.respond)
     app.register_error_handler(HTTPException, errors.respond_http)
     app.register_error_handler(Exception, errors.respond_unexpected)

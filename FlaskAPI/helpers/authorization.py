@@ -9,12 +9,12 @@ import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NewType
+from typing import Any
 
 import jwt
 from flask import current_app, g, request
 
-from helpers.errors import ApiError, AuthError
+from helpers.errors import AuthError
 from helpers.request_scope import timed
 
 MAX_TOKEN_BYTES = 16 * 1024
@@ -25,14 +25,11 @@ REFUSED_HEADERS = {"crit", "b64", "zip", "cty"}  # extensions that this API does
 # Exactly these types: neither true nor 17.5 is a time, and a list is not one audience.
 CLAIM_TYPES: dict[str, type] = {"exp": int, "nbf": int, "iat": int}
 CLAIM_TYPES |= dict.fromkeys(["iss", "aud", "ver", "tid", "oid", "sub"], str)
-VERSION_1 = "version 1: see requestedAccessTokenVersion in README.md"
 
-# An empty audience counts as missing.
-WRONG_RECIPIENT = (jwt.InvalidAudienceError, jwt.InvalidIssuerError, jwt.MissingRequiredClaimError)
-
+# Three parts of base64url without padding (RFC 7515), of which two hold a JSON object: the letter
+# that "{" begins with is e. Without this, one token would have several spellings.
+COMPACT_JWT = re.compile(r"e[\w-]+\.e[\w-]+\.[\w-]+", re.ASCII)
 BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)  # RFC 6750 section 2.1
-
-AccessTokenClaims = NewType("AccessTokenClaims", dict[str, Any])
 
 
 def requires_jwt_authorization(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,7 +62,7 @@ def get_token_auth_header() -> str:
     return bearer[1]
 
 
-def validate_access_token(access_token: str) -> AccessTokenClaims:
+def validate_access_token(access_token: str) -> dict[str, Any]:
     """Return the claims of ``access_token``: signed by the tenant, for this API, for a user.
 
     ``jwt.decode`` alone is not enough: it accepts times that are text or fractions, any ``typ``,
@@ -74,14 +71,12 @@ def validate_access_token(access_token: str) -> AccessTokenClaims:
     :raises AuthError: which rule is broken.
     :raises DownstreamError: ``keys_unavailable``.
     """
+    if not COMPACT_JWT.fullmatch(access_token):
+        raise AuthError("invalid_token", "not a JWT")
+    key_id = _key_id(access_token.partition(".")[0])
+    signing_key: jwt.PyJWK = current_app.extensions["signing_keys"].find(key_id)
     try:
-        header, unverified_claims = map(_strict_json, access_token.split(".")[:2])
-        if any(type(unverified_claims.get(name)) is not kind for name, kind in CLAIM_TYPES.items()):
-            raise AuthError("invalid_token", "a claim is missing or has another type")
-        if "=" in access_token:  # padding, which RFC 7515 rules out
-            raise AuthError("invalid_token", "padding")
-        signing_key: jwt.PyJWK = current_app.extensions["signing_keys"].find(_kid_of(header))
-        claims = jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             access_token,
             signing_key,
             algorithms=["RS256"],  # never those that the token itself names
@@ -90,30 +85,29 @@ def validate_access_token(access_token: str) -> AccessTokenClaims:
             leeway=CLOCK_SKEW_SECONDS,
             options={"require": list(CLAIM_TYPES), "strict_aud": True},
         )
-    except ApiError:
-        raise
     except (jwt.ExpiredSignatureError, jwt.ImmatureSignatureError) as error:
         raise AuthError("token_expired", type(error).__name__) from error
-    except WRONG_RECIPIENT as error:
-        reason = VERSION_1 if unverified_claims["ver"] == "1.0" else type(error).__name__
-        raise AuthError("invalid_claims", reason) from error
+    except (jwt.InvalidAudienceError, jwt.InvalidIssuerError) as error:
+        hint = "; a version 1 token? See requestedAccessTokenVersion in README.md"
+        raise AuthError("invalid_claims", type(error).__name__ + hint) from error
     except Exception as error:  # treat any parsing error as an invalid token
         raise AuthError("invalid_token", type(error).__name__) from error
     _check_claims(claims)
     _require_permission(claims)
-    return AccessTokenClaims(claims)
+    return claims
 
 
-def _strict_json(segment: str) -> dict[str, Any]:
-    """Return the JSON object in a segment, without duplicate names, NaN or Infinity.
-
-    :raises ValueError: if it is none.
-    """
-    text = urlsafe_b64decode(segment + "=" * (-len(segment) % 4)).decode()
-    value = STRICT_JSON.decode(text)
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    return value
+def _key_id(encoded_header: str) -> str:
+    """Return the ID of the key that the token says it was signed with."""
+    try:
+        header = STRICT_JSON.decode(urlsafe_b64decode(encoded_header + "==").decode())
+    except (ValueError, RecursionError) as error:
+        raise AuthError("invalid_token", "header") from error
+    if header.get("typ") not in TOKEN_TYPES or REFUSED_HEADERS & header.keys():
+        raise AuthError("invalid_token", "typ or an unknown extension")
+    if not isinstance(kid := header.get("kid"), str):
+        raise AuthError("invalid_token", "kid")
+    return kid
 
 
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -122,26 +116,17 @@ def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return unique
 
 
-# int raises ValueError for the constants that json would accept: NaN and Infinity.
-STRICT_JSON = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=int)
-
-
-def _kid_of(header: dict[str, Any]) -> str:
-    """Return the ID of the key that the token says it was signed with."""
-    kid = header.get("kid")
-    if header.get("typ") not in TOKEN_TYPES or REFUSED_HEADERS & header.keys():
-        raise AuthError("invalid_token", "typ or an unknown extension")
-    if not isinstance(kid, str):
-        raise AuthError("invalid_token", "kid")
-    return kid
+STRICT_JSON = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _check_claims(claims: dict[str, Any]) -> None:
     """Accept only tokens of version 2, of this tenant, and with one of Entra's lifetimes."""
+    if any(type(claims[name]) is not kind for name, kind in CLAIM_TYPES.items()):
+        raise AuthError("invalid_token", "a claim has another type")
     if claims["exp"] - claims["iat"] > MAX_LIFETIME_SECONDS:
         raise AuthError("invalid_token", "longer lifetime than Entra's")
     if claims["ver"] != "2.0":
-        raise AuthError("invalid_claims", VERSION_1)
+        raise AuthError("invalid_claims", "version")
     if claims["tid"] != current_app.config["TENANT_ID"]:
         raise AuthError("invalid_claims", "tenant")
 

@@ -11,16 +11,14 @@ from urllib.parse import urlsplit
 
 import requests
 from flask import current_app, g
-from urllib3.exceptions import NewConnectionError
 
 from helpers.claims_challenges import claims_of_challenge
 from helpers.errors import AccessTokenRejected, DownstreamError, failure_reason
 from helpers.http_session import MAX_BODY_BYTES, retry_after_seconds
 from helpers.request_scope import describe_timing, seconds_left, time_budget, timed
 
-TRIES = 3
 RETRY_STATUSES = (502, 503, 504)
-PAUSE_SECONDS = 0.2  # before the second try, twice as long before the third
+PAUSES_SECONDS = (0.2, 0.4, 0)  # after the first, the second and the last try
 MAX_PAUSE_SECONDS = 2
 MAX_RETRY_AFTER_SECONDS = 300
 MAX_PAGES = 100
@@ -62,29 +60,22 @@ def _get(url: str, access_token: str) -> requests.Response:
         "x-ms-client-request-id": g.correlation_id,
         "x-ms-correlation-request-id": g.correlation_id,
     }
-    attempt = 0
-    while True:
-        attempt += 1
-        pause = PAUSE_SECONDS * attempt
-        is_last = attempt == TRIES or seconds_left() < pause
+    for pause in PAUSES_SECONDS:
+        is_last = not pause or seconds_left() < pause
         try:
             response = session.get(url, headers=headers, timeout=time_budget())
             if is_last or response.status_code not in RETRY_STATUSES:
-                return response
-            pause = min(retry_after_seconds(response, MAX_PAUSE_SECONDS) or pause, seconds_left())
+                break
+            pause = retry_after_seconds(response, MAX_PAUSE_SECONDS) or pause
         except requests.Timeout as error:
             raise DownstreamError("downstream_timeout") from error
         except requests.RequestException as error:
             if is_last or not isinstance(error, requests.ConnectionError):
-                code = "downstream_unreachable" if _is_refused(error) else "downstream_error"
+                refused = "NewConnectionError" in str(error)  # nobody listens, or an unknown name
+                code = "downstream_unreachable" if refused else "downstream_error"
                 raise DownstreamError(code, failure_reason(error)) from error
-        time.sleep(pause)
-
-
-def _is_refused(error: requests.RequestException) -> bool:
-    """Return whether no connection was made at all: nobody listens, or the name is unknown."""
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    return isinstance(reason, NewConnectionError)
+        time.sleep(min(pause, seconds_left()))
+    return response
 
 
 def _page(response: requests.Response) -> dict[str, Any]:

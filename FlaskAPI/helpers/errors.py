@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask import current_app, g
 from flask.typing import ResponseReturnValue
@@ -23,6 +23,7 @@ class ErrorResponse(NamedTuple):
     retry_after: int | None = None  # seconds
 
 
+INVALID = "invalid_request"
 LATER = "temporarily_unavailable"
 SCOPE = "insufficient_scope"
 TOKEN = "invalid_token"
@@ -30,46 +31,40 @@ USER = "interaction_required"
 GATEWAY = "bad_gateway"
 
 # fmt: off
-ERROR_RESPONSES = {
+_TABLE: dict[str, Any] = {
     # The request has no usable access token.
-    "authorization_header_missing":
-        ErrorResponse(401, "unauthorized", "", "This API needs an access token"),
-    "invalid_header": ErrorResponse(400, "invalid_request", "invalid_request",
-                                    "Authorization must be Bearer and one token"),
-    "invalid_token": ErrorResponse(401, TOKEN, TOKEN,
-                                   "The access token is malformed or its signature is invalid"),
-    "token_expired": ErrorResponse(401, TOKEN, TOKEN, "The access token expired"),
-    "invalid_claims": ErrorResponse(401, TOKEN, TOKEN,
-                                    "The access token is not for this API or tenant"),
+    "authorization_header_missing": (401, "unauthorized", "", "This API needs an access token"),
+    "invalid_header": (400, INVALID, INVALID, "Authorization must be Bearer and one token"),
+    "invalid_token": (401, TOKEN, TOKEN,
+                      "The access token is malformed or its signature is invalid"),
+    "token_expired": (401, TOKEN, TOKEN, "The access token expired"),
+    "invalid_claims": (401, TOKEN, TOKEN, "The access token is not for this API or tenant"),
     # The token is valid, but does not allow this.
-    "insufficient_scope": ErrorResponse(403, SCOPE, SCOPE,
-                                        "The access token lacks this API's scope"),
-    "app_only_token": ErrorResponse(403, SCOPE, SCOPE, "Only a user's access token will do here"),
-    "client_not_allowed": ErrorResponse(403, SCOPE, SCOPE, "The client application is not allowed"),
+    "insufficient_scope": (403, SCOPE, SCOPE, "The access token lacks this API's scope"),
+    "app_only_token": (403, SCOPE, SCOPE, "Only a user's access token will do here"),
+    "client_not_allowed": (403, SCOPE, SCOPE, "The client application is not allowed"),
     # Entra does not exchange the token until the user does something.
-    "consent_required": ErrorResponse(401, USER, USER, "User or admin consent is required"),
-    "claims_challenge": ErrorResponse(401, USER, "insufficient_claims",
-                                      "Additional sign-in steps are required"),
-    "assertion_rejected": ErrorResponse(401, TOKEN, TOKEN, "The user has to sign in again"),
+    "consent_required": (401, USER, USER, "User or admin consent is required"),
+    "claims_challenge": (401, USER, "insufficient_claims", "Additional sign-in steps are required"),
+    "assertion_rejected": (401, TOKEN, TOKEN, "The user has to sign in again"),
     # Entra does not exchange it, whatever the user does.
-    "api_misconfigured": ErrorResponse(500, "server_error", None,
-                                       "This API is not set up correctly"),
-    "idp_throttled": ErrorResponse(503, LATER, None, "Microsoft Entra ID is busy", 5),
-    "idp_unavailable": ErrorResponse(502, LATER, None, "Microsoft Entra ID had an error", 5),
-    "idp_timeout": ErrorResponse(504, LATER, None, "Microsoft Entra ID took too long", 5),
-    "keys_unavailable": ErrorResponse(503, LATER, None, "Access tokens can't be checked now", 5),
+    "api_misconfigured": (500, "server_error", None, "This API is not set up correctly"),
+    "idp_throttled": (503, LATER, None, "Microsoft Entra ID is busy", 5),
+    "idp_unavailable": (502, LATER, None, "Microsoft Entra ID had an error", 5),
+    "idp_timeout": (504, LATER, None, "Microsoft Entra ID took too long", 5),
+    "keys_unavailable": (503, LATER, None, "Access tokens can't be checked now", 5),
     # Azure Resource Manager.
-    "downstream_unauthorized": ErrorResponse(502, GATEWAY, None, "Azure refused this API's token"),
-    "downstream_forbidden": ErrorResponse(403, "forbidden", None,
-                                          "Azure does not allow the user this"),
-    "downstream_throttled": ErrorResponse(429, "too_many_requests", None, "Azure is busy", 5),
-    "downstream_unreachable": ErrorResponse(502, GATEWAY, None, "Azure can't be reached"),
-    "downstream_error": ErrorResponse(502, GATEWAY, None, "Azure Resource Manager had an error"),
-    "downstream_timeout": ErrorResponse(504, "gateway_timeout", None, "Azure took too long"),
+    "downstream_unauthorized": (502, GATEWAY, None, "Azure refused this API's token"),
+    "downstream_forbidden": (403, "forbidden", None, "Azure does not allow the user this"),
+    "downstream_throttled": (429, "too_many_requests", None, "Azure is busy", 5),
+    "downstream_unreachable": (502, GATEWAY, None, "Azure can't be reached"),
+    "downstream_error": (502, GATEWAY, None, "Azure Resource Manager had an error"),
+    "downstream_timeout": (504, "gateway_timeout", None, "Azure took too long"),
     # This API itself.
-    "internal_error": ErrorResponse(500, "server_error", None, "This API had an unexpected error"),
+    "internal_error": (500, "server_error", None, "This API had an unexpected error"),
 }
 # fmt: on
+ERROR_RESPONSES = {code: ErrorResponse(*row) for code, row in _TABLE.items()}
 
 
 @dataclass(eq=False)

@@ -8,7 +8,7 @@ from http import HTTPMethod
 from time import perf_counter
 from uuid import UUID, uuid4
 
-from flask import Flask, Response, g, request
+from flask import Response, g, request
 
 from helpers.http_session import ANSWER_SECONDS, CONNECT_SECONDS
 
@@ -20,13 +20,8 @@ TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16
 logger = logging.getLogger(__name__)
 
 
-def init_app(app: Flask) -> None:
-    """Run these functions before and after each request to ``app``."""
-    app.before_request(_begin)
-    app.after_request(_end)
-
-
-def _begin() -> None:
+def begin() -> None:
+    """Prepare ``g`` for a request."""
     g.started = perf_counter()
     g.correlation_id = _correlation_id()
     g.milliseconds = {}
@@ -43,7 +38,8 @@ def _correlation_id() -> str:
     return str(UUID(trace[1]) if trace else uuid4())
 
 
-def _end(response: Response) -> Response:
+def end(response: Response) -> Response:
+    """Add the headers that every response has, and log the request."""
     response.headers[CORRELATION_HEADER] = g.correlation_id
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -64,10 +60,8 @@ def _end(response: Response) -> Response:
 
 def _server_timing() -> str:
     """Return the timings in milliseconds as https://www.w3.org/TR/server-timing/ defines them."""
-    described = {name: f';desc="{word}"' for name, word in g.descriptions.items()}
-    return ", ".join(
-        f"{name}{described.get(name, '')};dur={ms:.1f}" for name, ms in g.milliseconds.items()
-    )
+    times = g.milliseconds.items()
+    return ", ".join(f"{name}{g.descriptions.get(name, '')};dur={ms:.1f}" for name, ms in times)
 
 
 @contextmanager
@@ -83,7 +77,7 @@ def timed(name: str) -> Iterator[None]:
 
 def describe_timing(name: str, description: str) -> None:
     """Add one word to a part of ``Server-Timing``, for example ``hit`` or ``miss``."""
-    g.descriptions[name] = description
+    g.descriptions[name] = f';desc="{description}"'
 
 
 def seconds_left() -> float:

@@ -5,7 +5,9 @@ The rules follow https://learn.microsoft.com/entra/identity-platform/signing-key
 
 import json
 import logging
-import threading
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,7 +38,7 @@ class SigningKeys:
         self._issuer = issuer
         self._keys: dict[str, jwt.PyJWK] = {}  # replaced as a whole, never changed
         self._loaded_at = self._tried_at = self._unknown_at = -float("inf")
-        self._refreshing = threading.Lock()
+        self._refreshing = Lock()
 
     def find(self, kid: str) -> jwt.PyJWK:
         """Return the key with the ID ``kid``.
@@ -44,16 +46,13 @@ class SigningKeys:
         :raises AuthError: ``invalid_token`` if the tenant has no such key.
         :raises DownstreamError: ``keys_unavailable`` if no keys could be loaded.
         """
-        if self._is_usable() and monotonic() - self._loaded_at > REFRESH_SECONDS:
-            self._refresh_in_background()
-        if self._is_due(kid) and self._refreshing.acquire(timeout=WAIT_SECONDS):
-            try:
-                if self._is_due(kid):  # still, after another request's refresh
-                    self._refresh()
-                    if kid not in self._keys:
-                        self._unknown_at = monotonic()  # failures count as well
-            finally:
-                self._refreshing.release()
+        if self._is_old() and not self._refreshing.locked():
+            # If this machine has no thread left, a later request tries again.
+            with suppress(RuntimeError):
+                Thread(
+                    None, self._refresh_if, "signing-keys", (self._is_old, 0), daemon=True
+                ).start()
+        self._refresh_if(lambda: self._is_due(kid), WAIT_SECONDS, kid)
         if not self._is_usable():
             raise DownstreamError("keys_unavailable")
         if kid not in (keys := self._keys):
@@ -69,18 +68,20 @@ class SigningKeys:
             return monotonic() - self._tried_at > RETRY_SECONDS
         return kid not in self._keys and monotonic() - self._unknown_at > UNKNOWN_KEY_SECONDS
 
-    def _refresh_in_background(self) -> None:
-        def refresh() -> None:
-            try:
-                self._refresh()
-            finally:
-                self._refreshing.release()
+    def _is_old(self) -> bool:
+        """Return whether to load keys ahead of time, in the background."""
+        is_old = monotonic() - self._loaded_at > REFRESH_SECONDS
+        return self._is_usable() and is_old and monotonic() - self._tried_at > RETRY_SECONDS
 
-        is_due = monotonic() - self._tried_at > RETRY_SECONDS
-        if is_due and self._refreshing.acquire(blocking=False):
+    def _refresh_if(self, is_due: Callable[[], bool], wait: float, kid: str | None = None) -> None:
+        """Refresh if that ``is_due``, and still is after another request's refresh."""
+        if is_due() and self._refreshing.acquire(timeout=wait):
             try:
-                threading.Thread(target=refresh, name="signing-keys", daemon=True).start()
-            except RuntimeError:  # this machine has no thread left: a later request tries again
+                if is_due():
+                    self._refresh()
+                    if kid and kid not in self._keys:
+                        self._unknown_at = monotonic()  # failures count as well
+            finally:
                 self._refreshing.release()
 
     def _refresh(self) -> None:
@@ -123,14 +124,13 @@ class SigningKeys:
     def _usable(self, jwk: Any, cloud: object) -> jwt.PyJWK | None:
         """Return ``jwk`` as a key if it signs tokens of this tenant, in this national cloud."""
         tenant = urlsplit(self._issuer).path.split("/")[1]
+        expected = {"alg": "RS256", "use": "sig", "cloud_instance_name": cloud}
         try:
             if (
-                not isinstance(jwk["kid"], str)
-                or jwk["kty"] != "RSA"
-                or jwk.get("alg", "RS256") != "RS256"
-                or jwk.get("use", "sig") != "sig"
+                jwk["kty"] != "RSA"
+                or not isinstance(jwk["kid"], str)
+                or any(jwk.get(name, value) != value for name, value in expected.items() if value)
                 or "verify" not in jwk.get("key_ops", ["verify"])
-                or (cloud and jwk.get("cloud_instance_name", cloud) != cloud)
                 or jwk.get("issuer", self._issuer).replace("{tenantid}", tenant) != self._issuer
             ):
                 return None

@@ -81,7 +81,7 @@ def azure(tenant: Tenant) -> Iterator[dict[str, Any]]:
     tenant.net.add_callback("POST", tenant.token_endpoint, lambda _: answers["entra"])
     tenant.net.add_callback("GET", SUBSCRIPTIONS, lambda _: answers["arm"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(azure_resource_manager, "PAUSE_SECONDS", 0)
+        patch.setattr(azure_resource_manager, "PAUSES_SECONDS", (1e-6, 1e-6, 0))
         yield answers
 
 
