@@ -36,7 +36,9 @@ class EntraClient:
         self._expires = 0.0
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:
-        """Return the discovery document: MSAL sends no other GET request."""
+        """Return the discovery document, or what the endpoint of a managed identity answers."""
+        if not url.startswith(f"{self._authority}/"):
+            return self._send("GET", url, **kwargs)
         if self._discovery and monotonic() < self._expires:
             return self._discovery
         # One thread fetches it. The others use the old document, or wait a second for the first.

@@ -16,6 +16,11 @@ TEMPLATE = "production.env"
 PLACEHOLDER = re.compile(r"ReplaceWith|Flask_API_Client_ID")
 GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# fmt: off
+CREDENTIALS = (
+    "CLIENT_SECRET", "CLIENT_CERTIFICATE", "CLIENT_ASSERTION_FILE", "MANAGED_IDENTITY_CLIENT_ID",
+)
+# fmt: on
 SECRET_KEY_LENGTH = 32
 
 
@@ -83,8 +88,8 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
             yield f"{key} {reason}"
     if re.fullmatch(GUID, settings["CLIENT_SECRET"]):
         yield "CLIENT_SECRET is the secret's ID. Use its Value, which is shown only once."
-    if bool(settings["CLIENT_SECRET"]) == bool(settings["CLIENT_CERTIFICATE"]):
-        yield "CLIENT_SECRET or CLIENT_CERTIFICATE is needed, and only one of them."
+    if sum(bool(settings[key]) for key in CREDENTIALS) != 1:
+        yield f"Set exactly one of {', '.join(CREDENTIALS)}."
     if settings["SCOPE"].rpartition("/")[0] != settings["API_SCOPE"].rpartition("/")[0]:
         yield "SCOPE and API_SCOPE must be scopes of the same API."
     if settings["CLIENT_ID"] and f"/{settings['CLIENT_ID']}/" in settings["API_SCOPE"]:
@@ -143,6 +148,8 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
     "CLIENT_ID": _matches(GUID, "must be a GUID in lower case, as the portal shows it."),
     "CLIENT_SECRET": lambda value: None,
     "CLIENT_CERTIFICATE": _file,
+    "CLIENT_ASSERTION_FILE": _file,
+    "MANAGED_IDENTITY_CLIENT_ID": _matches(GUID, "must be the identity's client ID, a GUID."),
     "DJANGO_SECRET_KEY": _secret_keys,
     "DJANGO_SECRET_KEY_FALLBACKS": _secret_keys,
     "AUTHORITY": _matches(
@@ -176,8 +183,8 @@ DEFAULTS = {
 }
 # fmt: off
 OPTIONAL = {
-    "CLIENT_SECRET", "CLIENT_CERTIFICATE", "DJANGO_SECRET_KEY_FALLBACKS", "LOGOUT_URL",
-    "PRODUCTION_HOST", "CA_BUNDLE", "REDIS_URL", "TRACE_URL", *DEFAULTS,
+    *CREDENTIALS, "DJANGO_SECRET_KEY_FALLBACKS", "LOGOUT_URL", "PRODUCTION_HOST", "CA_BUNDLE",
+    "REDIS_URL", "TRACE_URL", *DEFAULTS,
 }
 # fmt: on
 SECRETS = ("CLIENT_SECRET", "DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FALLBACKS")

@@ -19,6 +19,7 @@ from django.contrib.sessions.backends.base import SessionBase
 
 from Helpers.entra import entra_client
 from Helpers.errors import NotSignedIn, PageError, SignInRequired
+from Helpers.managed_identity import managed_identity_token
 from Helpers.session import IDENTITY, PendingSignIn
 from Helpers.token_cache import sealed, token_cache
 
@@ -206,14 +207,20 @@ def _client(tokens: msal.SerializableTokenCache) -> msal.ConfidentialClientAppli
             http_client=entra_client(settings.AUTHORITY, settings.CA_BUNDLE),
             token_cache=tokens,
         )
-    except (OSError, *MSAL_ERRORS) as error:  # the tenant or the certificate does not exist
+    except (OSError, *MSAL_ERRORS) as error:  # an unknown tenant; a missing or invalid file
         raise PageError("ui_misconfigured", type(error).__name__) from error
 
 
-def _credential() -> str | dict[str, str]:
+def _credential() -> str | dict[str, Any]:
+    """Return the credential, with files as they are now: a token or certificate is replaced."""
     if settings.CLIENT_CERTIFICATE:
         pem = Path(settings.CLIENT_CERTIFICATE).read_text(encoding="ascii")
         return {"private_key": pem, "public_certificate": pem}
+    if settings.CLIENT_ASSERTION_FILE:
+        token = Path(settings.CLIENT_ASSERTION_FILE).read_text(encoding="ascii").strip()
+        return {"client_assertion": lambda: token}
+    if settings.MANAGED_IDENTITY_CLIENT_ID:
+        return {"client_assertion": managed_identity_token}
     return str(settings.CLIENT_SECRET)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from functools import partialmethod
+from functools import lru_cache, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from flask import g
 
 from helpers.errors import DownstreamError, failure_reason
 from helpers.http_session import retry_after_seconds
+from helpers.managed_identity import managed_identity_token
 from helpers.request_scope import time_budget
 
 MAX_RETRY_AFTER_SECONDS = 120
@@ -28,7 +29,8 @@ class Entra:
     def __init__(self, settings: dict[str, str], session: requests.Session) -> None:
         self._settings = settings
         self._session = session
-        self._client: msal.ConfidentialClientApplication | None = None
+        # By the certificate, so that a new one in its file makes a new client.
+        self._client = lru_cache(maxsize=1)(self._confidential_client)
 
     def exchange(self, user_assertion: str, claims: str | None) -> dict[str, Any]:
         """Return Entra's answer to an on-behalf-of request: a token or an OAuth error.
@@ -36,22 +38,24 @@ class Entra:
         :param claims: the JSON of a claims challenge that the new token has to satisfy.
         :raises DownstreamError: if there is no such answer.
         """
-        # Built on first use, because the constructor calls Entra. If two threads build one at the
-        # same time, the later one is kept.
-        self._client = self._client or self._confidential_client()
+        certificate = self._settings["CLIENT_CERTIFICATE"]
         try:
-            answer: dict[str, Any] = self._client.acquire_token_on_behalf_of(
+            # Built on first use, because the constructor calls Entra.
+            client = self._client(_read(certificate) if certificate else "")
+            answer: dict[str, Any] = client.acquire_token_on_behalf_of(
                 user_assertion, [self._settings["SCOPE"]], claims_challenge=claims
             )
+        except OSError as error:  # the file with the credential is gone
+            raise DownstreamError("api_misconfigured", type(error).__name__) from error
         except UNEXPECTED as error:
             raise DownstreamError("idp_unavailable", "not a token response") from error
         return answer
 
-    def _confidential_client(self) -> msal.ConfidentialClientApplication:
+    def _confidential_client(self, certificate: str) -> msal.ConfidentialClientApplication:
         try:
             client = msal.ConfidentialClientApplication(
                 self._settings["CLIENT_ID"],
-                client_credential=_credential(self._settings),
+                client_credential=self._credential(certificate),
                 authority=self._settings["AUTHORITY"],
                 instance_discovery=False,  # the authority is configured, not guessed
                 client_capabilities=["cp1"],  # this API relays claims challenges
@@ -69,22 +73,29 @@ class Entra:
             raise DownstreamError("idp_unavailable", "discovery names another token endpoint")
         return client
 
+    def _credential(self, certificate: str) -> str | dict[str, Any]:
+        """Return the secret, the certificate with its RSA key, or a function for each exchange.
 
-def _credential(settings: dict[str, str]) -> str | dict[str, str]:
-    """Return the secret, or the RSA key and certificate of one PEM file.
+        :raises DownstreamError: ``api_misconfigured``, because MSAL fails only at the exchange.
+        """
+        settings, http_client = self._settings, HttpClient(self._session)
+        if file := settings["CLIENT_ASSERTION_FILE"]:
+            return {"client_assertion": lambda: _read(file)}
+        if settings["MANAGED_IDENTITY_CLIENT_ID"]:
+            return {"client_assertion": lambda: managed_identity_token(settings, http_client)}
+        if not certificate:
+            return settings["CLIENT_SECRET"]
+        try:
+            key = load_pem_private_key(certificate.encode(), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise DownstreamError("api_misconfigured", type(error).__name__) from error
+        if not isinstance(key, RSAPrivateKey):
+            raise DownstreamError("api_misconfigured", "the key in CLIENT_CERTIFICATE is not RSA")
+        return {"private_key": certificate, "public_certificate": certificate}
 
-    :raises DownstreamError: ``api_misconfigured``, because MSAL fails only at the exchange.
-    """
-    if not (certificate := settings["CLIENT_CERTIFICATE"]):
-        return settings["CLIENT_SECRET"]
-    try:
-        pem = Path(certificate).read_text(encoding="ascii")
-        key = load_pem_private_key(pem.encode(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise DownstreamError("api_misconfigured", type(error).__name__) from error
-    if not isinstance(key, RSAPrivateKey):
-        raise DownstreamError("api_misconfigured", "the key in CLIENT_CERTIFICATE is not RSA")
-    return {"private_key": pem, "public_certificate": pem}
+
+def _read(file: str) -> str:
+    return Path(file).read_text(encoding="ascii", errors="replace").strip()
 
 
 class NoTokenCache(msal.TokenCache):  # type: ignore[misc]  # MSAL has no types

@@ -17,6 +17,11 @@ PLACEHOLDER = re.compile(r"ReplaceWith|Flask_API_Client_ID")
 GUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 HTTPS = r"https://[\w.-]+(?::\d+)?"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# fmt: off
+CREDENTIALS = (
+    "CLIENT_SECRET", "CLIENT_CERTIFICATE", "CLIENT_ASSERTION_FILE", "MANAGED_IDENTITY_CLIENT_ID",
+)
+# fmt: on
 
 
 class ConfigurationError(click.ClickException):
@@ -71,8 +76,8 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
             yield f"{key} {reason}"
     if re.fullmatch(GUID, settings["CLIENT_SECRET"]):
         yield "CLIENT_SECRET is the secret's ID. Use its Value, which is shown only once."
-    if bool(settings["CLIENT_SECRET"]) == bool(settings["CLIENT_CERTIFICATE"]):
-        yield "CLIENT_SECRET or CLIENT_CERTIFICATE is needed, and only one of them."
+    if sum(bool(settings[key]) for key in CREDENTIALS) != 1:
+        yield f"Set exactly one of {', '.join(CREDENTIALS)}."
     # A wrong AUTHORITY has been named already; then this says nothing new.
     authority, issuer = settings["AUTHORITY"], settings["ISSUER"]
     if issuer and not CHECKS["AUTHORITY"](authority) and issuer != f"{authority}/v2.0":
@@ -104,6 +109,8 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
     "CLIENT_ID": _matches(GUID, "must be a GUID in lower case, as the portal shows it."),
     "CLIENT_SECRET": lambda value: None,
     "CLIENT_CERTIFICATE": _file,
+    "CLIENT_ASSERTION_FILE": _file,
+    "MANAGED_IDENTITY_CLIENT_ID": _matches(GUID, "must be the identity's client ID, a GUID."),
     "AUTHORITY": _matches(
         f"{HTTPS}/{GUID}",
         "must be https://<sign-in host>/<tenant ID>, the tenant ID being a GUID (not a domain "
@@ -125,4 +132,4 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
     "LOG_LEVEL": _matches("|".join(LOG_LEVELS), f"must be one of {', '.join(LOG_LEVELS)}."),
 }
 DEFAULTS = {"REQUIRED_SCOPE": "access_as_user", "LOG_LEVEL": "INFO"}
-OPTIONAL = {"CLIENT_SECRET", "CLIENT_CERTIFICATE", "ALLOWED_CLIENT_IDS", "CA_BUNDLE", *DEFAULTS}
+OPTIONAL = {*CREDENTIALS, "ALLOWED_CLIENT_IDS", "CA_BUNDLE", *DEFAULTS}

@@ -85,10 +85,13 @@ class BoundedAdapter(HTTPAdapter):
 
 @lru_cache(maxsize=64)
 def _bypasses_proxies(origin: str, no_proxy: str | None) -> bool:
-    """Return whether to connect directly: to this machine always, else as ``no_proxy`` says."""
+    """Return whether to connect directly: to this machine always, else as ``no_proxy`` says.
+
+    169.254.0.0/16 counts as this machine: Azure offers managed identities at such addresses.
+    """
     host = urlsplit(origin).hostname or ""
-    is_loopback = host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", host)
-    return bool(is_loopback or should_bypass_proxies(origin, no_proxy))
+    is_local = host in ("localhost", "::1") or re.fullmatch(r"(127\.\d+|169\.254)(\.\d+){2}", host)
+    return bool(is_local or should_bypass_proxies(origin, no_proxy))
 
 
 def _read(raw: urllib3.BaseHTTPResponse, deadline: float) -> bytes:

@@ -17,7 +17,8 @@ from .server import LOOPBACK
 
 # What the shell may hold for other programs, and either app would take for its own.
 NOT_FROM_THE_SHELL = {
-    **dict.fromkeys(("ALLOWED_CLIENT_IDS", "CLIENT_CERTIFICATE"), ""),
+    **dict.fromkeys(("ALLOWED_CLIENT_IDS", "CLIENT_CERTIFICATE", "CLIENT_ASSERTION_FILE"), ""),
+    "MANAGED_IDENTITY_CLIENT_ID": "",
     **dict.fromkeys(("DJANGO_SECRET_KEY_FALLBACKS", "LOGOUT_URL", "REDIS_URL"), ""),
     "BEHIND_TLS_PROXY": "false",
     "REQUIRED_SCOPE": "access_as_user",

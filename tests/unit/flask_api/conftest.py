@@ -31,6 +31,8 @@ SETTINGS = {
     "CLIENT_ID": API_ID,
     "CLIENT_SECRET": "secret-of-the-api",
     "CLIENT_CERTIFICATE": "",
+    "CLIENT_ASSERTION_FILE": "",
+    "MANAGED_IDENTITY_CLIENT_ID": "",
     "AUTHORITY": AUTHORITY,
     "ISSUER": ISSUER,
     "SCOPE": f"{ARM}/user_impersonation",

@@ -129,11 +129,28 @@ def test_good_settings_are_taken(app):
         pytest.param({"AUTHORITY": "https://[x/y"}, "AUTHORITY must be https://", id="no-address"),
         pytest.param(
             {"CLIENT_SECRET": ""},
-            "CLIENT_SECRET or CLIENT_CERTIFICATE is needed",
+            "Set exactly one of CLIENT_SECRET, CLIENT_CERTIFICATE, CLIENT_ASSERTION_FILE, "
+            "MANAGED_IDENTITY_CLIENT_ID.",
             id="no-credential",
         ),
         pytest.param({"CLIENT_SECRET": TENANT}, "Use its Value", id="id-of-the-secret"),
-        pytest.param({"CLIENT_CERTIFICATE": __file__}, "only one of them", id="two-credentials"),
+        pytest.param(
+            {"CLIENT_CERTIFICATE": __file__}, "exactly one of", id="secret-and-certificate"
+        ),
+        pytest.param({"CLIENT_ASSERTION_FILE": __file__}, "exactly one of", id="secret-and-file"),
+        pytest.param(
+            {"MANAGED_IDENTITY_CLIENT_ID": API}, "exactly one of", id="secret-and-identity"
+        ),
+        pytest.param(
+            {"CLIENT_SECRET": "", "CLIENT_ASSERTION_FILE": "/nowhere/token"},
+            "CLIENT_ASSERTION_FILE names a file that is not there: /nowhere/token",
+            id="no-token-file",
+        ),
+        pytest.param(
+            {"CLIENT_SECRET": "", "MANAGED_IDENTITY_CLIENT_ID": "my-identity"},
+            "MANAGED_IDENTITY_CLIENT_ID must be the identity's client ID",
+            id="name-of-the-identity",
+        ),
         pytest.param(
             {"CA_BUNDLE": "/nowhere/ca.pem"},
             "CA_BUNDLE names a file that is not there: /nowhere/ca.pem",

@@ -19,6 +19,7 @@ FLASK_API = [
     "helpers.signing_keys",
     "helpers.authorization",
     "helpers.token_cache",
+    "helpers.managed_identity",
     "helpers.entra",
     "helpers.token_acquisition",
     "helpers.azure_resource_manager",

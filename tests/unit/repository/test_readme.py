@@ -158,7 +158,7 @@ def test_every_setting_is_documented():
 
 def test_every_setting_that_is_named_exists():
     others = {"HTTPS_PROXY", "NO_PROXY", "ENV_FILE", "FLASK_APP", "FLASK_ENV", "ENVIRONMENT"}
-    others |= {"AZURE_FEDERATED_TOKEN_FILE", "CLIENT_ASSERTION_FILE", "MANAGED_IDENTITY_CLIENT_ID"}
+    others |= {"AZURE_FEDERATED_TOKEN_FILE"}
     shouted = set(re.findall(r"`([A-Z][A-Z]+_[A-Z_]+)`", README))
     assert shouted <= SETTINGS["FlaskAPI"] | SETTINGS["DjangoUI"] | others
 
