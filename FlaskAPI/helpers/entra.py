@@ -29,7 +29,7 @@ class Entra:
     def __init__(self, settings: dict[str, str], session: requests.Session) -> None:
         self._settings = settings
         self._session = session
-        # By the certificate, so that a new one in its file makes a new client.
+        # Keyed by what the credential's file contains, so that a new certificate or token is used.
         self._client = lru_cache(maxsize=1)(self._confidential_client)
 
     def exchange(self, user_assertion: str, claims: str | None) -> dict[str, Any]:
@@ -38,10 +38,10 @@ class Entra:
         :param claims: the JSON of a claims challenge that the new token has to satisfy.
         :raises DownstreamError: if there is no such answer.
         """
-        certificate = self._settings["CLIENT_CERTIFICATE"]
+        file = self._settings["CLIENT_CERTIFICATE"] or self._settings["CLIENT_ASSERTION_FILE"]
         try:
             # Built on first use, because the constructor calls Entra.
-            client = self._client(_read(certificate) if certificate else "")
+            client = self._client(Path(file).read_text("ascii", "replace").strip() if file else "")
             answer: dict[str, Any] = client.acquire_token_on_behalf_of(
                 user_assertion, [self._settings["SCOPE"]], claims_challenge=claims
             )
@@ -51,11 +51,11 @@ class Entra:
             raise DownstreamError("idp_unavailable", "not a token response") from error
         return answer
 
-    def _confidential_client(self, certificate: str) -> msal.ConfidentialClientApplication:
+    def _confidential_client(self, in_file: str) -> msal.ConfidentialClientApplication:
         try:
             client = msal.ConfidentialClientApplication(
                 self._settings["CLIENT_ID"],
-                client_credential=self._credential(certificate),
+                client_credential=self._credential(in_file),
                 authority=self._settings["AUTHORITY"],
                 instance_discovery=False,  # the authority is configured, not guessed
                 client_capabilities=["cp1"],  # this API relays claims challenges
@@ -73,29 +73,25 @@ class Entra:
             raise DownstreamError("idp_unavailable", "discovery names another token endpoint")
         return client
 
-    def _credential(self, certificate: str) -> str | dict[str, Any]:
-        """Return the secret, the certificate with its RSA key, or a function for each exchange.
+    def _credential(self, in_file: str) -> str | dict[str, Any]:
+        """Return MSAL's ``client_credential``, which is ``in_file`` if the settings name a file.
 
         :raises DownstreamError: ``api_misconfigured``, because MSAL fails only at the exchange.
         """
         settings, http_client = self._settings, HttpClient(self._session)
-        if file := settings["CLIENT_ASSERTION_FILE"]:
-            return {"client_assertion": lambda: _read(file)}
+        if settings["CLIENT_SECRET"]:
+            return settings["CLIENT_SECRET"]
+        if settings["CLIENT_ASSERTION_FILE"]:
+            return {"client_assertion": lambda: in_file}
         if settings["MANAGED_IDENTITY_CLIENT_ID"]:
             return {"client_assertion": lambda: managed_identity_token(settings, http_client)}
-        if not certificate:
-            return settings["CLIENT_SECRET"]
         try:
-            key = load_pem_private_key(certificate.encode(), password=None)
+            key = load_pem_private_key(in_file.encode(), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise DownstreamError("api_misconfigured", type(error).__name__) from error
         if not isinstance(key, RSAPrivateKey):
             raise DownstreamError("api_misconfigured", "the key in CLIENT_CERTIFICATE is not RSA")
-        return {"private_key": certificate, "public_certificate": certificate}
-
-
-def _read(file: str) -> str:
-    return Path(file).read_text(encoding="ascii", errors="replace").strip()
+        return {"private_key": in_file, "public_certificate": in_file}
 
 
 class NoTokenCache(msal.TokenCache):  # type: ignore[misc]  # MSAL has no types
