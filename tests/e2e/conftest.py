@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.apps import ROOT, free_ports
 from tests.conftest import CHROMIUM
@@ -54,6 +55,10 @@ class Demo:
 
     def written(self) -> str:
         return "\n".join(self.lines)
+
+    def reset(self) -> None:
+        """Forget sign-ins, consents and failures, as a button of the mock's front page does."""
+        requests.post(f"{self.front}/controls/reset", timeout=10).raise_for_status()
 
 
 def start_demo(front_host: str = "localhost") -> Demo:
@@ -110,11 +115,18 @@ def stop_demo(demo: Demo, number: signal.Signals = signal.SIGINT) -> None:
 
 
 @pytest.fixture(scope="session")
-def demo() -> Iterator[Demo]:
+def one_demo() -> Iterator[Demo]:
     """The demo as a newcomer starts it, but on free ports."""
     demo = start_demo()
     yield demo
     stop_demo(demo)
+
+
+@pytest.fixture
+def demo(one_demo: Demo) -> Demo:
+    """The demo, in whose tenant nothing has happened yet."""
+    one_demo.reset()
+    return one_demo
 
 
 @pytest.fixture(scope="session")

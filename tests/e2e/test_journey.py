@@ -11,21 +11,22 @@ WINDOWS = [(1280, "light"), (390, "dark")]
 
 
 @pytest.fixture(scope="module")
-def carol(demo, browser: Browser) -> Iterator[Page]:
+def carol(one_demo, browser: Browser) -> Iterator[Page]:
     """Carol's browser, after a sign-in, a policy's round trip, and a second load."""
+    one_demo.reset()
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
-        page.goto(demo.ui)
+        page.goto(one_demo.ui)
         page.get_by_role("button", name=re.compile("Carol")).click()
         page.get_by_role("button", name="Accept").click()
         page.get_by_role("button", name="Approve").click()
-        expect(page).to_have_url(f"{demo.ui}/")
+        expect(page).to_have_url(f"{one_demo.ui}/")
         page.reload()
         yield page
 
 
-def test_tells_the_whole_round_trip_from_the_first_redirect(carol: Page, demo) -> None:
-    carol.goto(f"{demo.front}/journey")
+def test_tells_the_whole_round_trip_from_the_first_redirect(carol: Page, one_demo) -> None:
+    carol.goto(f"{one_demo.front}/journey")
     assert carol.get_by_role("heading", level=2).all_inner_texts() == [
         "Carol is signed in: DjangoUI redeemed the code for token A",
         "Entra refused the exchange: second factor needed",
@@ -35,33 +36,35 @@ def test_tells_the_whole_round_trip_from_the_first_redirect(carol: Page, demo) -
     ]
 
 
-def test_an_arrow_opens_what_was_sent_and_the_page_leads_back(carol: Page, demo) -> None:
-    carol.goto(f"{demo.front}/journey")
+def test_an_arrow_opens_what_was_sent_and_the_page_leads_back(carol: Page, one_demo) -> None:
+    carol.goto(f"{one_demo.front}/journey")
     carol.locator("svg a", has_text="FlaskAPI exchanged token A for token B").last.click()
     opened = carol.locator("details[open]")
     expect(opened).to_have_count(1)
     expect(opened.get_by_role("table", name=re.compile("Token A and Token B"))).to_be_visible()
     expect(opened).to_contain_text("requested_token_use")
     carol.get_by_role("link", name="Back to the app").click()
-    expect(carol).to_have_url(f"{demo.ui}/")
+    expect(carol).to_have_url(f"{one_demo.ui}/")
 
 
-def test_the_app_leads_to_its_own_part_of_the_journey(carol: Page, demo) -> None:
-    carol.goto(demo.ui)
-    carol.locator(f"a[href^='{demo.front}/trace/']").first.click()
-    expect(carol).to_have_url(re.compile(rf"^{demo.front}/journey#chapter-\d+$"))
+def test_the_app_leads_to_its_own_part_of_the_journey(carol: Page, one_demo) -> None:
+    carol.goto(one_demo.ui)
+    carol.locator(f"a[href^='{one_demo.front}/trace/']").first.click()
+    expect(carol).to_have_url(re.compile(rf"^{one_demo.front}/journey#chapter-\d+$"))
 
 
 @pytest.mark.parametrize("path", ["/journey?open=8", "/"], ids=["journey", "front-page"])
 @pytest.mark.parametrize(("width", "scheme"), WINDOWS)
-def test_is_accessible_and_fits(carol: Page, demo, browser: Browser, path, width, scheme) -> None:
+def test_is_accessible_and_fits(
+    carol: Page, one_demo, browser: Browser, path, width, scheme
+) -> None:
     """With a refused exchange's details and every scenario's card in the window."""
     assert carol.context
     state = carol.context.storage_state()
     size = ViewportSize(width=width, height=800)
     with browser.new_context(viewport=size, color_scheme=scheme, storage_state=state) as context:
         page = context.new_page()
-        page.goto(f"{demo.front}{path}")
+        page.goto(f"{one_demo.front}{path}")
         expect(
             page.locator("svg").first if path == "/journey" else page.locator("h1")
         ).to_be_attached()

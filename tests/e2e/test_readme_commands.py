@@ -117,10 +117,9 @@ def installed(clone) -> Path:
 
 def registered(clone: Path, azure: MockAzure) -> None:
     """Fill in copies of the templates, as Registration says, with the values of the mock."""
-    for app, values in {
-        "FlaskAPI": azure.flask_api_settings(),
-        "DjangoUI": azure.django_ui_settings(),
-    }.items():
+    ui = azure.django_ui_settings()
+    api = azure.flask_api_settings() | {"ALLOWED_CLIENT_IDS": ui["CLIENT_ID"]}
+    for app, values in {"FlaskAPI": api, "DjangoUI": ui}.items():
         lines = (clone / app / "production.env").read_text().splitlines()
         keys = [line.partition("=")[0] for line in lines]
         filled = [
