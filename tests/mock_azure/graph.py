@@ -16,8 +16,9 @@ from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import Blueprint, g, jsonify, request
+from flask import Blueprint, g, request
 from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response
 
 from . import tokens
 from .consents import EVERYBODY, Consent
@@ -36,26 +37,44 @@ from .graph_shapes import (
     APPLICATION,
     EMPTY_APPLICATION,
     FEDERATED,
+    GUID,
     PASSWORD,
+    TEXT,
     bad,
-    check_application,
+    changed,
     check_federated,
     check_policy,
-    is_guid,
-    is_text,
     iso,
-    merged,
     request_body,
-    stored_keys,
 )
 
 READ = ("Application.Read.All", "Application.ReadWrite.All")
 WRITE = ("Application.ReadWrite.All",)
 # Beside WRITE: https://learn.microsoft.com/graph/api/application-post-owners
 DIRECTORY = ("Directory.Read.All", "Directory.ReadWrite.All")
+OFFERED = "oauth2PermissionScopes"
 GRANT = ("DelegatedPermissionGrant.ReadWrite.All",)
 
 blueprint = Blueprint("graph", __name__, url_prefix="/v1.0")
+
+
+@blueprint.before_request
+def check_permission() -> None:
+    if request.path.startswith("/v1.0/oauth2PermissionGrants"):
+        allow(GRANT)
+    elif request.method != "GET":
+        allow(WRITE)
+    elif request.endpoint == "graph.list_owners":
+        allow((*READ, *DIRECTORY))
+    else:
+        allow(READ)
+
+
+@blueprint.after_request
+def publish_changes(response: Response) -> Response:
+    if request.method != "GET" and response.status_code < 300:
+        publish()
+    return response
 
 
 class Registry:
@@ -82,13 +101,11 @@ class Registry:
 
 @blueprint.get("/applications")
 def list_applications() -> ResponseReturnValue:
-    allow(READ)
     return collection([shown(app) for app in azure.registry.applications.values()])
 
 
 @blueprint.post("/applications")
 def create_application() -> ResponseReturnValue:
-    caller = allow(WRITE)
     body = request_body(APPLICATION)
     if not body.get("displayName"):
         raise bad("displayName is required.")
@@ -100,46 +117,30 @@ def create_application() -> ResponseReturnValue:
         "passwordCredentials": [],
         **deepcopy(EMPTY_APPLICATION),
     }
-    new = merged(new, body)
-    new["keyCredentials"] = stored_keys([], new["keyCredentials"])
-    check_application(new)
-    azure.registry.applications[new["id"]] = new
+    azure.registry.applications[new["id"]] = new = changed(new, body)
     azure.registry.federated[new["id"]] = []
     # The user who calls becomes the owner; an application that calls does not, but for OwnedBy.
-    azure.registry.owners[new["id"]] = {caller["oid"]} - {caller["oid"] * ("roles" in caller)}
-    publish()
+    azure.registry.owners[new["id"]] = set() if "roles" in g.presented else {g.presented["oid"]}
     return shown(new), 201
 
 
 @blueprint.get("/applications/<object_id>", endpoint="get_application")
 @blueprint.get("/applications(appId='<app_id>')", endpoint="get_application")
 def get_application(object_id: str = "", app_id: str = "") -> ResponseReturnValue:
-    allow(READ)
     names = request.args.get("$select", "").split(",")
     return shown(application(object_id, app_id), names if names != [""] else None)
 
 
 @blueprint.patch("/applications/<object_id>")
 def update_application(object_id: str) -> ResponseReturnValue:
-    allow(WRITE)
-    known, body = application(object_id), request_body(APPLICATION)
-    new = merged(known, body)
-    if "keyCredentials" in body:
-        new["keyCredentials"] = stored_keys(known["keyCredentials"], body["keyCredentials"])
-    check_application(new)
-    left = {(scope["id"], scope["value"]) for scope in new["api"]["oauth2PermissionScopes"]}
-    for scope in known["api"]["oauth2PermissionScopes"]:
-        if scope["isEnabled"] and (scope["id"], scope["value"]) not in left:
-            raise GraphError("CannotDeleteOrUpdateEnabledEntitlement")
+    new = changed(application(object_id), request_body(APPLICATION))
     azure.registry.applications[object_id] = new
-    publish()
     return "", 204
 
 
 @blueprint.delete("/applications/<object_id>")
 def delete_application(object_id: str) -> ResponseReturnValue:
     """With it go its service principal and every consent that it gave or got."""
-    allow(WRITE)
     app_id = application(object_id)["appId"]
     registry = azure.registry
     for objects in (registry.applications, registry.owners, registry.federated):
@@ -152,54 +153,45 @@ def delete_application(object_id: str) -> ResponseReturnValue:
         del registry.principals[key]
     azure.applications.pop(app_id, None)
     azure.consents.forget(app_id)
-    publish()
     return "", 204
 
 
 @blueprint.post("/applications/<object_id>/addPassword")
 def add_password(object_id: str) -> ResponseReturnValue:
-    allow(WRITE)
     known = application(object_id)
     wanted = request_body({"passwordCredential": PASSWORD}).get("passwordCredential", {})
     now = datetime.now(UTC)
-    end = wanted.get("endDateTime") or iso(now + timedelta(days=730))
-    if moment(end) <= now.timestamp():
+    end = datetime.fromisoformat(wanted.get("endDateTime") or iso(now + timedelta(days=730)))
+    if end <= now:
         raise bad("The end of a credential must be in the future.")
-    days = (moment(end) - now.timestamp()) / 86400
-    check_policy(
-        "passwordCredentials", days, azure.registry.credential_days.get("passwordCredentials")
-    )
+    check_policy("passwordCredentials", end - now)
     text = f"{secrets.token_urlsafe(2)[:3]}8Q~{secrets.token_urlsafe(25)}"
     credential = {
         "customKeyIdentifier": None,
         "displayName": wanted.get("displayName"),
-        "endDateTime": end,
+        "endDateTime": iso(end),
         "hint": text[:3],
         "keyId": str(uuid.uuid4()),
         "secretText": None,
         "startDateTime": iso(now),
     }
     known["passwordCredentials"].append(credential)
-    azure.registry.secrets[credential["keyId"]] = Secret(text, moment(end))
-    publish()
+    azure.registry.secrets[credential["keyId"]] = Secret(text, end.timestamp())
     return {**credential, "secretText": text}
 
 
 @blueprint.post("/applications/<object_id>/removePassword")
 def remove_password(object_id: str) -> ResponseReturnValue:
-    allow(WRITE)
-    known, key_id = application(object_id), request_body({"keyId": is_guid}).get("keyId")
+    known, key_id = application(object_id), request_body({"keyId": GUID}).get("keyId")
     left = [found for found in known["passwordCredentials"] if found["keyId"] != key_id]
     if len(left) == len(known["passwordCredentials"]):
         raise bad("No password credential has this keyId.")
     known["passwordCredentials"] = left
-    publish()
     return "", 204
 
 
 @blueprint.get("/applications/<object_id>/federatedIdentityCredentials")
 def list_federated(object_id: str) -> ResponseReturnValue:
-    allow(READ)
     application(object_id)
     return collection(azure.registry.federated[object_id])
 
@@ -207,36 +199,31 @@ def list_federated(object_id: str) -> ResponseReturnValue:
 @blueprint.post("/applications/<object_id>/federatedIdentityCredentials")
 def create_federated(object_id: str) -> ResponseReturnValue:
     """https://learn.microsoft.com/graph/api/application-post-federatedidentitycredentials"""
-    allow(WRITE)
     application(object_id)
     known, body = azure.registry.federated[object_id], request_body(FEDERATED)
     check_federated(known, body)
     known.append({"description": None, **body, "id": str(uuid.uuid4())})
-    publish()
     return known[-1], 201
 
 
 @blueprint.delete("/applications/<object_id>/federatedIdentityCredentials/<credential_id>")
 def delete_federated(object_id: str, credential_id: str) -> ResponseReturnValue:
-    allow(WRITE)
     application(object_id)
     known = azure.registry.federated[object_id]
     left = [credential for credential in known if credential["id"] != credential_id]
     if len(left) == len(known):
         raise GraphError("Request_ResourceNotFound", id=credential_id)
     azure.registry.federated[object_id] = left
-    publish()
     return "", 204
 
 
 @blueprint.get("/applications/<object_id>/owners")
 def list_owners(object_id: str) -> ResponseReturnValue:
     """Without a permission to read the directory, only the owners' IDs are shown."""
-    claims = allow((*READ, *DIRECTORY))
     application(object_id)
     owners = set() if azure.registry.owners_lag else azure.registry.owners[object_id]
     names = {user.oid: user.upn for user in azure.users.values()}
-    can_read = permissions(claims) & set(DIRECTORY)
+    can_read = permissions(g.presented) & set(DIRECTORY)
     return collection(
         [
             {"id": owner, "userPrincipalName": names.get(owner) if can_read else None}
@@ -248,10 +235,9 @@ def list_owners(object_id: str) -> ResponseReturnValue:
 @blueprint.post("/applications/<object_id>/owners/$ref")
 def add_owner(object_id: str) -> ResponseReturnValue:
     """https://learn.microsoft.com/graph/api/application-post-owners"""
-    allow(WRITE)
     allow(DIRECTORY)
     application(object_id)
-    reference = request_body({"@odata.id": is_text}).get("@odata.id", "")
+    reference = request_body({"@odata.id": TEXT}).get("@odata.id", "")
     base, _, user_id = reference.rpartition("/")
     if base != f"{azure.graph_url}/v1.0/directoryObjects":
         raise bad("@odata.id must be the address of a directory object.")
@@ -270,8 +256,7 @@ def add_owner(object_id: str) -> ResponseReturnValue:
 
 
 @blueprint.get("/servicePrincipals(appId='<app_id>')")
-def get_principal(app_id: str) -> ResponseReturnValue:
-    allow(READ)
+def get_principal(app_id: str) -> Json:
     for found in principals():
         if found["appId"] == app_id:
             return found
@@ -280,29 +265,26 @@ def get_principal(app_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/servicePrincipals")
 def create_principal() -> ResponseReturnValue:
-    allow(WRITE)
-    app_id = request_body({"appId": is_guid}).get("appId", "")
+    app_id = request_body({"appId": GUID}).get("appId", "")
     if app_id in {found["appId"] for found in principals()}:
         raise GraphError("ObjectConflict", property="servicePrincipalNames")
     if app_id not in {found["appId"] for found in azure.registry.applications.values()}:
         raise GraphError("NoBackingApplicationObject", id=app_id)
     new = str(uuid.uuid4())
-    azure.registry.principals[new] = {"id": new, "appId": app_id}
-    publish()
-    return next(found for found in principals() if found["id"] == new), 201
+    credentials: Json = {"keyCredentials": [], "passwordCredentials": []}
+    azure.registry.principals[new] = {"id": new, "appId": app_id, **credentials}
+    return get_principal(app_id), 201
 
 
 @blueprint.get("/oauth2PermissionGrants")
 def list_grants() -> ResponseReturnValue:
-    allow(GRANT)
     return collection(azure.registry.grants.values())
 
 
 @blueprint.post("/oauth2PermissionGrants")
 def create_grant() -> ResponseReturnValue:
-    allow(GRANT)
-    shape = {"clientId": is_guid, "resourceId": is_guid, "principalId": is_guid, "scope": is_text}
-    new = request_body({**shape, "consentType": lambda value: value == "AllPrincipals"})
+    shape = {"clientId": GUID, "resourceId": GUID, "principalId": GUID, "scope": TEXT}
+    new = request_body({**shape, "consentType": ("AllPrincipals",)})
     ids = {found["id"] for found in principals()}
     for name in ("clientId", "resourceId"):
         if new.get(name) not in ids:
@@ -312,17 +294,14 @@ def create_grant() -> ResponseReturnValue:
             raise GraphError("ObjectConflict", property="clientId, resourceId")
     grant = {"id": secrets.token_urlsafe(32), "principalId": None, **new}
     azure.registry.grants[grant["id"]] = grant
-    publish()
     return grant, 201
 
 
 @blueprint.patch("/oauth2PermissionGrants/<grant_id>")
 def update_grant(grant_id: str) -> ResponseReturnValue:
-    allow(GRANT)
     if grant_id not in azure.registry.grants:
         raise GraphError("Request_ResourceNotFound", id=grant_id)
-    azure.registry.grants[grant_id] |= request_body({"scope": is_text})
-    publish()
+    azure.registry.grants[grant_id] |= request_body({"scope": TEXT})
     return "", 204
 
 
@@ -373,30 +352,18 @@ def shown(app: Json, names: list[str] | None = None) -> Json:
 
 def principals() -> list[Json]:
     """Those made here, and those that Microsoft's own applications have in every tenant."""
-    made = [
-        {"keyCredentials": [], "passwordCredentials": [], **principal}
-        for principal in azure.registry.principals.values()
-    ]
-    known = {found["appId"] for found in made}
-    made += [
-        {"id": stable_guid(f"service principal/{app_id}"), "appId": app_id}
-        for app_id in azure.applications
-        if app_id not in known
-    ]
-    by_id = {app["appId"]: app for app in azure.registry.applications.values()}
-    for found in made:
-        app_id = found["appId"]
-        if app := by_id.get(app_id):
-            name, offered = app["displayName"], app["api"]["oauth2PermissionScopes"]
-        else:
-            known_app = azure.applications[app_id]
-            name = known_app.name
-            offered = [
-                {"id": permission.id, "value": value}
-                for value, permission in known_app.permissions.items()
-            ]
-        found |= {"displayName": name, "oauth2PermissionScopes": offered}
-    return made
+    made = {app["appId"]: app for app in azure.registry.applications.values()}
+    found = []
+    for principal in azure.registry.principals.values():
+        app = made[principal["appId"]]
+        offered = app["api"]["oauth2PermissionScopes"]
+        found.append(principal | {"displayName": app["displayName"], OFFERED: offered})
+    for app_id, known in azure.applications.items():
+        if app_id not in made:
+            id = stable_guid(f"service principal/{app_id}")
+            offered = [{"id": one.id, "value": value} for value, one in known.permissions.items()]
+            found.append({"id": id, "appId": app_id, "displayName": known.name, OFFERED: offered})
+    return found
 
 
 def collection(objects: Any) -> ResponseReturnValue:
@@ -409,11 +376,7 @@ def collection(objects: Any) -> ResponseReturnValue:
         found = [one for one in found if match[3] in one[match[1]]]
     elif wanted:
         raise GraphError("Request_UnsupportedQuery", filter=wanted)
-    return jsonify({"value": found})
-
-
-def moment(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+    return {"value": found}
 
 
 # --- what the sign-in goes by ---------------------------------------------------------------------
@@ -421,23 +384,19 @@ def moment(text: str) -> float:
 
 def publish() -> None:
     """Let Entra know every application that has a service principal, and every consent."""
-    registry = azure.registry
-    present = {found["appId"] for found in registry.principals.values()}
-    made = {app["appId"]: app for app in registry.applications.values()}
-    foreign = {key: app for key, app in azure.applications.items() if key not in made}
+    present = principals()
+    by_id = {found["id"]: found["appId"] for found in present}
     names = {
-        (key, permission.id): value
-        for key, app in foreign.items()
-        for value, permission in app.permissions.items()
+        (found["appId"], scope["id"]): scope["value"]
+        for found in present
+        for scope in found[OFFERED]
     }
-    for key, app in made.items():
-        for scope in app["api"]["oauth2PermissionScopes"]:
-            names[key, scope["id"]] = scope["value"]
-    known = {key: as_application(app, names) for key, app in made.items() if key in present}
+    made = {app["appId"]: app for app in azure.registry.applications.values()}
+    foreign = {key: app for key, app in azure.applications.items() if key not in made}
+    known = {key: as_application(made[key], names) for key in by_id.values() if key in made}
     azure.applications = foreign | known
-    by_id = {found["id"]: found["appId"] for found in principals()}
     azure.consents.revoke(EVERYBODY)
-    for grant in registry.grants.values():
+    for grant in azure.registry.grants.values():
         client = azure.applications[by_id[grant["clientId"]]]
         resource = azure.applications[by_id[grant["resourceId"]]]
         scopes = grant["scope"].split()

@@ -7,10 +7,8 @@ as registrations of this kind use them. Every other member is refused.
 import base64
 import re
 import uuid
-from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -20,143 +18,100 @@ from .context import azure
 from .directory import Json
 from .errors import GraphError
 
-GUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 MAX_FEDERATED = 20  # of one application
 
-
-def is_text(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 2048
-
-
-def is_guid(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(GUID, value))
-
-
-def is_time(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z", value))
-
-
-def is_scope_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"[\w.:/-]{1,120}", value, re.ASCII))
-
-
-def is_redirect_uri(value: Any) -> bool:
-    """https, or http on this machine; no fragment and no wildcard.
-
-    https://learn.microsoft.com/entra/identity-platform/reply-url
-    """
-    if not is_text(value) or len(value) > 256 or re.search(r"[#*\s]", value):
-        return False
-    parts = urlsplit(value)
-    is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
-    return bool(parts.hostname) and (parts.scheme == "https" or is_local)
-
-
-def is_https(value: Any) -> bool:
-    return is_short(value) and value.startswith("https://")
-
-
-def is_short(value: Any) -> bool:
-    return is_text(value) and len(value) <= 600
-
-
-def is_federated_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(
-        re.fullmatch(r"[A-Za-z0-9][\w-]{2,119}", value, re.ASCII)
-    )
-
-
-def one_of(*values: Any) -> Callable[[Any], bool]:
-    return lambda value: any(value is known or value == known for known in values)
-
-
-def is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
+# A member is a text of this pattern, one of these values, a list of such, or an object.
+TEXT = re.compile("(?s).{1,2048}")
+SHORT = re.compile("(?s).{1,600}")
+ANY_TEXT = re.compile("(?s).*")
+GUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TIME = re.compile(r"\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z", re.ASCII)
+SCOPE_NAME = re.compile(r"[\w.:/-]{1,120}", re.ASCII)
+FEDERATED_NAME = re.compile(r"[A-Za-z0-9][\w-]{2,119}", re.ASCII)
+# https, or http on this machine; no fragment and no wildcard:
+# https://learn.microsoft.com/entra/identity-platform/reply-url
+REDIRECT_URI = re.compile(
+    r"(?=.{1,256}$)(https://[^\s/?#*:]+|http://(localhost|127\.0\.0\.1))(:\d+)?([/?][^\s#*]*)?"
+)
+FLAG = (True, False)
 
 SCOPE = {
-    "id": is_guid,
-    "value": is_scope_name,
-    "type": one_of("User", "Admin"),
-    "isEnabled": is_flag,
-    "adminConsentDisplayName": is_text,
-    "adminConsentDescription": is_text,
-    "userConsentDisplayName": is_text,
-    "userConsentDescription": is_text,
+    "id": GUID,
+    "value": SCOPE_NAME,
+    "type": ("User", "Admin"),
+    "isEnabled": FLAG,
+    "adminConsentDisplayName": TEXT,
+    "adminConsentDescription": TEXT,
+    "userConsentDisplayName": TEXT,
+    "userConsentDescription": TEXT,
 }
-PASSWORD = {"displayName": is_text, "startDateTime": is_time, "endDateTime": is_time}
+PASSWORD = {"displayName": TEXT, "startDateTime": TIME, "endDateTime": TIME}
 KEY = {
-    "customKeyIdentifier": is_text,
-    "displayName": lambda value: is_text(value) and len(value) <= 90,
-    "startDateTime": is_time,
-    "endDateTime": is_time,
-    "key": lambda value: isinstance(value, str),
-    "keyId": is_guid,
-    "type": one_of("AsymmetricX509Cert"),
-    "usage": one_of("Verify"),
+    "customKeyIdentifier": TEXT,
+    "displayName": re.compile("(?s).{1,90}"),
+    "startDateTime": TIME,
+    "endDateTime": TIME,
+    "key": ANY_TEXT,
+    "keyId": GUID,
+    "type": ("AsymmetricX509Cert",),
+    "usage": ("Verify",),
 }
 CLAIM = {
-    "name": is_text,
-    "source": one_of(None, "user"),
-    "essential": is_flag,
-    "additionalProperties": [is_text],
+    "name": TEXT,
+    "source": (None, "user"),
+    "essential": FLAG,
+    "additionalProperties": [TEXT],
 }
 # https://learn.microsoft.com/graph/api/resources/federatedidentitycredential
 FEDERATED = {
-    "name": is_federated_name,
-    "issuer": is_https,
-    "subject": is_short,
-    "audiences": [is_short],
-    "description": is_short,
+    "name": FEDERATED_NAME,
+    "issuer": re.compile("(?s)https://.{1,592}"),
+    "subject": SHORT,
+    "audiences": [SHORT],
+    "description": SHORT,
 }
 APPLICATION = {
-    "displayName": is_text,
-    "signInAudience": one_of(
-        "AzureADMyOrg", "AzureADMultipleOrgs", "AzureADandPersonalMicrosoftAccount"
-    ),
-    "tags": [is_text],
-    "identifierUris": [is_text],
+    "displayName": TEXT,
+    "signInAudience": ("AzureADMyOrg", "AzureADMultipleOrgs", "AzureADandPersonalMicrosoftAccount"),
+    "tags": [TEXT],
+    "identifierUris": [TEXT],
     "api": {
-        "requestedAccessTokenVersion": one_of(None, 1, 2),
-        "knownClientApplications": [is_guid],
+        "requestedAccessTokenVersion": (None, 1, 2),
+        "knownClientApplications": [GUID],
         "oauth2PermissionScopes": [SCOPE],
-        "preAuthorizedApplications": [{"appId": is_guid, "delegatedPermissionIds": [is_guid]}],
+        "preAuthorizedApplications": [{"appId": GUID, "delegatedPermissionIds": [GUID]}],
     },
-    "web": {"redirectUris": [is_redirect_uri], "homePageUrl": is_text, "logoutUrl": is_text},
-    "spa": {"redirectUris": [is_redirect_uri]},
-    "publicClient": {"redirectUris": [is_text]},
+    "web": {"redirectUris": [REDIRECT_URI], "homePageUrl": TEXT, "logoutUrl": TEXT},
+    "spa": {"redirectUris": [REDIRECT_URI]},
+    "publicClient": {"redirectUris": [TEXT]},
     "keyCredentials": [KEY],
     "optionalClaims": {"idToken": [CLAIM], "accessToken": [CLAIM], "saml2Token": [CLAIM]},
     # https://learn.microsoft.com/graph/api/resources/serviceprincipallockconfiguration
     "servicePrincipalLockConfiguration": {
-        "isEnabled": is_flag,
-        "allProperties": is_flag,
-        "credentialsWithUsageSign": is_flag,
-        "credentialsWithUsageVerify": is_flag,
-        "tokenEncryptionKeyId": is_flag,
+        "isEnabled": FLAG,
+        "allProperties": FLAG,
+        "credentialsWithUsageSign": FLAG,
+        "credentialsWithUsageVerify": FLAG,
+        "tokenEncryptionKeyId": FLAG,
     },
     "requiredResourceAccess": [
         {
-            "resourceAppId": is_guid,
-            "resourceAccess": [{"id": is_guid, "type": one_of("Scope", "Role")}],
+            "resourceAppId": GUID,
+            "resourceAccess": [{"id": GUID, "type": ("Scope", "Role")}],
         }
     ],
 }
+
+
+def _empty(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return {name: _empty(member) for name, member in shape.items()}
+    return [] if isinstance(shape, list) else None
+
+
 EMPTY_APPLICATION: Json = {
+    **_empty(APPLICATION),
     "signInAudience": "AzureADMultipleOrgs",
-    "tags": [],
-    "identifierUris": [],
-    "api": {
-        "requestedAccessTokenVersion": None,
-        "knownClientApplications": [],
-        "oauth2PermissionScopes": [],
-        "preAuthorizedApplications": [],
-    },
-    "web": {"redirectUris": []},
-    "spa": {"redirectUris": []},
-    "publicClient": {"redirectUris": []},
-    "requiredResourceAccess": [],
-    "keyCredentials": [],
     "optionalClaims": None,
     "servicePrincipalLockConfiguration": None,
 }
@@ -192,23 +147,27 @@ def _compare(value: Any, shape: Any, path: str) -> None:
             raise bad(f"'{path}' must be a collection.")
         for item in value:
             _compare(item, shape[0], path)
-    elif not shape(value):
+    elif not _fits(value, shape):
         raise bad(f"Invalid value specified for property '{path}'.")
 
 
-def merged(known: Json, body: Json) -> Json:
-    """``body`` over ``known``; the members of ``MERGED`` that it leaves out stay."""
+def _fits(value: Any, shape: re.Pattern[str] | tuple[Any, ...]) -> bool:
+    if isinstance(shape, re.Pattern):
+        return isinstance(value, str) and bool(shape.fullmatch(value))
+    return any(type(value) is type(known) and value == known for known in shape)
+
+
+def changed(known: Json, body: Json) -> Json:
+    """The application ``known`` with the members of ``body``.
+
+    :raises GraphError: the result breaks a rule between properties, or between applications.
+    """
     inner = {name: {**known[name], **body[name]} for name in MERGED if name in body}
-    return {**known, **body, **inner}
-
-
-def check_application(new: Json) -> None:
-    """What holds between the properties of an application, and between applications."""
-    scopes = new["api"]["oauth2PermissionScopes"]
-    for name in ("id", "value"):
-        values = [scope.get(name) for scope in scopes]
-        if None in values or len(set(values)) < len(values):
-            raise bad(f"Each scope needs a '{name}' of its own.")
+    new = {**known, **body, **inner}
+    if "keyCredentials" in body:
+        stored = {item["keyId"]: item for item in known["keyCredentials"]}
+        new["keyCredentials"] = [_stored_key(stored, item) for item in body["keyCredentials"]]
+    _check_scopes(known["api"]["oauth2PermissionScopes"], new["api"]["oauth2PermissionScopes"])
     own = f"api://{new['appId']}"
     others = [app for app in azure.registry.applications.values() if app["id"] != new["id"]]
     for uri in new["identifierUris"]:
@@ -216,20 +175,27 @@ def check_application(new: Json) -> None:
             raise bad(f"'{uri}' must hold the appId or a verified domain of the tenant.")
         if any(uri in app["identifierUris"] for app in others):
             raise bad("Another object with the same value for property identifierUris exists.")
+    return new
 
 
-def stored_keys(known: list[Json], sent: list[Json]) -> list[Json]:
-    """What Graph keeps of a list of ``keyCredentials``; those left out of it are gone.
+def _check_scopes(known: list[Json], new: list[Json]) -> None:
+    for name in ("id", "value"):
+        values = [scope.get(name) for scope in new]
+        if None in values or len(set(values)) < len(values):
+            raise bad(f"Each scope needs a '{name}' of its own.")
+    left = {(scope["id"], scope["value"]) for scope in new}
+    for scope in known:
+        if scope["isEnabled"] and (scope["id"], scope["value"]) not in left:
+            raise GraphError("CannotDeleteOrUpdateEnabledEntitlement")
 
-    Each item is sent with its certificate, which must not be expired unless it is known already.
+
+def _stored_key(known: dict[str, Json], item: Json) -> Json:
+    """What Graph keeps of one of ``keyCredentials``; those left out of the list are gone.
+
+    Each is sent with its certificate, which must not be expired unless it is known already.
 
     https://learn.microsoft.com/graph/applications-how-to-add-certificate
     """
-    limit = azure.registry.credential_days.get("keyCredentials")
-    return [_stored_key({item["keyId"]: item for item in known}, item, limit) for item in sent]
-
-
-def _stored_key(known: dict[str, Json], item: Json, limit: int | None) -> Json:
     if not {"type", "usage", "key"} <= item.keys():
         raise bad("A key credential needs type, usage and key.")
     try:
@@ -245,7 +211,7 @@ def _stored_key(known: dict[str, Json], item: Json, limit: int | None) -> Json:
     end = datetime.fromisoformat(item.get("endDateTime", iso(last)))
     if not first <= start < end <= last or end <= datetime.now(UTC):
         raise bad("The time of the key credential is not within that of its certificate.")
-    check_policy("keyCredentials", (end - start).days, limit)
+    check_policy("keyCredentials", end - start)
     return {
         "customKeyIdentifier": certificate.fingerprint(hashes.SHA1()).hex().upper(),
         "displayName": certificate.subject.rfc4514_string(),
@@ -256,14 +222,15 @@ def _stored_key(known: dict[str, Json], item: Json, limit: int | None) -> Json:
     }
 
 
-def check_policy(kind: str, days: float, limit: int | None) -> None:
+def check_policy(kind: str, lifetime: timedelta) -> None:
     """Refuse a credential that an app management policy of the tenant forbids.
 
     https://learn.microsoft.com/graph/api/resources/applicationauthenticationmethodpolicy
     """
-    if limit == 0:
+    days = azure.registry.credential_days.get(kind)
+    if days == 0:
         raise GraphError("CredentialTypeNotAllowedAsPerAppPolicy", kind=kind)
-    if limit is not None and days > limit:
+    if days is not None and lifetime > timedelta(days=days):
         raise GraphError("CredentialInvalidLifetimeAsPerAppPolicy", kind=kind)
 
 
