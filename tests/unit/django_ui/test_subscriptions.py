@@ -140,7 +140,8 @@ class TestClaimsChallenge:
     def test_sends_the_user_there_once(self, signed_in, api):
         for _ in range(4):
             api.challenge(CLAIMS)
-        round_trip(signed_in, signed_in.get("/"))
+        query, _ = round_trip(signed_in, signed_in.get("/"))
+        assert json.loads(query["claims"])["access_token"]["acrs"]["value"] == "c1"
         page = signed_in.get("/")
         assert page.status_code == 403
         assert "Your organization asks for more" in page.text

@@ -120,7 +120,17 @@ def test_all_together_fit_into_what_gunicorn_reads():
     assert unfinished.MAX_COOKIE_BYTES + len("__Host-sign_in_0123456789abcdef=") <= 4096  # RFC 6265
 
 
-@pytest.mark.parametrize("name", ["sign_in_(1)", "sign_in_\xe9", "sign_in_a b", "sign_in_"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("sign_in_(1)", id="brackets"),
+        pytest.param("sign_in_\xe9", id="no-ascii"),
+        pytest.param("sign_in_a b", id="space"),
+        pytest.param("sign_in_", id="too-short"),
+        pytest.param("sign_in_0123456789abcdef", id="too-long"),
+        pytest.param("my_sign_in_0123456789abcde", id="another-prefix"),
+    ],
+)
 def test_leaves_cookies_alone_that_are_not_its_own(jar, name):
     """Five of such a name made every sign-in a 500, since no answer can delete them."""
     jar.cookies = {f"{name}{number}": "x" for number in range(9)}
