@@ -57,7 +57,7 @@ API_PAGES = {
     "assertion_rejected": _SIGN_IN_ENDED,
     # Entra does not issue a token, and the user can do nothing about it.
     "api_misconfigured": Page(502, "The API is not set up correctly",
-        f"Microsoft Entra ID rejects its registration or its secret. {_TELL}", ""),
+        f"Microsoft Entra ID rejects its registration or its credential. {_TELL}", ""),
     "idp_throttled": _ENTRA_BUSY,
     "idp_unavailable": Page(502, "Microsoft Entra ID had an error", _WAIT),
     "idp_timeout": Page(504, "Microsoft Entra ID took too long", _WAIT),
@@ -99,7 +99,7 @@ PAGES = API_PAGES | {
     "sign_in_refused": Page(502, "Microsoft Entra ID did not complete the sign-in",
         f"It gave no reason that this app knows. {_AGAIN}", "sign_in"),
     "ui_misconfigured": Page(500, "This app is not set up correctly",
-        "Microsoft Entra ID rejects its registration or its secret, which may have expired. "
+        "Microsoft Entra ID rejects its registration or its credential, which may have expired. "
         f"{_TELL}", ""),
     "scope_rejected": Page(500, "This app is not set up correctly",
         "Microsoft Entra ID does not know the scope that it requests. SCOPE and API_SCOPE in its"
