@@ -385,6 +385,12 @@ class TestCallback:
         visitor.get("/account/callback", {"error": "x", "error_description": text, "state": "no"})
         assert "AADSTS" not in caplog.text
 
+    def test_logs_no_error_that_it_does_not_know(self, visitor, caplog):
+        """The query of the callback is text that a stranger can choose."""
+        visitor.finish(visitor.begin(), error="made-up")
+        assert "error=another" in caplog.text
+        assert "made-up" not in caplog.text
+
     def test_speaks_of_the_scope_when_entra_refuses_the_scope(self, visitor):
         location = visitor.finish(visitor.begin(), error="invalid_scope")["Location"]
         page = visitor.get(location).text
@@ -447,6 +453,12 @@ class TestProblem:
         page = visitor.get("/account/problem/entra_busy?reference=<script>alert(1)</script>")
         assert "<script>" not in page.text
         assert "alert" not in page.text
+
+    def test_does_not_repeat_what_stands_behind_a_reference(self, visitor):
+        reference = "0d4b3dd2-6a22-4c5f-9ac3-9a4b0c8f1f00"
+        page = visitor.get(f"/account/problem/entra_busy?reference={reference}-call-0900")
+        assert "call-0900" not in page.text
+        assert reference in visitor.get(f"/account/problem/entra_busy?reference={reference}").text
 
     def test_is_not_found_for_a_code_that_is_none(self, visitor):
         assert visitor.get("/account/problem/nonsense").status_code == 404

@@ -73,7 +73,10 @@ def test_an_error_page_links_to_the_steps_that_led_to_it(signed_in, api, setting
     assert response.status_code == 502
     assert f'href="{TRACE}{response["x-ms-client-request-id"]}"' in response.text
     settings.ENVIRONMENT = "production"
-    assert TRACE not in signed_in.get("/").text
+    api.answer(500)
+    response = signed_in.get("/")
+    assert response.status_code == 502
+    assert TRACE not in response.text
 
 
 def test_shows_no_signature_and_no_whole_token(with_jwt):

@@ -295,6 +295,13 @@ def test_explains_at_once(signed_in, api, entra, code):
     assert len(entra.token_requests) == 1
 
 
+def test_logs_the_code_of_a_refusal_and_nothing_else_of_it(signed_in, api, caplog):
+    api.answer(502, code="downstream_error", description="made-up", correlation_id="made-up")
+    assert signed_in.get("/").status_code == 502
+    assert "problem: downstream_error" in caplog.text
+    assert "made-up" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
