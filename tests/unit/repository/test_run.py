@@ -8,8 +8,10 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -277,6 +279,21 @@ def test_a_part_that_was_killed_is_named_with_the_signal_and_no_lines_are_promis
         run.check_alive()
     assert str(told.value) == "FlaskAPI was stopped by signal 9 (Killed)."
     run.stop_all()
+
+
+class Ok(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+
+def test_a_part_is_asked_directly_whatever_proxy_the_user_has(monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # where nothing listens
+    with HTTPServer(("127.0.0.1", 0), Ok) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        assert run.answers(f"http://127.0.0.1:{server.server_port}/health")
 
 
 def test_a_part_that_never_answers_is_named(tmp_path, monkeypatch):
