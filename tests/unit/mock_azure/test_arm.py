@@ -159,8 +159,9 @@ def test_rejects_the_token_for_our_api(azure, list_subscriptions):
     )
 
 
-def test_forbids_a_token_without_the_scope(azure, list_subscriptions):
-    response = list_subscriptions(azure.forge(**V1 | {"scp": "other"}))
+@pytest.mark.parametrize("scope", ["other", "user_impersonation2"], ids=["another", "longer"])
+def test_forbids_a_token_without_the_scope(azure, list_subscriptions, scope):
+    response = list_subscriptions(azure.forge(**V1 | {"scp": scope}))
     assert (response.status_code, response.json["error"]["code"]) == (403, "AuthorizationFailed")
 
 

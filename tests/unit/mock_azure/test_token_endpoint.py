@@ -559,6 +559,14 @@ def test_rejects_a_federated_token_with(azure, cluster, exchange_with_assertion,
     assert refusal(exchange_with_assertion(assertion)) == (401, "invalid_client", code)
 
 
+def test_rejects_a_federated_token_with_the_audience_of_another_credential(
+    azure, cluster, exchange_with_assertion
+):
+    azure.trust(azure.api, "https://elsewhere.example/", POD, "another audience")
+    assertion = cluster.token(POD, azure.clock.now(), aud=["another audience"])
+    assert refusal(exchange_with_assertion(assertion)) == (401, "invalid_client", 700212)
+
+
 def test_rejects_a_federated_token_with_a_key_the_issuer_does_not_publish(
     azure, cluster, exchange_with_assertion
 ):
