@@ -289,8 +289,9 @@ def create_grant() -> ResponseReturnValue:
     for name in ("clientId", "resourceId"):
         if new.get(name) not in ids:
             raise GraphError("Request_ResourceNotFound", id=new.get(name))
+    same = ("clientId", "resourceId", "consentType")  # one user's consent is another grant
     for grant in azure.registry.grants.values():
-        if all(grant[name] == new[name] for name in ("clientId", "resourceId")):
+        if all(grant.get(name) == new.get(name) for name in same):
             raise GraphError("ObjectConflict", property="clientId, resourceId")
     grant = {"id": secrets.token_urlsafe(32), "principalId": None, **new}
     azure.registry.grants[grant["id"]] = grant

@@ -546,6 +546,26 @@ def test_a_secret_of_somebody_else_stays_although_it_has_the_same_name(azure, ru
     assert mine not in left
 
 
+def test_the_secret_in_use_stays_until_the_new_one_is_in_the_settings(azure, run, folder):
+    run(configure)
+    app = next(iter(azure.registry.applications.values()))
+    (in_use,) = app["passwordCredentials"]
+    (folder / "FlaskAPI/production.env").unlink()  # without it no settings can be written
+    with pytest.raises(FileNotFoundError):
+        run(configure, "--new-secrets", "--yes")
+    assert in_use in azure.registry.applications[app["id"]]["passwordCredentials"]
+
+
+def test_one_users_consent_is_not_taken_for_everybodys(azure, run):
+    run(configure, "--grant-admin-consent")
+    one_users = {"consentType": "Principal", "principalId": azure.users["alice"].oid}
+    for grant in azure.registry.grants.values():
+        grant |= one_users
+    run(configure, "--grant-admin-consent")
+    kinds = [grant["consentType"] for grant in azure.registry.grants.values()]
+    assert kinds == ["Principal"] * 3 + ["AllPrincipals"] * 3
+
+
 def test_earlier_consents_stay(azure, run):
     run(configure, "--grant-admin-consent")
     for grant in azure.registry.grants.values():

@@ -51,7 +51,10 @@ def test_every_value_is_read_back(tmp_path_factory, value):
     assert settings_files.read_env(file) == {"KEY": value}
 
 
-@pytest.mark.parametrize("value", ["a b", "a #b", "it's", 'say "x"', "$HOME", "back\\slash", "a=b"])
+@pytest.mark.parametrize(
+    "value",
+    ["a b", "a #b", "it's", 'say "x"', "$HOME", "back\\slash", "at the end\\", "two\\\\", "a=b"],
+)
 def test_awkward_characters_are_read_back(folder, value):
     file = folder / "development.env"
     settings_files.write_private(file, f"KEY={settings_files.quoted(value)}\n")
