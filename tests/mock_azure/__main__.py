@@ -82,15 +82,12 @@ def main() -> int:
         add_users(azure, options.users)
         if options.empty:
             azure.unregister()
-        if options.settings:
-            written = write_settings(azure, options.settings, options.ui_url, options.api_url)
-        if options.write_env:
-            written += write_env(azure, options.write_env, options.ui_url, options.api_url)
-        if options.cloud:
-            written += write_cloud(azure, options.cloud)
+        for file, text in files(azure, options).items():
+            _write(file, text)
+            written.append(file)
         print("Mock Azure: not Microsoft. Everything here is invented, and so is who signs in.")
         print(f"  browsers  {azure.front_url}")
-        print(f"  servers   {azure.back_url}  (CA: {written[-1] if written else azure.ca_file})")
+        print(f"  servers   {azure.back_url}  (CA: {next(iter(written), azure.ca_file)})")
         print("  Ctrl-C stops it.", flush=True)
         while not stopping.wait(0.5):  # a wait without end would not see Ctrl-C on Windows
             pass
@@ -118,54 +115,48 @@ def add_users(azure: MockAzure, number: int) -> None:
         azure.users[user.key] = user
 
 
-def write_env(azure: MockAzure, folder: Path, ui_url: str, api_url: str) -> list[Path]:
-    """Write ``development.env`` of both apps and the CA to ``folder``; return the files written.
+def files(azure: MockAzure, options: argparse.Namespace) -> dict[Path, str]:
+    """Return the texts of the files asked for, each beside the CA that it names.
 
-    :raises FileExistsError: such a file is there, and no mock wrote it.
+    :raises FileExistsError: a file of settings is there, and no mock wrote it.
     """
-    ca_file = folder.resolve() / "mock-azure-ca.pem"
-    texts = {}
-    for app, settings in {
+    texts: dict[Path, str] = {}
+
+    def beside(file: Path) -> str:
+        texts[file] = azure.ca_file.read_text()
+        return str(file)
+
+    apps = {
         "FlaskAPI": azure.flask_api_settings(),
-        "DjangoUI": azure.django_ui_settings(ui_url, api_url),
-    }.items():
-        file = folder.resolve() / app / "development.env"
-        if file.exists() and not file.read_text().startswith(WRITTEN_BY_THE_MOCK):
-            raise FileExistsError(f"{file} already exists. Move it away, or use another folder.")
-        settings["CA_BUNDLE"] = str(ca_file)
-        lines = [f"{key}={settings[key]}" for key in settings if key not in NOT_IN_A_FILE]
-        texts[file] = "\n".join([WRITTEN_BY_THE_MOCK, *lines, ""])
-    texts[ca_file] = azure.ca_file.read_text()
-    for file, text in texts.items():
-        file.parent.mkdir(exist_ok=True)
-        _write(file, text)
-    return list(texts)
-
-
-def write_cloud(azure: MockAzure, file: Path) -> list[Path]:
-    """Write what ``configure.py --cloud`` reads and the CA beside it; return the files written."""
-    ca_file = file.resolve().with_suffix(".pem")
-    _write(ca_file, azure.ca_file.read_text())
-    _write(file, json.dumps(azure.cloud() | {"ca_bundle": str(ca_file)}, indent=2))
-    return [file, ca_file]
-
-
-def write_settings(azure: MockAzure, file: Path, ui_url: str, api_url: str) -> list[Path]:
-    """Write both apps' settings to ``file`` and the CA beside it; return the files written."""
-    ca_file = file.resolve().with_name("mock-azure-ca.pem")
-    settings = {
-        "FlaskAPI": NOT_FROM_THE_SHELL | azure.flask_api_settings(),
-        "DjangoUI": NOT_FROM_THE_SHELL | azure.django_ui_settings(ui_url, api_url),
+        "DjangoUI": azure.django_ui_settings(options.ui_url, options.api_url),
     }
-    for app in settings.values():
-        app["CA_BUNDLE"] = str(ca_file)
-    _write(ca_file, azure.ca_file.read_text())
-    _write(file, json.dumps(settings, indent=2))
-    return [file, ca_file]
+    if options.write_env:
+        folder = options.write_env.resolve()
+        ca_bundle = {"CA_BUNDLE": beside(folder / "mock-azure-ca.pem")}
+        for app, settings in apps.items():
+            file = folder / app / "development.env"
+            if file.exists() and not file.read_text().startswith(WRITTEN_BY_THE_MOCK):
+                raise FileExistsError(
+                    f"{file} already exists. Move it away, or use another folder."
+                )
+            own = {key: value for key, value in settings.items() if key not in NOT_IN_A_FILE}
+            lines = [f"{key}={value}" for key, value in (own | ca_bundle).items()]
+            texts[file] = "\n".join([WRITTEN_BY_THE_MOCK, *lines, ""])
+    if options.cloud:
+        file = options.cloud.resolve()
+        ca_bundle = {"ca_bundle": beside(file.with_suffix(".pem"))}
+        texts[file] = json.dumps(azure.cloud() | ca_bundle, indent=2)
+    if options.settings:
+        file = options.settings.resolve()
+        ca_bundle = {"CA_BUNDLE": beside(file.with_name("mock-azure-ca.pem"))}
+        all_of = {app: NOT_FROM_THE_SHELL | own | ca_bundle for app, own in apps.items()}
+        texts[file] = json.dumps(all_of, indent=2)
+    return texts
 
 
 def _write(file: Path, text: str) -> None:
     """Let ``file`` appear all at once, readable by its owner only: it may hold secrets."""
+    file.parent.mkdir(exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}")  # mode 0600
     with os.fdopen(handle, "w") as stream:
         stream.write(text)

@@ -101,7 +101,7 @@ def consent(tenant: str) -> ResponseReturnValue:
     wanted, sign_in = _from_form(tenant, "consent")
     assert sign_in is not None
     if request.form.get("decision") != "accept":
-        return _redirect_error(wanted, EntraError(65004))
+        raise ErrorForClient(wanted, EntraError(65004))
     azure.consents.grant(sign_in.user, wanted.asked)
     return _finish(wanted, sign_in)
 
@@ -138,7 +138,7 @@ def show_error(error: EntraError) -> ResponseReturnValue:
 
 @blueprint.errorhandler(ErrorForClient)
 def tell_client(failure: ErrorForClient) -> ResponseReturnValue:
-    return _redirect_error(failure.wanted, failure.error)
+    return _redirect(failure.wanted, **_error_parameters(failure.error))
 
 
 # --- the steps ------------------------------------------------------------------------------------
@@ -193,6 +193,7 @@ def _finish(wanted: AuthorizeRequest, sign_in: SignIn) -> Response:
     code = azure.seals.seal(
         "code",
         jti=str(uuid.uuid4()),
+        client_id=wanted["client_id"],
         at=azure.clock.now(),
         query=wanted.query,
         sign_in=sign_in.as_json(),
@@ -240,10 +241,6 @@ def _blocked(wanted: AuthorizeRequest, error: EntraError) -> Response:
     back = _answer_address(wanted, _error_parameters(error))
     html = render_template("error.html", error=error, back=back, client=wanted.client)
     return make_response(html, 200)
-
-
-def _redirect_error(wanted: AuthorizeRequest, error: EntraError) -> Response:
-    return _redirect(wanted, **_error_parameters(error))
 
 
 def _error_parameters(error: EntraError) -> dict[str, str]:

@@ -7,7 +7,6 @@ import threading
 import uuid
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -97,7 +96,7 @@ class MockAzure:
         self.identity_header = secrets.token_urlsafe(20)
         self.device_requests: dict[str, dict[str, str]] = {}  # by the code that a person types
         self.device_codes: dict[str, directory.Json] = {}  # the sign-in, or {} when declined
-        self._used: dict[str, float] = {}
+        self._used: set[str] = set()
 
     # --- addresses --------------------------------------------------------------------------------
 
@@ -157,12 +156,7 @@ class MockAzure:
         self._listeners += found
         return found[0].port
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -252,14 +246,7 @@ class MockAzure:
 
     # --- controls for tests -----------------------------------------------------------------------
 
-    def access_token(self, user: str = "alice", **claims: Any) -> str:
-        """An access token for the API, as if ``user`` had signed in to the UI just now.
-
-        ``claims`` replace the token's own; None leaves one out.
-        """
-        return self.forge(user, **claims)
-
-    def forge(
+    def access_token(
         self,
         user: str = "alice",
         *,
@@ -269,8 +256,9 @@ class MockAzure:
         algorithm: str = "RS256",
         **claims: Any,
     ) -> str:
-        """An access token with something wrong with it.
+        """An access token for the API, as if ``user`` had signed in to the UI just now.
 
+        ``claims`` replace the token's own (None leaves one out). The other arguments forge it:
         ``header`` is merged into the usual one (None leaves a member out); it and ``payload`` may
         also be the exact JSON text. ``key`` is a ``SigningKey``, a private key or an HMAC's bytes,
         e.g. ``azure.keys.rogue`` or, with ``HS256``, ``azure.keys.current.public_pem``.
@@ -303,7 +291,7 @@ class MockAzure:
     def register_certificate(self, app: directory.Application, der: bytes) -> None:
         """Let ``app`` (``azure.api`` or ``azure.ui``) authenticate with a certificate as well."""
         known = self.applications[app.client_id]
-        self.applications[app.client_id] = known.with_certificate(der)
+        self.applications[app.client_id] = replace(known, certificates=(*known.certificates, der))
 
     def trust(
         self,
@@ -315,7 +303,7 @@ class MockAzure:
         """Let ``app`` authenticate with a token that ``issuer`` issued to ``subject``, too."""
         credential = directory.FederatedCredential(issuer, subject, audience)
         known = self.applications[app.client_id]
-        self.applications[app.client_id] = known.with_federated(credential)
+        self.applications[app.client_id] = replace(known, federated=(*known.federated, credential))
 
     def add_identity(self) -> Identity:
         """Make a user-assigned managed identity, whose tokens ``/msi/token`` hands out."""
@@ -353,13 +341,10 @@ class MockAzure:
 
     def use_once(self, code_id: str) -> bool:
         """Mark an authorization code as redeemed; False when it was already."""
-        now = self.clock.now()
         with self._lock:
-            self._used = {known: at for known, at in self._used.items() if at > now - 3600}
-            if code_id in self._used:
-                return False
-            self._used[code_id] = now
-            return True
+            is_new = code_id not in self._used
+            self._used.add(code_id)
+            return is_new
 
 
 def _without_none(members: directory.Json) -> directory.Json:

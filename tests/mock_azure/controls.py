@@ -7,7 +7,6 @@ not switch anything. Nothing here sends CORS headers, so such a page cannot read
 import json
 from dataclasses import asdict
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from flask import Blueprint, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -27,7 +26,9 @@ def keep_others_out() -> ResponseReturnValue | None:
         return {"error": "The controls are for the machine that runs the mock."}, 403
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
-    same = site in ("same-origin", "none") if site else origin in (None, _origin(request.url))
+    same = (
+        site in ("same-origin", "none") if site else origin in (None, request.host_url.rstrip("/"))
+    )
     return None if same else ({"error": "The controls are not for other sites."}, 403)
 
 
@@ -85,8 +86,3 @@ def _switch(name: str, on: bool) -> ResponseReturnValue | None:
 def _user() -> str:
     """The user named in the request, else whom this browser has signed in, else Alice."""
     return request.form.get("user") or g.user or "alice"
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"

@@ -3,8 +3,7 @@
 import json
 import secrets
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,12 +162,6 @@ class Application:
         """The first client secret, for tests that act as this application."""
         return self.secrets[0].text if self.secrets else ""
 
-    def with_certificate(self, der: bytes) -> "Application":
-        return replace(self, certificates=(*self.certificates, der))
-
-    def with_federated(self, credential: FederatedCredential) -> "Application":
-        return replace(self, federated=(*self.federated, credential))
-
 
 def users() -> dict[str, User]:
     alice = (
@@ -191,44 +184,19 @@ def users() -> dict[str, User]:
 
 def applications() -> dict[str, Application]:
     """Both registrations of the sample, as its README sets them up, and Microsoft's own."""
-    ui_id, api_id = stable_guid("app/ui"), stable_guid("app/api")
-    ui = Application(
-        ui_id,
-        "Python Django Web App",
-        redirect_uris=(
-            "http://localhost:8000/account/callback",
-            "http://localhost:8000/account/signed-out",
-        ),
-        required=((api_id, "access_as_user"), (GRAPH_ID, "openid")),
-        token_version=2,
-        secrets=(Secret(secrets.token_urlsafe(30)),),
-        id_token_claims=("login_hint",),
-    )
-    api = Application(
-        api_id,
-        "Python Flask Web API",
-        uris=(f"api://{api_id}",),
-        permissions={
-            "access_as_user": Permission(
-                "Access Python Flask Web API",
-                "Allow the application to access Python Flask Web API on your behalf.",
-            )
-        },
-        required=((ARM_ID, "user_impersonation"),),
-        known_clients=(ui_id,),
-        token_version=2,
-        secrets=(Secret(secrets.token_urlsafe(30)),),
-    )
-    return {app.client_id: app for app in (ui, api, *_of_microsoft())}
+    known = json.loads(Path(__file__).with_name("applications.json").read_text("utf-8"))
+    return {client_id: _application(client_id, app) for client_id, app in known.items()}
 
 
-def _of_microsoft() -> Iterator[Application]:
-    """Those that every tenant has; only administrators may consent to an ``admin_only`` scope."""
-    known = json.loads(Path(__file__).with_name("microsoft.json").read_text("utf-8"))
-    for client_id, app in known.items():
-        permissions = app.pop("permissions", {})
-        app = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in app.items()
-        }
-        scopes = {name: Permission(**texts) for name, texts in permissions.items()}
-        yield Application(client_id, permissions=scopes, **app)
+def _application(client_id: str, app: Json) -> Application:
+    has_secret = app.pop("has_secret", False)
+    permissions = app.pop("permissions", {})
+    required = app.pop("required", [])
+    lists = {name: tuple(value) for name, value in app.items() if isinstance(value, list)}
+    return Application(
+        client_id,
+        permissions={name: Permission(**texts) for name, texts in permissions.items()},
+        required=tuple((resource, scope) for resource, scope in required),
+        secrets=(Secret(secrets.token_urlsafe(30)),) if has_secret else (),
+        **app | lists,
+    )

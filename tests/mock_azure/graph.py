@@ -14,12 +14,13 @@ import secrets
 import uuid
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Blueprint, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
+from . import graph_shapes as shapes
 from . import tokens
 from .consents import EVERYBODY, Consent
 from .context import azure
@@ -33,33 +34,22 @@ from .directory import (
     stable_guid,
 )
 from .errors import GraphError
-from .graph_shapes import (
-    APPLICATION,
-    EMPTY_APPLICATION,
-    FEDERATED,
-    GUID,
-    PASSWORD,
-    TEXT,
-    bad,
-    changed,
-    check_federated,
-    check_policy,
-    iso,
-    request_body,
-)
 
 READ = ("Application.Read.All", "Application.ReadWrite.All")
 WRITE = ("Application.ReadWrite.All",)
 # Beside WRITE: https://learn.microsoft.com/graph/api/application-post-owners
 DIRECTORY = ("Directory.Read.All", "Directory.ReadWrite.All")
-OFFERED = "oauth2PermissionScopes"
 GRANT = ("DelegatedPermissionGrant.ReadWrite.All",)
+OFFERED = "oauth2PermissionScopes"
+
+T = TypeVar("T")
 
 blueprint = Blueprint("graph", __name__, url_prefix="/v1.0")
 
 
 @blueprint.before_request
 def check_permission() -> None:
+    """One rule for every address; ``add_owner`` needs a permission more."""
     if request.path.startswith("/v1.0/oauth2PermissionGrants"):
         allow(GRANT)
     elif request.method != "GET":
@@ -72,6 +62,7 @@ def check_permission() -> None:
 
 @blueprint.after_request
 def publish_changes(response: Response) -> Response:
+    """The sign-in goes by what was written, at once."""
     if request.method != "GET" and response.status_code < 300:
         publish()
     return response
@@ -106,18 +97,18 @@ def list_applications() -> ResponseReturnValue:
 
 @blueprint.post("/applications")
 def create_application() -> ResponseReturnValue:
-    body = request_body(APPLICATION)
+    body = shapes.request_body("application")
     if not body.get("displayName"):
-        raise bad("displayName is required.")
+        raise shapes.bad("displayName is required.")
     new = {
         "id": str(uuid.uuid4()),
         "appId": str(uuid.uuid4()),
-        "createdDateTime": iso(datetime.now(UTC)),
+        "createdDateTime": shapes.iso(datetime.now(UTC)),
         "publisherDomain": "contoso.example",
         "passwordCredentials": [],
-        **deepcopy(EMPTY_APPLICATION),
+        **deepcopy(shapes.EMPTY_APPLICATION),
     }
-    azure.registry.applications[new["id"]] = new = changed(new, body)
+    azure.registry.applications[new["id"]] = new = shapes.changed(new, body)
     azure.registry.federated[new["id"]] = []
     # The user who calls becomes the owner; an application that calls does not, but for OwnedBy.
     azure.registry.owners[new["id"]] = set() if "roles" in g.presented else {g.presented["oid"]}
@@ -128,12 +119,14 @@ def create_application() -> ResponseReturnValue:
 @blueprint.get("/applications(appId='<app_id>')", endpoint="get_application")
 def get_application(object_id: str = "", app_id: str = "") -> ResponseReturnValue:
     names = request.args.get("$select", "").split(",")
-    return shown(application(object_id, app_id), names if names != [""] else None)
+    by_app_id = {app["appId"]: app for app in azure.registry.applications.values()}
+    app = find(by_app_id, app_id) if app_id else application(object_id)
+    return shown(app, names if names != [""] else None)
 
 
 @blueprint.patch("/applications/<object_id>")
 def update_application(object_id: str) -> ResponseReturnValue:
-    new = changed(application(object_id), request_body(APPLICATION))
+    new = shapes.changed(application(object_id), shapes.request_body("application"))
     azure.registry.applications[object_id] = new
     return "", 204
 
@@ -159,21 +152,21 @@ def delete_application(object_id: str) -> ResponseReturnValue:
 @blueprint.post("/applications/<object_id>/addPassword")
 def add_password(object_id: str) -> ResponseReturnValue:
     known = application(object_id)
-    wanted = request_body({"passwordCredential": PASSWORD}).get("passwordCredential", {})
+    wanted = shapes.request_body("password request").get("passwordCredential", {})
     now = datetime.now(UTC)
-    end = datetime.fromisoformat(wanted.get("endDateTime") or iso(now + timedelta(days=730)))
+    end = datetime.fromisoformat(wanted.get("endDateTime") or shapes.iso(now + timedelta(days=730)))
     if end <= now:
-        raise bad("The end of a credential must be in the future.")
-    check_policy("passwordCredentials", end - now)
+        raise shapes.bad("The end of a credential must be in the future.")
+    shapes.check_policy("passwordCredentials", end - now)
     text = f"{secrets.token_urlsafe(2)[:3]}8Q~{secrets.token_urlsafe(25)}"
     credential = {
         "customKeyIdentifier": None,
         "displayName": wanted.get("displayName"),
-        "endDateTime": iso(end),
+        "endDateTime": shapes.iso(end),
         "hint": text[:3],
         "keyId": str(uuid.uuid4()),
         "secretText": None,
-        "startDateTime": iso(now),
+        "startDateTime": shapes.iso(now),
     }
     known["passwordCredentials"].append(credential)
     azure.registry.secrets[credential["keyId"]] = Secret(text, end.timestamp())
@@ -182,46 +175,43 @@ def add_password(object_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/applications/<object_id>/removePassword")
 def remove_password(object_id: str) -> ResponseReturnValue:
-    known, key_id = application(object_id), request_body({"keyId": GUID}).get("keyId")
-    left = [found for found in known["passwordCredentials"] if found["keyId"] != key_id]
-    if len(left) == len(known["passwordCredentials"]):
-        raise bad("No password credential has this keyId.")
-    known["passwordCredentials"] = left
-    return "", 204
+    key_id = shapes.request_body("password removal").get("keyId")
+    known = application(object_id)["passwordCredentials"]
+    for credential in known:
+        if credential["keyId"] == key_id:
+            known.remove(credential)
+            return "", 204
+    raise shapes.bad("No password credential has this keyId.")
 
 
 @blueprint.get("/applications/<object_id>/federatedIdentityCredentials")
 def list_federated(object_id: str) -> ResponseReturnValue:
-    application(object_id)
-    return collection(azure.registry.federated[object_id])
+    return collection(find(azure.registry.federated, object_id))
 
 
 @blueprint.post("/applications/<object_id>/federatedIdentityCredentials")
 def create_federated(object_id: str) -> ResponseReturnValue:
     """https://learn.microsoft.com/graph/api/application-post-federatedidentitycredentials"""
-    application(object_id)
-    known, body = azure.registry.federated[object_id], request_body(FEDERATED)
-    check_federated(known, body)
+    known = find(azure.registry.federated, object_id)
+    body = shapes.request_body("federated credential")
+    shapes.check_federated(known, body)
     known.append({"description": None, **body, "id": str(uuid.uuid4())})
     return known[-1], 201
 
 
 @blueprint.delete("/applications/<object_id>/federatedIdentityCredentials/<credential_id>")
 def delete_federated(object_id: str, credential_id: str) -> ResponseReturnValue:
-    application(object_id)
-    known = azure.registry.federated[object_id]
-    left = [credential for credential in known if credential["id"] != credential_id]
-    if len(left) == len(known):
-        raise GraphError("Request_ResourceNotFound", id=credential_id)
-    azure.registry.federated[object_id] = left
+    known = find(azure.registry.federated, object_id)
+    known.remove(find({credential["id"]: credential for credential in known}, credential_id))
     return "", 204
 
 
 @blueprint.get("/applications/<object_id>/owners")
 def list_owners(object_id: str) -> ResponseReturnValue:
     """Without a permission to read the directory, only the owners' IDs are shown."""
-    application(object_id)
-    owners = set() if azure.registry.owners_lag else azure.registry.owners[object_id]
+    owners = find(azure.registry.owners, object_id)
+    if azure.registry.owners_lag:
+        owners = set()
     names = {user.oid: user.upn for user in azure.users.values()}
     can_read = permissions(g.presented) & set(DIRECTORY)
     return collection(
@@ -236,19 +226,18 @@ def list_owners(object_id: str) -> ResponseReturnValue:
 def add_owner(object_id: str) -> ResponseReturnValue:
     """https://learn.microsoft.com/graph/api/application-post-owners"""
     allow(DIRECTORY)
-    application(object_id)
-    reference = request_body({"@odata.id": TEXT}).get("@odata.id", "")
+    owners = find(azure.registry.owners, object_id)
+    reference = shapes.request_body("owner").get("@odata.id", "")
     base, _, user_id = reference.rpartition("/")
     if base != f"{azure.graph_url}/v1.0/directoryObjects":
-        raise bad("@odata.id must be the address of a directory object.")
-    if user_id not in {user.oid for user in azure.users.values()}:
-        raise GraphError("Request_ResourceNotFound", id=user_id)
-    if user_id in azure.registry.owners[object_id]:
-        raise bad(
+        raise shapes.bad("@odata.id must be the address of a directory object.")
+    find({user.oid: user for user in azure.users.values()}, user_id)
+    if user_id in owners:
+        raise shapes.bad(
             "One or more added object references already exist for the following modified "
             "properties: 'owners'."
         )
-    azure.registry.owners[object_id].add(user_id)
+    owners.add(user_id)
     return "", 204
 
 
@@ -257,18 +246,15 @@ def add_owner(object_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/servicePrincipals(appId='<app_id>')")
 def get_principal(app_id: str) -> Json:
-    for found in principals():
-        if found["appId"] == app_id:
-            return found
-    raise GraphError("Request_ResourceNotFound", id=app_id)
+    return find({found["appId"]: found for found in principals()}, app_id)
 
 
 @blueprint.post("/servicePrincipals")
 def create_principal() -> ResponseReturnValue:
-    app_id = request_body({"appId": GUID}).get("appId", "")
+    app_id = shapes.request_body("service principal").get("appId", "")
     if app_id in {found["appId"] for found in principals()}:
         raise GraphError("ObjectConflict", property="servicePrincipalNames")
-    if app_id not in {found["appId"] for found in azure.registry.applications.values()}:
+    if app_id not in {app["appId"] for app in azure.registry.applications.values()}:
         raise GraphError("NoBackingApplicationObject", id=app_id)
     new = str(uuid.uuid4())
     credentials: Json = {"keyCredentials": [], "passwordCredentials": []}
@@ -283,12 +269,10 @@ def list_grants() -> ResponseReturnValue:
 
 @blueprint.post("/oauth2PermissionGrants")
 def create_grant() -> ResponseReturnValue:
-    shape = {"clientId": GUID, "resourceId": GUID, "principalId": GUID, "scope": TEXT}
-    new = request_body({**shape, "consentType": ("AllPrincipals",)})
-    ids = {found["id"] for found in principals()}
+    new = shapes.request_body("grant")
+    by_id = {found["id"]: found for found in principals()}
     for name in ("clientId", "resourceId"):
-        if new.get(name) not in ids:
-            raise GraphError("Request_ResourceNotFound", id=new.get(name))
+        find(by_id, new.get(name, ""))
     same = ("clientId", "resourceId", "consentType")  # one user's consent is another grant
     for grant in azure.registry.grants.values():
         if all(grant.get(name) == new.get(name) for name in same):
@@ -300,9 +284,8 @@ def create_grant() -> ResponseReturnValue:
 
 @blueprint.patch("/oauth2PermissionGrants/<grant_id>")
 def update_grant(grant_id: str) -> ResponseReturnValue:
-    if grant_id not in azure.registry.grants:
-        raise GraphError("Request_ResourceNotFound", id=grant_id)
-    azure.registry.grants[grant_id] |= request_body({"scope": TEXT})
+    grant = find(azure.registry.grants, grant_id)
+    grant |= shapes.request_body("grant's change")
     return "", 204
 
 
@@ -337,11 +320,15 @@ def permissions(claims: Json) -> set[str]:
 # --- answers --------------------------------------------------------------------------------------
 
 
-def application(object_id: str, app_id: str = "") -> Json:
-    for found in azure.registry.applications.values():
-        if (object_id or app_id) == found["id" if object_id else "appId"]:
-            return found
-    raise GraphError("Request_ResourceNotFound", id=object_id or app_id)
+def find(objects: dict[str, T], key: str) -> T:
+    """:raises GraphError: 404 none of ``objects`` has this ``key``."""
+    if key not in objects:
+        raise GraphError("Request_ResourceNotFound", id=key)
+    return objects[key]
+
+
+def application(object_id: str) -> Json:
+    return find(azure.registry.applications, object_id)
 
 
 def shown(app: Json, names: list[str] | None = None) -> Json:

@@ -5,9 +5,11 @@ as registrations of this kind use them. Every other member is refused.
 """
 
 import base64
+import json
 import re
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -20,87 +22,13 @@ from .errors import GraphError
 
 MAX_FEDERATED = 20  # of one application
 
-# A member is a text of this pattern, one of these values, a list of such, or an object.
-TEXT = re.compile("(?s).{1,2048}")
-SHORT = re.compile("(?s).{1,600}")
-ANY_TEXT = re.compile("(?s).*")
-GUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TIME = re.compile(r"\d{4}(-\d\d){2}T\d\d(:\d\d){2}Z", re.ASCII)
-SCOPE_NAME = re.compile(r"[\w.:/-]{1,120}", re.ASCII)
-FEDERATED_NAME = re.compile(r"[A-Za-z0-9][\w-]{2,119}", re.ASCII)
-# https, or http on this machine; no fragment and no wildcard:
-# https://learn.microsoft.com/entra/identity-platform/reply-url
-REDIRECT_URI = re.compile(
-    r"(?=.{1,256}$)(https://[^\s/?#*:]+|http://(localhost|127\.0\.0\.1))(:\d+)?([/?][^\s#*]*)?"
-)
-FLAG = (True, False)
-
-SCOPE = {
-    "id": GUID,
-    "value": SCOPE_NAME,
-    "type": ("User", "Admin"),
-    "isEnabled": FLAG,
-    "adminConsentDisplayName": TEXT,
-    "adminConsentDescription": TEXT,
-    "userConsentDisplayName": TEXT,
-    "userConsentDescription": TEXT,
-}
-PASSWORD = {"displayName": TEXT, "startDateTime": TIME, "endDateTime": TIME}
-KEY = {
-    "customKeyIdentifier": TEXT,
-    "displayName": re.compile("(?s).{1,90}"),
-    "startDateTime": TIME,
-    "endDateTime": TIME,
-    "key": ANY_TEXT,
-    "keyId": GUID,
-    "type": ("AsymmetricX509Cert",),
-    "usage": ("Verify",),
-}
-CLAIM = {
-    "name": TEXT,
-    "source": (None, "user"),
-    "essential": FLAG,
-    "additionalProperties": [TEXT],
-}
-# https://learn.microsoft.com/graph/api/resources/federatedidentitycredential
-FEDERATED = {
-    "name": FEDERATED_NAME,
-    "issuer": re.compile("(?s)https://.{1,592}"),
-    "subject": SHORT,
-    "audiences": [SHORT],
-    "description": SHORT,
-}
-APPLICATION = {
-    "displayName": TEXT,
-    "signInAudience": ("AzureADMyOrg", "AzureADMultipleOrgs", "AzureADandPersonalMicrosoftAccount"),
-    "tags": [TEXT],
-    "identifierUris": [TEXT],
-    "api": {
-        "requestedAccessTokenVersion": (None, 1, 2),
-        "knownClientApplications": [GUID],
-        "oauth2PermissionScopes": [SCOPE],
-        "preAuthorizedApplications": [{"appId": GUID, "delegatedPermissionIds": [GUID]}],
-    },
-    "web": {"redirectUris": [REDIRECT_URI], "homePageUrl": TEXT, "logoutUrl": TEXT},
-    "spa": {"redirectUris": [REDIRECT_URI]},
-    "publicClient": {"redirectUris": [TEXT]},
-    "keyCredentials": [KEY],
-    "optionalClaims": {"idToken": [CLAIM], "accessToken": [CLAIM], "saml2Token": [CLAIM]},
-    # https://learn.microsoft.com/graph/api/resources/serviceprincipallockconfiguration
-    "servicePrincipalLockConfiguration": {
-        "isEnabled": FLAG,
-        "allProperties": FLAG,
-        "credentialsWithUsageSign": FLAG,
-        "credentialsWithUsageVerify": FLAG,
-        "tokenEncryptionKeyId": FLAG,
-    },
-    "requiredResourceAccess": [
-        {
-            "resourceAppId": GUID,
-            "resourceAccess": [{"id": GUID, "type": ("Scope", "Role")}],
-        }
-    ],
-}
+# A type is the pattern of a text or a list of values; a member of an object is a type, an object
+# (also by its name), or a collection of such. Sources, beside Graph's published types:
+# https://learn.microsoft.com/entra/identity-platform/reply-url,
+# https://learn.microsoft.com/graph/api/resources/federatedidentitycredential,
+# https://learn.microsoft.com/graph/api/resources/serviceprincipallockconfiguration
+SHAPES = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+TYPES, OBJECTS = SHAPES["types"], SHAPES["objects"]
 
 
 def _empty(shape: Any) -> Any:
@@ -110,7 +38,7 @@ def _empty(shape: Any) -> Any:
 
 
 EMPTY_APPLICATION: Json = {
-    **_empty(APPLICATION),
+    **_empty(OBJECTS["application"]),
     "signInAudience": "AzureADMultipleOrgs",
     "optionalClaims": None,
     "servicePrincipalLockConfiguration": None,
@@ -123,8 +51,8 @@ def bad(reason: str) -> GraphError:
     return GraphError("Request_BadRequest", reason=reason)
 
 
-def request_body(shape: Any) -> Json:
-    """Return the request's JSON object.
+def request_body(shape: str) -> Json:
+    """Return the request's JSON object, ``shape`` in ``graph_shapes.json``.
 
     :raises GraphError: a member is unknown or has another type.
     """
@@ -135,6 +63,8 @@ def request_body(shape: Any) -> Json:
 
 
 def _compare(value: Any, shape: Any, path: str) -> None:
+    if isinstance(shape, str) and shape in OBJECTS:
+        shape = OBJECTS[shape]
     if isinstance(shape, dict):
         if not isinstance(value, dict):
             raise bad(f"'{path}' must be an object.")
@@ -147,14 +77,14 @@ def _compare(value: Any, shape: Any, path: str) -> None:
             raise bad(f"'{path}' must be a collection.")
         for item in value:
             _compare(item, shape[0], path)
-    elif not _fits(value, shape):
+    elif not _fits(value, TYPES[shape]):
         raise bad(f"Invalid value specified for property '{path}'.")
 
 
-def _fits(value: Any, shape: re.Pattern[str] | tuple[Any, ...]) -> bool:
-    if isinstance(shape, re.Pattern):
-        return isinstance(value, str) and bool(shape.fullmatch(value))
-    return any(type(value) is type(known) and value == known for known in shape)
+def _fits(value: Any, wanted: str | list[Any]) -> bool:
+    if isinstance(wanted, str):
+        return isinstance(value, str) and bool(re.fullmatch(wanted, value))
+    return any(type(value) is type(known) and value == known for known in wanted)
 
 
 def changed(known: Json, body: Json) -> Json:

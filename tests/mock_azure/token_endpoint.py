@@ -50,15 +50,24 @@ def token(tenant: str) -> ResponseReturnValue:
 # --- the grants -----------------------------------------------------------------------------------
 
 
-def _authorization_code(client: Application) -> Json:
-    code = azure.seals.unseal("code", required("code"))
-    if code is None:
+def _unsealed(kind: str, text: str, client: Application, lifetime: int, too_late: int) -> Json:
+    """What a code or refresh token remembers.
+
+    :raises EntraError: 9002313 it is not ours, 70000 another client's, ``too_late`` expired.
+    """
+    known = azure.seals.unseal(kind, text)
+    if known is None:
         raise EntraError(9002313, error="invalid_grant")
-    query = code["query"]
-    if query["client_id"] != client.client_id:
+    if known["client_id"] != client.client_id:
         raise EntraError(70000)
-    if azure.clock.now() > code["at"] + CODE_LIFETIME_SECONDS:
-        raise EntraError(70008)
+    if azure.clock.now() > known["at"] + lifetime:
+        raise EntraError(too_late)
+    return known
+
+
+def _authorization_code(client: Application) -> Json:
+    code = _unsealed("code", required("code"), client, CODE_LIFETIME_SECONDS, 70008)
+    query = code["query"]
     if required("redirect_uri") != query["redirect_uri"]:
         raise EntraError(50011, client=client.client_id, redirect_uri=request.form["redirect_uri"])
     _check_verifier(query)
@@ -83,13 +92,8 @@ def _refresh_token(client: Application) -> Json:
 
     https://learn.microsoft.com/entra/identity-platform/refresh-tokens
     """
-    known = azure.seals.unseal("refresh", required("refresh_token"))
-    if known is None:
-        raise EntraError(9002313, error="invalid_grant")
-    if known["client_id"] != client.client_id:
-        raise EntraError(70000)
-    if azure.clock.now() > known["at"] + REFRESH_LIFETIME_SECONDS:
-        raise EntraError(700082)
+    token = required("refresh_token")
+    known = _unsealed("refresh", token, client, REFRESH_LIFETIME_SECONDS, 700082)
     scope = request.form.get("scope") or known["scope"]
     return _issue(client, SignIn(**known["sign_in"]), scope)
 
@@ -131,11 +135,8 @@ def _check_assertion(app: Application, assertion: str) -> Json:
 
 def _device_code(client: Application) -> Json:
     """A code that a person has approved in a browser, which may have happened anywhere."""
-    code = azure.seals.unseal("device", required("device_code"))
-    if code is None or code["client_id"] != client.client_id:
-        raise EntraError(9002313, error="invalid_grant")
-    if azure.clock.now() > code["at"] + DEVICE_CODE_LIFETIME_SECONDS:
-        raise EntraError(70020)
+    sealed = required("device_code")
+    code = _unsealed("device", sealed, client, DEVICE_CODE_LIFETIME_SECONDS, 70020)
     decision = azure.device_codes.get(code["user_code"])
     if decision is None:
         raise EntraError(70016)
@@ -164,13 +165,7 @@ def _client_credentials(client: Application) -> Json:
         "2" if g.get("by_assertion") else "1",
         roles=client.roles if resource.client_id == GRAPH_ID else (),
     )
-    lifetime = g.issued["exp"] - int(azure.clock.now())
-    return {
-        "token_type": "Bearer",
-        "expires_in": lifetime,
-        "ext_expires_in": lifetime,
-        "access_token": tokens.issued(azure, g.issued),
-    }
+    return _bearer(g.issued)
 
 
 @blueprint.post("/<tenant>/oauth2/v2.0/devicecode", endpoint="devicecode")
@@ -209,6 +204,16 @@ GRANTS: dict[str, Callable[[Application], Json]] = {
 # --- the answer -----------------------------------------------------------------------------------
 
 
+def _bearer(claims: Json) -> Json:
+    lifetime = claims["exp"] - int(azure.clock.now())
+    return {
+        "token_type": "Bearer",
+        "expires_in": lifetime,
+        "ext_expires_in": lifetime,
+        "access_token": tokens.issued(azure, claims),
+    }
+
+
 def _issue(
     client: Application, sign_in: SignIn, scope: str, query: dict[str, str] | None = None
 ) -> Json:
@@ -235,19 +240,12 @@ def _issue(
         cp1=has_cp1(claims),
         by_assertion=g.get("by_assertion", False),
     )
-    expires_in = g.issued["exp"] - int(azure.clock.now())
     # A .default request echoes the names it stood for, and .default: MSAL's cache finds both.
     echo = sorted(granted) + [name for name in names if name == scopes.DEFAULT]
     prefix = f"{audience}/"
     if resource.client_id == GRAPH_ID:
         prefix, echo = "", [name for name in echo if name != "offline_access"]
-    answer: Json = {
-        "token_type": "Bearer",
-        "scope": " ".join(prefix + name for name in echo),
-        "expires_in": expires_in,
-        "ext_expires_in": expires_in,
-        "access_token": tokens.issued(azure, g.issued),
-    }
+    answer = _bearer(g.issued) | {"scope": " ".join(prefix + name for name in echo)}
     if "offline_access" in wanted.oidc:
         answer["refresh_token"] = azure.seals.seal(
             "refresh",
@@ -257,12 +255,9 @@ def _issue(
             at=azure.clock.now(),
         )
     if "openid" in wanted.oidc:
-        answer["id_token"] = tokens.issued(
-            azure,
-            tokens.id_token_claims(
-                azure, client, sign_in, query.get("nonce", ""), query.get("max_age", "")
-            ),
-        )
+        asked = (query.get(name, "") for name in ("nonce", "max_age"))
+        claims = tokens.id_token_claims(azure, client, sign_in, *asked)
+        answer["id_token"] = tokens.issued(azure, claims)
     if request.form.get("client_info") == "1":
         answer["client_info"] = tokens.client_info(azure.users[sign_in.user])
     return answer

@@ -107,34 +107,25 @@ def access_token_claims(
     ``audience`` is the resource as the client wrote it, which version 1 repeats.
     """
     user = azure.users[sign_in.user]
-    strength = "2" if by_assertion else "1"
-    lifetime = random.randint(*azure.token_lifetime_seconds)
-    common = {
-        **_common(azure, sign_in, user, resource.client_id, lifetime),
+    claims = {
+        **_of_resource(azure, resource, audience, client.client_id, "2" if by_assertion else "1"),
+        **_of_user(
+            azure, sign_in, resource.client_id, random.randint(*azure.token_lifetime_seconds)
+        ),
         "scp": " ".join(sorted(scopes)),
-        **({"idp": _home_issuer(user)} if user.is_guest else {}),
         **({"xms_cc": ["CP1"]} if cp1 and resource.xms_cc else {}),
         **({"acrs": ["c1"]} if sign_in.mfa else {}),  # the only authentication context here
     }
     if resource.token_version == 2:
         return {
-            "aud": resource.client_id,
-            "iss": azure.issuer,
-            **common,
-            "azp": client.client_id,
-            "azpacr": strength,
+            **claims,
             "preferred_username": user.email,
-            "ver": "2.0",
             "xms_ftd": secrets.token_urlsafe(40),
         }
     return {
-        "aud": audience,
-        "iss": azure.issuer_v1,
-        **common,
+        **claims,
         "acr": "1",
         "amr": ["pwd", "mfa"] if sign_in.mfa else ["pwd"],
-        "appid": client.client_id,
-        "appidacr": strength,
         "family_name": user.family_name,
         "given_name": user.given_name,
         "idtyp": "user",
@@ -142,7 +133,6 @@ def access_token_claims(
         "puid": "1003" + hashlib.sha256(user.oid.encode()).hexdigest()[:12].upper(),
         "unique_name": user.upn,
         "upn": user.upn,
-        "ver": "1.0",
         "wids": ["b79fbf4d-3ef9-4689-8143-76b194e85509"],
         "xms_tcdt": 1600000000,
     }
@@ -163,24 +153,25 @@ def app_token_claims(
 
     ``object_id`` is that of its service principal, ``strength`` how it authenticated.
     """
-    now = int(azure.clock.now())
-    is_v2 = resource.token_version == 2
     return {
-        "aud": resource.client_id if is_v2 else audience,
-        "iss": azure.issuer if is_v2 else azure.issuer_v1,
-        "iat": now - BACKDATED_SECONDS,
-        "nbf": now - BACKDATED_SECONDS,
-        "exp": now + lifetime,
-        "azp" if is_v2 else "appid": client_id,
-        "azpacr" if is_v2 else "appidacr": strength,
+        **_of_resource(azure, resource, audience, client_id, strength),
+        **_issued_now(azure, lifetime),
         "idtyp": "app",
         "oid": object_id,
         **({"roles": list(roles)} if roles else {}),
         "sub": object_id,
-        "tid": azure.tenant_id,
-        "uti": base64url(secrets.token_bytes(16)),
-        "ver": "2.0" if is_v2 else "1.0",
     }
+
+
+def _of_resource(
+    azure: "MockAzure", resource: Application, audience: str, client_id: str, strength: str
+) -> Json:
+    """What the resource's token version decides: the names of claims, and whose words they are."""
+    if resource.token_version == 2:
+        client = {"azp": client_id, "azpacr": strength}
+        return {"aud": resource.client_id, "iss": azure.issuer, **client, "ver": "2.0"}
+    client = {"appid": client_id, "appidacr": strength}
+    return {"aud": audience, "iss": azure.issuer_v1, **client, "ver": "1.0"}
 
 
 def id_token_claims(
@@ -197,8 +188,7 @@ def id_token_claims(
     return {
         "aud": client.client_id,
         "iss": azure.issuer,
-        **_common(azure, sign_in, user, client.client_id, 3600),
-        **({"idp": _home_issuer(user)} if user.is_guest else {}),
+        **_of_user(azure, sign_in, client.client_id, 3600),
         **({"nonce": nonce} if nonce else {}),
         **{name: value for name, value in optional.items() if name in asked},
         "preferred_username": user.email,
@@ -232,33 +222,36 @@ def sign_in_of(azure: "MockAzure", claims: Json) -> SignIn | None:
     return None
 
 
-def _common(
-    azure: "MockAzure", sign_in: SignIn, user: User, audience_id: str, lifetime: int
-) -> Json:
+def _issued_now(azure: "MockAzure", lifetime: int) -> Json:
     now = int(azure.clock.now())
     return {
         "iat": now - BACKDATED_SECONDS,
         "nbf": now - BACKDATED_SECONDS,
         "exp": now + lifetime,
+        "tid": azure.tenant_id,
+        "uti": base64url(secrets.token_bytes(16)),
+    }
+
+
+def _of_user(azure: "MockAzure", sign_in: SignIn, audience_id: str, lifetime: int) -> Json:
+    user = azure.users[sign_in.user]
+    home = f"https://sts.windows.net/{user.home_tenant_id}/"
+    return {
+        **_issued_now(azure, lifetime),
         # Opaque with Entra too; here it remembers the sign-in.
         "aio": azure.seals.seal("aio", **sign_in.as_json()),
+        **({"idp": home} if user.is_guest else {}),
         "name": user.name,
         "oid": user.oid,
         "rh": f"1.{secrets.token_urlsafe(24)}",
         "sid": sign_in.sid,
         "sub": pairwise(user, audience_id),
-        "tid": azure.tenant_id,
-        "uti": base64url(secrets.token_bytes(16)),
     }
 
 
 def pairwise(user: User, audience_id: str) -> str:
     """``sub``: another value for each application, so that two cannot compare their users."""
     return base64url(hashlib.sha256(f"{user.oid} {audience_id}".encode()).digest())
-
-
-def _home_issuer(user: User) -> str:
-    return f"https://sts.windows.net/{user.home_tenant_id}/"
 
 
 def _minified(value: Json) -> str:

@@ -144,13 +144,13 @@ WRONG = {
 @pytest.mark.parametrize(("wrong", "code"), WRONG.values(), ids=WRONG.keys())
 def test_rejects_a_token_with(azure, list_subscriptions, wrong, code):
     key = {"rogue": azure.keys.rogue, "own": None}[wrong.get("key", "own")]
-    response = list_subscriptions(azure.forge(**{**V1, **wrong, "key": key}))
+    response = list_subscriptions(azure.access_token(**{**V1, **wrong, "key": key}))
     assert (response.status_code, response.json["error"]["code"]) == (401, code)
     assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
 
 
 def test_accepts_the_token_that_differs_from_the_rejected_ones(azure, list_subscriptions):
-    assert list_subscriptions(azure.forge(**V1)).status_code == 200
+    assert list_subscriptions(azure.access_token(**V1)).status_code == 200
 
 
 def test_rejects_the_token_for_our_api(azure, list_subscriptions):
@@ -161,7 +161,7 @@ def test_rejects_the_token_for_our_api(azure, list_subscriptions):
 
 @pytest.mark.parametrize("scope", ["other", "user_impersonation2"], ids=["another", "longer"])
 def test_forbids_a_token_without_the_scope(azure, list_subscriptions, scope):
-    response = list_subscriptions(azure.forge(**V1 | {"scp": scope}))
+    response = list_subscriptions(azure.access_token(**V1 | {"scp": scope}))
     assert (response.status_code, response.json["error"]["code"]) == (403, "AuthorizationFailed")
 
 

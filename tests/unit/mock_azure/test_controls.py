@@ -167,12 +167,12 @@ def test_jwks_never_lists_the_rogue_key(azure, back):
 
 
 def test_forge_writes_what_it_is_told(azure):
-    token = azure.forge(header={"kid": None, "crit": ["x"]}, aud="other", scp=None)
+    token = azure.access_token(header={"kid": None, "crit": ["x"]}, aud="other", scp=None)
     assert unverified(token, 0) == {"typ": "JWT", "alg": "RS256", "crit": ["x"]}
     assert unverified(token)["aud"] == "other"
     assert "scp" not in unverified(token)
-    assert azure.forge(algorithm="none").endswith(".")
-    exact = azure.forge(header='{"alg":"RS256","alg":"none"}', payload='{"aud":1,"aud":2}')
+    assert azure.access_token(algorithm="none").endswith(".")
+    exact = azure.access_token(header='{"alg":"RS256","alg":"none"}', payload='{"aud":1,"aud":2}')
     assert [b64decode(part + "==") for part in exact.split(".")[:2]] == [
         b'{"alg":"RS256","alg":"none"}',
         b'{"aud":1,"aud":2}',

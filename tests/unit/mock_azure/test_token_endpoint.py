@@ -310,20 +310,20 @@ def test_exchange_rejects_an_assertion_with(azure, exchange, wrong, code):
     wrong = {
         name: keys.get(value) or value if name == "key" else value for name, value in wrong.items()
     }
-    assert refusal(exchange(azure.forge(**wrong))) == (400, REFUSED_GRANT, code)
+    assert refusal(exchange(azure.access_token(**wrong))) == (400, REFUSED_GRANT, code)
 
 
 def test_exchange_rejects_a_token_for_another_known_application(azure, exchange):
     azure.consent_all()
     for audience in (azure.ui.client_id, GRAPH_ID, "https://management.azure.com"):
-        refused = exchange(azure.forge(aud=audience))
+        refused = exchange(azure.access_token(aud=audience))
         assert refusal(refused) == (400, REFUSED_GRANT, 500131), audience
 
 
 def test_exchange_takes_a_token_signed_by_an_older_published_key(azure, exchange):
     azure.consent_all()
     older = azure.keys.published[1]
-    assert exchange(azure.forge(key=older, header={"kid": older.kid})).status_code == 200
+    assert exchange(azure.access_token(key=older, header={"kid": older.kid})).status_code == 200
 
 
 NO_TOKENS = {
