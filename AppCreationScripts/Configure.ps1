@@ -19,7 +19,7 @@ The cloud.
 For Cleanup.ps1.
 
 .PARAMETER MoreOptions
-All other options of configure.py, such as --certificate or --adopt <application ID>.
+All other options of configure.py, such as --certificate or --redirect-uri <address>.
 
 .EXAMPLE
 .\Configure.ps1
@@ -37,6 +37,9 @@ Here the tenant comes from the environment variable AZURE_TENANT_ID.
 
 .EXAMPLE
 .\Configure.ps1 --certificate 90 --dry-run
+
+.EXAMPLE
+.\Configure.ps1 --redirect-uri 'https://app.example/account/callback'
 #>
 [CmdletBinding(PositionalBinding = $false)]
 param(

@@ -41,12 +41,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def remove(graph: Graph, registration: Registration, made: list[str]) -> None:
-    """Delete what this machine created; from an adopted registration, only its credentials."""
+    """Delete the registration, or from an adopted one what this machine added."""
     label = registrations.label(registration.application)
     if registration.is_adopted:
         print(f"Kept: {label}. This machine adopted it.")
         credentials.remove_secrets(graph, registration, made)
         credentials.remove_others(graph, registration, made)
+        uris = registrations.redirect_uris(registration.application)
+        if added := [uri for uri in uris if uri in made]:
+            body = {"web": {"redirectUris": [uri for uri in uris if uri not in made]}}
+            graph.write(f"remove {' '.join(added)}", "PATCH", registration.path, body)
     else:
         # Graph deletes the service principal and the consents with it.
         graph.write(f"delete {label}", "DELETE", registration.path)

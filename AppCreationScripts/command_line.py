@@ -4,9 +4,10 @@ import argparse
 import sys
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 import graph
-from graph import Cloud, Graph, ScriptError, SignedIn
+from graph import Cloud, Graph, ScriptError, SignedIn, sign_in
 
 PERMISSION = "Application.ReadWrite.All"
 CONSENT_PERMISSION = "DelegatedPermissionGrant.ReadWrite.All"
@@ -43,10 +44,8 @@ def connect(options: argparse.Namespace, permissions: list[str]) -> tuple[Cloud,
     """Sign in, and print the account and the tenant."""
     cloud = graph.cloud_named(options.cloud)
     session = cloud.session()
-    client_id = options.client_id or cloud.client_id
-    signed_in, token = graph.sign_in(
-        cloud, session, options.tenant, client_id, permissions, device_code=options.device_code
-    )
+    cloud = replace(cloud, client_id=options.client_id or cloud.client_id)
+    signed_in, token = sign_in(cloud, session, options.tenant, permissions, options.device_code)
     print(f"Signed in as {signed_in.name} to tenant {signed_in.tenant_id}", flush=True)
     return cloud, Graph(session, cloud.graph, token, options.dry_run), signed_in
 

@@ -3,15 +3,16 @@
 Run it with FlaskAPI's virtual environment. AppCreationScripts.md says what it creates and why.
 """
 
+import re
 import secrets
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 
 import credentials
 import registrations
 import settings_files
 from command_line import CONSENT_PERMISSION, PERMISSION, arguments, confirmed, connect, guid, run
-from graph import Cloud, Graph, ScriptError, SignedIn
+from graph import SAMPLE, Cloud, Graph, ScriptError, SignedIn
 from registrations import Registration
 
 
@@ -24,13 +25,29 @@ def parse(argv: list[str] | None = None) -> Namespace:
         help="use certificates, valid for DAYS (%(const)s), instead of secrets",
     )  # fmt: skip
     add("--new-secrets", action="store_true", help="replace valid secrets or certificates")
-    add("--trust-identity", type=guid, metavar="OBJECT_ID",
-        help="let this user-assigned managed identity act as both apps")  # fmt: skip
+    add("--trust-identity", type=identity, action="append", default=[], metavar="APP=OBJECT_ID",
+        help="let this user-assigned managed identity act as APP, api or ui")  # fmt: skip
+    add("--redirect-uri", type=callback, action="append", default=[], metavar="URI",
+        help="the web app's https://<host>/account/callback elsewhere than here")  # fmt: skip
     add("--adopt", type=guid, action="append", default=[], metavar="APPLICATION_ID",
         help="use this registration, which another machine created")  # fmt: skip
     add("--new", action="store_true", help="create registrations beside those of other machines")
     add("--grant-admin-consent", action="store_true", help="consent for all users")
     return parser.parse_args(argv)
+
+
+def identity(text: str) -> tuple[str, str]:
+    """Return the registration's key and the identity's object ID; without a key, "" for both."""
+    key, _, object_id = text.rpartition("=")
+    if key not in ("", *SAMPLE["registrations"]):
+        raise ArgumentTypeError(f"{key!r} is not an app; use api=OBJECT_ID or ui=OBJECT_ID")
+    return key, guid(object_id)
+
+
+def callback(uri: str) -> str:
+    if not re.fullmatch(r"https://[\w.:-]+/account/callback", uri, re.ASCII):
+        raise ArgumentTypeError(f"{uri!r} is not https://<host>/account/callback")
+    return uri
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +67,9 @@ class Configuration:
         self.both = registrations.load()
         self.api, self.ui = self.both
         self.scope_id = ""
+        uris = self.ui.description["application"]["web"]["redirectUris"]
+        for uri in options.redirect_uri:
+            uris += [uri, uri.replace("/account/callback", "/account/signed-out")]
 
     def run(self) -> None:
         options, graph = self.options, self.graph
@@ -68,11 +88,11 @@ class Configuration:
 
     def _confirm_replacements(self) -> None:
         """Ask before replacing settings files; nothing has been changed yet."""
-        existing = [
-            item for item in self.both if settings_files.development_env(item.folder).exists()
-        ]
         replaced = [
-            f"{item.folder}/development.env" for item in existing if not self._is_up_to_date(item)
+            f"{item.folder}/development.env"
+            for item in self.both
+            if settings_files.development_env(item.folder).exists()
+            and not self._is_up_to_date(item)
         ]
         question = f"{' and '.join(replaced)} will be replaced, with a backup. Continue?"
         if replaced and not confirmed(question, self.options):
@@ -102,17 +122,18 @@ class Configuration:
 
     def _configure(self, registration: Registration) -> None:
         graph, user_id = self.graph, self.signed_in.user_id
-        registrations.update(graph, registration, self.names)
+        self._remember(registration, *registrations.update(graph, registration, self.names))
         app_id, name = registration.app_id, registration.name
         registration.principal = registrations.service_principal(graph, app_id, name)
         if user_id:
             registrations.add_owner(graph, registration, user_id)
             self._remember(registration, user_id)
-        if object_id := self.options.trust_identity:
-            issuer = f"{self.cloud.login}/{self.signed_in.tenant_id}/v2.0"
-            audience = self.cloud.token_exchange
-            trust = credentials.trust_identity(graph, registration, issuer, object_id, audience)
-            self._remember(registration, trust)
+        issuer = f"{self.cloud.login}/{self.signed_in.tenant_id}/v2.0"
+        audience = self.cloud.token_exchange
+        for key, object_id in self.options.trust_identity:
+            if key in ("", registration.key):
+                trust = credentials.trust_identity(graph, registration, issuer, object_id, audience)
+                self._remember(registration, trust)
 
     @property
     def names(self) -> dict[str, str]:
@@ -135,8 +156,7 @@ class Configuration:
         if django_key.startswith("ReplaceWith"):
             django_key = secrets.token_urlsafe(50)
         names = {**self.names, "secret": credential, "django_secret_key": django_key}
-        described = registration.description["settings"]
-        settings: dict[str, str] = registrations.filled_in(described, names)
+        settings = dict(registrations.filled_in(registration.description["settings"], names))
         if self.options.certificate:
             settings["CLIENT_CERTIFICATE"] = settings.pop("CLIENT_SECRET")
         logout = self.cloud.logout if registration is self.ui else ""
@@ -191,11 +211,11 @@ class Configuration:
 
     # --- note and messages ------------------------------------------------------------------------
 
-    def _remember(self, registration: Registration, made: str = "", **members: str) -> None:
-        """Note the registration, ``members``, and the ID of an owner or credential ``made``."""
+    def _remember(self, registration: Registration, *made: str, **members: str) -> None:
+        """Note the registration, ``members``, and what was ``made``: IDs and redirect URIs."""
         entry = self.note.setdefault(registration.key, {})
         entry |= {"appId": registration.app_id, "isAdopted": registration.is_adopted} | members
-        entry["made"] = sorted({*entry.get("made", []), made} - {""})
+        entry["made"] = sorted({*entry.get("made", []), *made} - {""})
         if not self.graph.dry_run:
             settings_files.write_note(self.signed_in.tenant_id, self.note)
 

@@ -96,13 +96,7 @@ class SignedIn(NamedTuple):
 
 
 def sign_in(
-    cloud: Cloud,
-    session: requests.Session,
-    tenant: str,
-    public_client_id: str,
-    permissions: list[str],
-    *,
-    device_code: bool = False,
+    cloud: Cloud, session: requests.Session, tenant: str, permissions: list[str], device_code: bool
 ) -> tuple[SignedIn, str]:
     """Return who signed in and an access token for Graph.
 
@@ -116,21 +110,19 @@ def sign_in(
     tenant = tenant or os.environ.get("AZURE_TENANT_ID") or ("" if client_id else "organizations")
     if not tenant:
         raise ScriptError("A service principal signs in to one tenant: name it with --tenant.")
-    if not client_id and not public_client_id:
+    if not client_id and not cloud.client_id:
         raise ScriptError("Microsoft has no public client in this cloud: see --client-id.")
     # No instance discovery: it would ask login.microsoftonline.com about every other sign-in host.
     authority = f"{cloud.login}/{tenant}"
     common = {"authority": authority, "instance_discovery": False, "http_client": session}
     try:
         if client_id:
-            confidential = msal.ConfidentialClientApplication(
-                client_id, client_credential=_credential(), **common
-            )
+            confidential = msal.ConfidentialClientApplication(client_id, _credential(), **common)
             tenant = confidential.authority.tenant  # discovery turns a domain name into the ID
             result = confidential.acquire_token_for_client([f"{cloud.graph}/.default"])
         else:
             scopes = [f"{cloud.graph}/{permission}" for permission in permissions]
-            public = msal.PublicClientApplication(public_client_id, **common)
+            public = msal.PublicClientApplication(cloud.client_id, **common)
             result = _sign_in_user(public, scopes, device_code or not _has_browser())
     except (ValueError, msal.exceptions.MsalError) as error:  # the tenant, the certificate, a 503
         raise ScriptError(f"Can't sign in to {tenant}: {error}") from error
@@ -138,11 +130,8 @@ def sign_in(
         reason = f"{result.get('error')}. {result.get('error_description', '')}"
         raise ScriptError(f"Signing in failed: {reason}")
     claims = result.get("id_token_claims", {})
-    signed_in = SignedIn(
-        claims.get("tid") or tenant,
-        claims.get("oid", ""),
-        claims.get("preferred_username") or f"service principal {client_id}",
-    )
+    name = claims.get("preferred_username") or f"service principal {client_id}"
+    signed_in = SignedIn(claims.get("tid") or tenant, claims.get("oid", ""), name)
     return signed_in, result["access_token"]
 
 

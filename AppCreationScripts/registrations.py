@@ -1,6 +1,7 @@
 """From ``sample.json`` to Graph: find both registrations and bring them in line with it."""
 
 import uuid
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +45,7 @@ class Registration:
 
 def load() -> list[Registration]:
     """Return the API and the web app, in the order in which they are created."""
-    return [Registration(key, member) for key, member in SAMPLE["registrations"].items()]
+    return [Registration(key, deepcopy(item)) for key, item in SAMPLE["registrations"].items()]
 
 
 # --- finding --------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def foreign_access(graph: Graph, application: Json, known: set[str]) -> list[str
     for owner in graph.list(f"{path}/owners"):
         entries.append(("owner", owner["id"], owner.get("userPrincipalName") or owner["id"]))
     for platform in ("web", "spa", "publicClient"):
-        for uri in (application.get(platform) or {}).get("redirectUris", []):
+        for uri in redirect_uris(application, platform):
             entries.append((f"redirect URI ({platform})", uri, uri))
     for kind in ("passwordCredentials", "keyCredentials"):
         for item in application.get(kind, []) + principal.get(kind, []):
@@ -115,6 +116,10 @@ def foreign_access(graph: Graph, application: Json, known: set[str]) -> list[str
     return [f"  {what}: {text!r}" for what, value, text in entries if value not in known]
 
 
+def redirect_uris(application: Json, platform: str = "web") -> list[str]:
+    return list((application.get(platform) or {}).get("redirectUris", []))
+
+
 def refuse_foreign_access(
     graph: Graph, both: list[Registration], note: dict[str, Json], user_id: str
 ) -> None:
@@ -125,9 +130,8 @@ def refuse_foreign_access(
     lines: list[str] = []
     for registration in both:
         if application := registration.application:
-            redirect_uris = registration.description["application"].get("web", {})
             made = note.get(registration.key, {}).get("made", [])
-            known = {user_id, *made, *redirect_uris.get("redirectUris", [])}
+            known = {user_id, *made, *redirect_uris(registration.description["application"])}
             if access := foreign_access(graph, application, known):
                 lines += [label(application), *access]
     if lines:
@@ -159,11 +163,16 @@ def scope_id(api: Registration) -> str:
     return str(uuid.uuid4())
 
 
-def update(graph: Graph, registration: Registration, names: dict[str, str]) -> None:
-    """Change what differs from ``sample.json``; what was added by hand stays."""
+def update(graph: Graph, registration: Registration, names: dict[str, str]) -> list[str]:
+    """Change what differs from the description; what was added by hand stays.
+
+    Return the redirect URIs that were added.
+    """
     described = filled_in(registration.description["application"], names)
     if changes := differences(registration.application, described):
         graph.write(f"set {', '.join(changes)}", "PATCH", registration.path, changes)
+    present = redirect_uris(registration.application)
+    return [uri for uri in redirect_uris(described) if uri not in present]
 
 
 def filled_in(value: Any, names: dict[str, str]) -> Any:

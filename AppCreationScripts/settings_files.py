@@ -103,7 +103,7 @@ def read_note(tenant_id: str) -> dict[str, Json]:
     """Return what this machine uses in that tenant, by ``api`` and ``ui``.
 
     ``{"appId": ..., "isAdopted": ..., "made": [...], "expires": ...}``, ``made`` being the IDs of
-    the owners and credentials that the script added. The note holds no secret.
+    the owners and credentials, and the redirect URIs, that the script added. No secret is in it.
     """
     notes: dict[str, dict[str, Json]] = json.loads(NOTE.read_text()) if NOTE.exists() else {}
     return notes.get(tenant_id, {})

@@ -281,11 +281,33 @@ def test_only_a_tagged_registration_can_be_adopted(azure, run, members):
     assert written(azure) == []
 
 
-def test_an_id_that_is_no_guid_does_not_reach_graph(azure, run, capsys):
-    for option in ("--adopt", "--trust-identity", "--client-id"):
-        with pytest.raises(SystemExit):
-            run(configure, option, "x')/owners")
-        assert f"argument {option}: invalid guid value" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        pytest.param("--adopt", "x')/owners", "invalid guid value", id="adopt"),
+        pytest.param("--client-id", "x')/owners", "invalid guid value", id="client"),
+        pytest.param("--trust-identity", "x')/owners", "invalid identity value", id="identity"),
+        pytest.param("--trust-identity", "ui=x", "invalid identity value", id="identity-of-ui"),
+        pytest.param("--trust-identity", f"web={uuid.UUID(int=1)}", "'web' is not", id="app"),
+        *(
+            pytest.param("--redirect-uri", uri, "is not https://<host>/account/callback", id=name)
+            for name, uri in {
+                "http": "http://app.example/account/callback",
+                "another-path": "https://app.example/",
+                "path-in-front": "https://app.example/a/account/callback",
+                "user-info": "https://app.example@evil.example/account/callback",
+                "wildcard": "https://*.example/account/callback",
+                "query": "https://app.example/account/callback?x=/account/callback",
+            }.items()
+        ),
+    ],
+)
+def test_a_malformed_value_does_not_reach_graph(azure, run, capsys, option, value, words):
+    with pytest.raises(SystemExit):
+        run(configure, option, value)
+    error = capsys.readouterr().err
+    assert f"argument {option}: " in error
+    assert words in error
     assert azure.requests("graph") == []
 
 
@@ -349,7 +371,7 @@ def test_consent_for_all_is_refused_for_an_adopted_registration_with_secrets(azu
 
 def test_consent_for_all_is_given_to_what_the_script_made(azure, run):
     identity = str(uuid.uuid4())
-    run(configure)
+    run(configure, "--redirect-uri", "https://app.example/account/callback")
     run(configure, "--yes", "--certificate", "--trust-identity", identity)
     run(configure, "--certificate", "--grant-admin-consent")
     assert len(azure.registry.grants) == 3
@@ -610,6 +632,56 @@ def test_a_policy_of_the_tenant_is_explained(azure, run, capsys, days, options, 
     assert advice in capsys.readouterr().err
 
 
+# --- the address of the deployed web app ----------------------------------------------------------
+
+HERE = [
+    "http://localhost:8000/account/callback",
+    "http://localhost:8000/account/signed-out",
+]
+DEPLOYED = ["https://app.example/account/callback", "https://app.example/account/signed-out"]
+
+
+def redirect_uris(azure: MockAzure) -> list[list[str]]:
+    """The redirect URIs of the API and of the web app."""
+    return [app["web"]["redirectUris"] for app in azure.registry.applications.values()]
+
+
+def test_the_deployed_web_app_gets_its_redirect_uris_which_stay(azure, run):
+    run(configure, "--redirect-uri", DEPLOYED[0])
+    assert redirect_uris(azure) == [[], HERE + DEPLOYED]
+    assert azure.applications[
+        list(azure.registry.applications.values())[1]["appId"]
+    ].redirect_uris == tuple(HERE + DEPLOYED)
+    calls = len(azure.requests("graph"))
+    run(configure)
+    run(configure, "--redirect-uri", DEPLOYED[0])
+    assert written(azure, calls) == []
+    run(configure, "--redirect-uri", "https://second.example:8443/account/callback")
+    assert redirect_uris(azure)[1][4:] == [
+        "https://second.example:8443/account/callback",
+        "https://second.example:8443/account/signed-out",
+    ]
+
+
+def test_a_dry_run_adds_no_redirect_uri(azure, run, folder):
+    run(configure)
+    before = state(azure, folder)
+    assert "would set web" in run(configure, "--dry-run", "--redirect-uri", DEPLOYED[0])
+    assert state(azure, folder) == before
+
+
+def test_cleaning_up_takes_the_redirect_uris_of_this_machine_from_an_adopted_registration(
+    azure, run
+):
+    theirs = "https://theirs.example/account/callback"
+    planted = [plant(azure, "api"), plant(azure, "ui", web={"redirectUris": [theirs]})]
+    run(configure, *adoption(*planted), "--redirect-uri", DEPLOYED[0])
+    run(configure, "--redirect-uri", theirs)  # theirs all the same
+    assert len(redirect_uris(azure)[1]) == 6
+    run(cleanup, "--yes")
+    assert redirect_uris(azure) == [[], [theirs]]
+
+
 # --- certificates ---------------------------------------------------------------------------------
 
 
@@ -739,3 +811,16 @@ def test_a_managed_identity_is_trusted_by_both_apps(cloud, azure, run, folder):
     assert [len(trusts) for trusts in azure.registry.federated.values()] == [2, 2]
     run(cleanup, "--yes")
     assert azure.registry.federated == {}
+
+
+def test_each_app_trusts_only_its_own_managed_identity(azure, run):
+    identities = [str(uuid.uuid4()), str(uuid.uuid4())]
+    options = [f"--trust-identity=api={identities[0]}", f"--trust-identity=ui={identities[1]}"]
+    run(configure, *options)
+    trusted = [
+        [trust["subject"] for trust in trusts] for trusts in azure.registry.federated.values()
+    ]
+    assert trusted == [[identities[0]], [identities[1]]]
+    calls = len(azure.requests("graph"))
+    run(configure, *options)
+    assert written(azure, calls) == []

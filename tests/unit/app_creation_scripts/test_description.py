@@ -3,7 +3,9 @@
 import inspect
 import re
 import shlex
+import uuid
 from pathlib import Path
+from string import Template
 
 import pytest
 from dotenv import dotenv_values
@@ -191,6 +193,23 @@ def test_every_command_is_understood(command):
     parse = {"configure": configure.parse, "cleanup": cleanup.parse}[Path(script).stem]
     assert parse(options).cloud in (*SAMPLE["clouds"], "mock-cloud.json")
     assert (ROOT / script).is_file()
+
+
+def test_the_deployment_registers_the_addresses_and_identities_that_it_creates():
+    text = section("Azure Container Apps").replace("\\\n", "")
+    (command,) = (line for line in text.splitlines() if "configure.py" in line)
+    values = {"UI": "https://djangoui.example", "TENANT": "x"}
+    values |= {f"{key}_PRINCIPAL": str(uuid.UUID(int=n)) for n, key in enumerate(("API", "UI"))}
+    for name in values:
+        assert f"{name}=" in text.partition(command)[0]
+    options = configure.parse(shlex.split(Template(command).substitute(values))[2:])
+    assert options.redirect_uri == ["https://djangoui.example/account/callback"]
+    assert "REDIRECT_URI=$UI/account/callback" in text
+    assert "POST_LOGOUT_REDIRECT_URI=$UI/account/signed-out" in text
+    assert options.trust_identity == [
+        ("api", values["API_PRINCIPAL"]),
+        ("ui", values["UI_PRINCIPAL"]),
+    ]
 
 
 def test_every_option_is_in_the_document():

@@ -116,7 +116,7 @@ def test_a_cloud_without_a_public_client_needs_one(monkeypatch):
     monkeypatch.delenv("AZURE_CLIENT_ID", raising=False)
     cloud = graph.cloud_named("AzureChinaCloud")
     with pytest.raises(ScriptError, match="--client-id"):
-        graph.sign_in(cloud, http_session(), "", cloud.client_id, [])
+        graph.sign_in(cloud, http_session(), "", [], False)
 
 
 @pytest.mark.parametrize(
