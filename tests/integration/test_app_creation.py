@@ -28,6 +28,8 @@ Visitor("").open(sys.argv[1]).answer({user!r})
 """
 
 
+Settings = dict[str, str]
+
 ASKED_BY_MSAL = {"openid", "profile", "offline_access"}
 
 
@@ -103,16 +105,18 @@ def clone(azure: MockAzure, tmp_path: Path) -> Clone:
 
 
 @pytest.fixture
-def start_apps(clone: Clone) -> Iterator[Callable[[], Apps]]:
-    """Start both apps with the files that ``configure.py`` wrote."""
+def start_apps(clone: Clone) -> Iterator[Callable[..., Apps]]:
+    """Start both apps with the files that ``configure.py`` wrote, and with their environment."""
     running: list[Apps] = []
 
-    def start() -> Apps:
+    def start(more_api: Settings | None = None, more_ui: Settings | None = None) -> Apps:
         api = {"FLASK_ENV": "development", "ENV_FILE": str(clone.path("FlaskAPI/development.env"))}
         ui = {"ENVIRONMENT": "development", "ENV_FILE": str(clone.path("DjangoUI/development.env"))}
         # A browser does not trust the authority's own host here, which is for servers.
         ui["LOGOUT_URL"] = clone.azure.django_ui_settings()["LOGOUT_URL"]
-        running.append(Apps(None, api | ONE_WORKER, ui | ONE_WORKER).__enter__())
+        api |= ONE_WORKER | (more_api or {})
+        ui |= ONE_WORKER | (more_ui or {})
+        running.append(Apps(None, api, ui).__enter__())
         return running[-1]
 
     yield start
@@ -120,7 +124,23 @@ def start_apps(clone: Clone) -> Iterator[Callable[[], Apps]]:
         apps.__exit__(None, None, None)
 
 
-@pytest.mark.parametrize("credential", ["secret", "certificate"])
+def use_identities(clone: Clone) -> list[Settings]:
+    """Let each app trust a managed identity of its own; return each app's settings for it."""
+    azure = clone.azure
+    of = {key: azure.add_identity() for key in ("api", "ui")}
+    options = [f"--trust-identity={key}={identity.object_id}" for key, identity in of.items()]
+    clone.run("configure", *options)
+    platform = {
+        "CLIENT_SECRET": "",
+        "IDENTITY_ENDPOINT": f"{azure.front_url}/msi/token",
+        "IDENTITY_HEADER": azure.identity_header,
+    }
+    return [
+        platform | {"MANAGED_IDENTITY_CLIENT_ID": identity.client_id} for identity in of.values()
+    ]
+
+
+@pytest.mark.parametrize("credential", ["secret", "certificate", "identity"])
 def test_the_whole_way(clone, azure, start_apps, credential):
     options = ["--certificate"] if credential == "certificate" else []
     if options:
@@ -128,7 +148,8 @@ def test_the_whole_way(clone, azure, start_apps, credential):
     output = clone.run("configure", *options)
     assert "Signed in as alice@contoso.example" in output
     assert "run.py --azure" in output
-    apps = start_apps()
+    identities = use_identities(clone) if credential == "identity" else []
+    apps = start_apps(*identities)
     alice = Visitor(apps.ui.url).sign_in("alice")
     assert alice.names[0] == "Contoso Production"
     alice.open("/account/logout").press()
@@ -138,10 +159,15 @@ def test_the_whole_way(clone, azure, start_apps, credential):
         for app in azure.registry.applications.values()
         if app["displayName"] == "Python Flask Web API"
     ]
+    proof = "client_secret" if credential == "secret" else "client_assertion"
+    for hop in ("token:authorization_code", "token:on_behalf_of"):
+        sent = azure.requests(hop)[-1]
+        assert sent.form.keys() & {"client_secret", "client_assertion"} == {proof}
+    assert len(azure.requests("identity")) == len(identities)
 
     clone.run("cleanup", "--yes")
     left = azure.registry
-    assert [left.applications, left.principals, left.grants] == [{}, {}, {}]
+    assert [left.applications, left.principals, left.grants, left.federated] == [{}, {}, {}, {}]
     for name in ("FlaskAPI/development.env", "DjangoUI/development.env"):
         assert not clone.path(name).exists()
     assert not list(clone.path("AppCreationScripts").glob("createdApps*"))
