@@ -429,17 +429,22 @@ def test_optional_claims_are_replaced_and_reach_the_sign_in(azure, call, applica
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "role"),
+    ("method", "path", "role", "lesser"),
     [
-        ("GET", "/applications", "Application.Read.All"),
-        ("POST", "/applications", "Application.ReadWrite.All"),
-        ("GET", "/oauth2PermissionGrants", "DelegatedPermissionGrant.ReadWrite.All"),
+        ("GET", "/applications", "Application.Read.All", "Directory.AccessAsUser.All"),
+        ("POST", "/applications", "Application.ReadWrite.All", "Application.Read.All"),
+        (
+            "GET",
+            "/oauth2PermissionGrants",
+            "DelegatedPermissionGrant.ReadWrite.All",
+            "Application.ReadWrite.All",
+        ),
     ],
 )
-def test_a_permission_is_needed(call, token_for, method, path, role):
+def test_a_permission_is_needed(call, token_for, method, path, role, lesser):
     body = {"displayName": "x"}
     assert call(method, path, body, token_for(role)).status_code in (200, 201)
-    refused = call(method, path, body, token_for("Directory.AccessAsUser.All"))
+    refused = call(method, path, body, token_for(lesser))
     assert error(refused) == (403, "Authorization_RequestDenied")
 
 
@@ -506,6 +511,11 @@ def test_a_device_code_is_known_and_young(azure, device, visitor):
     assert "not known" in visitor.client.post("/devicelogin", data={"user_code": "WRONG"}).text
     azure.clock.advance(901)
     assert device.poll()["error"] == "expired_token"
+
+
+def test_a_device_code_is_for_the_client_that_asked(azure, device, post_token):
+    form = {"grant_type": DEVICE_CODE, "device_code": device.flow["device_code"]}
+    assert post_token(azure.ui, **form).json["error_codes"] == [70000]
 
 
 def test_only_an_administrator_may_consent_to_registering(device, visitor):
