@@ -390,9 +390,11 @@ def test(pytest_arguments: list[str]) -> int:
         command = [python, "-m", "pytest", *pytest_arguments]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
     begun = time.monotonic()
+    # The tests start hundreds of Pythons, which would otherwise compile everything each time.
+    compiled = {"PYTHONDONTWRITEBYTECODE": ""}
     steps = [
         # SIGINT, because pytest then stops the servers that its fixtures started.
-        Service(name, ROOT, [python, "-m", *command.split()], stop_signal=signal.SIGINT)
+        Service(name, ROOT, [python, "-m", *command.split()], compiled, signal.SIGINT)
         for name, command in STEPS.items()
     ]
     failed = names_of_failed(steps)

@@ -3,11 +3,15 @@
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import Helpers.http_session
+import helpers.http_session
 from tests.apps import Apps
 from tests.mock_azure import MockAzure
+from tests.mock_azure.tls import server_context
 
 REDIS = shutil.which("redis-server")
 CHROMIUM = next(
@@ -55,3 +59,17 @@ def one_pair_of_apps(one_azure: MockAzure) -> Iterator[Apps]:
 def apps(azure: MockAzure, one_pair_of_apps: Apps) -> Apps:
     """Both apps under gunicorn, two workers each."""
     return one_pair_of_apps
+
+
+@pytest.fixture(scope="session")
+def file_of_one_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("trust") / "root.pem"
+    file.write_bytes(server_context(["localhost"])[1])
+    return file
+
+
+@pytest.fixture
+def one_root(file_of_one_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let sessions of both apps trust one certificate: all public ones take 30 ms to load."""
+    for module in (helpers.http_session, Helpers.http_session):
+        monkeypatch.setattr(module, "DEFAULT_CA_BUNDLE_PATH", str(file_of_one_root))

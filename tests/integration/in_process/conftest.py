@@ -42,7 +42,7 @@ def azure(azure: MockAzure) -> MockAzure:
 
 
 @pytest.fixture(autouse=True)
-def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_sockets(one_root: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: socket.socket, address: object) -> None:
         raise AssertionError(f"a test without sockets connects to {address}")
 

@@ -27,7 +27,7 @@ def run(
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={"PYTHONDONTWRITEBYTECODE": "1", **environ},
+        env=environ,
         capture_output=True,
         text=True,
         check=False,

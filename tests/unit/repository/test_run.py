@@ -418,6 +418,13 @@ def test_every_check_and_every_test_is_run(monkeypatch, tmp_path, capsys):
     assert "tests: 2 failed in " in summary
 
 
+def test_what_python_compiles_is_kept_for_the_next_process(tool, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    tool.write_text('#!/bin/sh\necho "[$PYTHONDONTWRITEBYTECODE]"')
+    run.test([])
+    assert capsys.readouterr().out.count("| []\n") == len(run.STEPS)
+
+
 def test_says_that_all_passed_and_what_each_step_counted(tool, monkeypatch, capsys):
     monkeypatch.setenv("FAILING", "nothing of this name")
     assert run.test([]) == 0
