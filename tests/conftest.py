@@ -1,5 +1,6 @@
 """What all tests share: the tenant, both apps in front of it, and what a machine may lack."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -33,6 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if not program and fixture in getattr(item, "fixturenames", ()):
                 reason = f"missing on this machine: sudo apt install {packages}"
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def log_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence DjangoUI's handler, which cleans a record before ``caplog`` sees it."""
+    for handler in logging.getLogger().handlers:
+        if handler.filters:
+            monkeypatch.setattr(handler, "level", logging.CRITICAL + 1)
 
 
 @pytest.fixture(scope="session")

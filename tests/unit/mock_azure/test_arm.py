@@ -146,7 +146,9 @@ def test_rejects_a_token_with(azure, list_subscriptions, wrong, code):
     key = {"rogue": azure.keys.rogue, "own": None}[wrong.get("key", "own")]
     response = list_subscriptions(azure.access_token(**{**V1, **wrong, "key": key}))
     assert (response.status_code, response.json["error"]["code"]) == (401, code)
-    assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
+    challenge = response.headers["WWW-Authenticate"]
+    assert 'error="invalid_token"' in challenge
+    assert challenge.count('"') == 6  # three values, and nobody breaks out of theirs
 
 
 def test_accepts_the_token_that_differs_from_the_rejected_ones(azure, list_subscriptions):

@@ -143,6 +143,14 @@ def test_planned_rollover_publishes_before_it_signs(azure, back):
     assert unverified(azure.access_token(), 0)["kid"] == following.kid
 
 
+def test_a_fault_strikes_no_hop_whose_name_only_begins_like_its_own(
+    azure, arm_token, list_subscriptions
+):
+    token = arm_token()
+    azure.faults.add("arm:subscription", status=500, times=None)
+    assert list_subscriptions(token).status_code == 200
+
+
 def test_emergency_rollover_leaves_no_older_token_valid(azure, back, exchange):
     azure.consent_all()
     before, token = kids(azure, back), azure.access_token()

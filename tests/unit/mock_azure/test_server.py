@@ -130,16 +130,19 @@ def test_does_not_take_an_unread_body_for_the_next_request(azure):
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [{"Transfer-Encoding": "chunked"}, {"Content-Length": "x"}],
-    ids=["chunks", "a length in letters"],
+    ("headers", "status"),
+    [
+        pytest.param({"Transfer-Encoding": "chunked"}, b"411", id="chunks"),
+        pytest.param({"Content-Length": "x"}, b"411", id="a length in letters"),
+        pytest.param({"Content-Length": "1000001"}, b"413", id="more than a megabyte"),
+    ],
 )
-def test_rejects_a_body_without_a_length(azure, headers):
+def test_rejects_a_body_with(azure, headers, status):
     port = int(azure.front_url.rpartition(":")[2])
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(f"POST / HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
-        assert connection.recv(100).startswith(b"HTTP/1.1 411 ")
+        assert connection.recv(100).startswith(b"HTTP/1.1 " + status)
 
 
 def test_silent_client_does_not_block_the_others(azure, session):
@@ -171,7 +174,7 @@ def test_fault_delays_the_body_and_the_answer(azure, session):
         assert time.perf_counter() - started >= 0.1
 
 
-def test_log_holds_no_query_string(azure, session, caplog):
+def test_log_holds_no_query_string(azure, session, caplog, log_as_written):
     with caplog.at_level(logging.DEBUG):
         session.get(f"{azure.front_url}/?code=hidden", timeout=30)
     # The client under test logs for itself; only the mock's own lines count.
