@@ -263,10 +263,11 @@ def test_stopping_ends_children_that_a_process_left_behind(tmp_path):
     assert not service.relay.is_alive()
 
 
-def test_a_part_that_ended_by_itself_is_named_with_its_status(tmp_path, capsys):
-    end = "print('a reason'); exit(3)"
+@pytest.mark.parametrize("status", [3, 0], ids=["in-failure", "in-success"])
+def test_a_part_that_ended_by_itself_is_named_with_its_status(tmp_path, capsys, status):
+    end = f"print('a reason'); exit({status})"
     run.Service("FlaskAPI", tmp_path, [sys.executable, "-c", end]).process.wait()
-    with pytest.raises(run.LauncherError, match="FlaskAPI stopped with exit status 3; the lines"):
+    with pytest.raises(run.LauncherError, match=f"stopped with exit status {status}; the lines"):
         run.check_alive()
     assert "FlaskAPI | a reason" in capsys.readouterr().out
     run.stop_all()
@@ -449,6 +450,12 @@ def test_one_step_that_fails_makes_the_whole_fail(tool, monkeypatch, capsys, ste
     summary = capsys.readouterr().out.splitlines()[-1]
     assert summary.startswith(f"FAILED: {step}, after ")
     assert f"{step}: bad" in summary
+
+
+def test_a_step_that_was_killed_has_failed(tool, capsys):
+    tool.write_text("#!/bin/sh\nkill -9 $$")
+    assert run.test([]) == 1
+    assert "\nFAILED: ruff, format, mypy, e2e, tests, after " in capsys.readouterr().out
 
 
 def test_arguments_go_to_pytest_alone_and_its_status_comes_back(tool, monkeypatch, capfd):
