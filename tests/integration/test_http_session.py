@@ -268,6 +268,16 @@ def test_nothing_for_this_machine_goes_through_a_proxy(recipe, serve, monkeypatc
     assert seen == []
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1.test", "169.254.0.1.test", "localhost.test"])
+def test_a_name_that_only_begins_like_this_machine_goes_through_the_proxy(
+    recipe, serve, monkeypatch, host
+):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{serve(answering(OK))}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert recipe.http_session().get(f"http://{host}/").ok
+
+
 def pump(source, target):
     try:
         while chunk := source.recv(65536):

@@ -452,6 +452,17 @@ def test_a_registration_deleted_in_the_portal_is_created_anew_and_cleaned_up(azu
     assert azure.registry.applications == {}
 
 
+def test_a_registration_that_may_not_be_read_does_not_count_as_gone(azure, run, folder):
+    """Cleaning up would otherwise forget it, and leave it in the tenant."""
+    run(configure)
+    error = json.dumps({"error": {"code": "Authorization_RequestDenied", "message": "No."}})
+    azure.faults.add("graph:get_application", status=403, body=error, times=None)
+    with pytest.raises(graph.GraphError, match="403"):
+        run(cleanup, "--yes")
+    assert (folder / "createdApps.json").exists()
+    assert (folder / "FlaskAPI/development.env").exists()
+
+
 def test_a_note_of_another_tenant_is_left_alone(azure, run, folder):
     other = plant(azure, "api", tags=[])
     note = {"another tenant": {"api": {"appId": other["appId"], "made": []}}}

@@ -176,7 +176,9 @@ def test_development_takes(change):
     assert load_settings(DJANGO_UI | change)
 
 
-@pytest.mark.parametrize("key", ["CLIENT_SECRET", "DJANGO_SECRET_KEY"])
+@pytest.mark.parametrize(
+    "key", ["CLIENT_SECRET", "DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FALLBACKS"]
+)
 def test_production_refuses_a_real_secret_in_the_file(key, tmp_path):
     env_file = tmp_path / "production.env"
     env_file.write_text(f"{key}=a-secret-that-is-long-enough-to-be-a-key\n")
