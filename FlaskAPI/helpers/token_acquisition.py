@@ -31,7 +31,7 @@ def call_on_behalf_of(call: Callable[[str], Result]) -> Result:
     one that satisfies the claims challenge, if there was any.
 
     :raises AuthError: ``consent_required``, ``claims_challenge`` or ``assertion_rejected``.
-    :raises DownstreamError: if Entra can't issue a token, whoever the user is.
+    :raises DownstreamError: if Entra can't issue a token to any user.
     """
     access_token = _acquire_token()
     try:

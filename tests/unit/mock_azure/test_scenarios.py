@@ -175,7 +175,7 @@ def test_the_front_page_resets(visitor, press):
     assert 'class="state"' not in press("reset")
 
 
-def test_a_button_is_about_whoever_is_signed_in(azure, visitor, press, exchange):
+def test_a_button_is_about_the_signed_in_user(azure, visitor, press, exchange):
     azure.consent_all("bob")
     visitor.sign_in("bob")
     assert "“This user” is Bob Brown" in visitor.client.get("/").text
