@@ -11,13 +11,11 @@ import pytest
 import Helpers.http_session
 import helpers.http_session
 from tests.apps import Apps
+from tests.browser import CHROMIUM
 from tests.mock_azure import MockAzure
 from tests.mock_azure.tls import server_context
 
 REDIS = shutil.which("redis-server")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 # What the tests with this fixture need, and the packages that bring it on Debian and Ubuntu.
 NEEDED = {
     "redis": (REDIS, "redis-server"),

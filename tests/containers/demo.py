@@ -4,9 +4,8 @@ from types import SimpleNamespace
 
 from playwright.sync_api import sync_playwright
 
-from tests.conftest import CHROMIUM
+from tests.browser import ARGUMENTS, CHROMIUM
 from tests.containers.engine import Containers
-from tests.e2e.conftest import ARGUMENTS
 from tests.e2e.test_walkthrough import test_a_user_signs_in_sees_the_list_and_signs_out as walk
 
 

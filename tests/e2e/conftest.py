@@ -16,21 +16,10 @@ import pytest
 import requests
 
 from tests.apps import ROOT, free_ports
-from tests.conftest import CHROMIUM
+from tests.browser import ARGUMENTS, CHROMIUM
 from tests.mock_azure import MockAzure
 
 START_SECONDS = 180  # a first start installs packages
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-pings",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
-]
 
 # What a shell starts in the background ignores Ctrl-C and hands that on, but here it is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, ViewportSize, sync_playwright
 
-from tests.conftest import CHROMIUM
-from tests.e2e.conftest import ARGUMENTS, start_demo, stop_demo
+from tests.browser import ARGUMENTS, CHROMIUM
+from tests.e2e.conftest import start_demo, stop_demo
 
 FOLDER = Path(__file__).parent
 SIZE = ViewportSize(width=960, height=700)

@@ -149,3 +149,10 @@ def test_the_switch_to_a_tenant_reads_both_development_files():
         "FLASKAPI_SETTINGS": "FlaskAPI/development.env",
         "DJANGOUI_SETTINGS": "DjangoUI/development.env",
     }
+
+
+@pytest.mark.parametrize(
+    "module", ["tests.containers.demo", "tests.containers.several", "tests.pictures.__main__"]
+)
+def test_commands_that_need_more_than_a_test_run_can_be_started(module):
+    subprocess.run([sys.executable, "-c", f"import {module}"], cwd=ROOT, check=True)
