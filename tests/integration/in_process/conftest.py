@@ -17,6 +17,7 @@ import pytest
 import responses
 from django.core.handlers.wsgi import WSGIHandler
 from flask import Flask
+from pytest_django import Settings
 from werkzeug.test import Client
 
 from main import create_app
@@ -84,20 +85,26 @@ def internet(programs: dict[str, Callable[..., object]]) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def production(azure: MockAzure, settings, db) -> None:
-    """Put DjangoUI's production settings in force."""
-    environ = azure.django_ui_settings(UI, API)
-    environ |= {"ENVIRONMENT": "production", "DATABASE_PATH": ":memory:"}
+def put_in_force(environ: dict[str, str], settings: Settings) -> None:
+    """Give Django the settings that DjangoUI has in this environment."""
     with mock.patch.dict("os.environ", environ, clear=True):
         modules = [
-            importlib.import_module(f"UI.{name}_settings") for name in ("base", "production")
+            importlib.import_module(f"UI.{name}_settings")
+            for name in ("base", environ["ENVIRONMENT"])
         ]
         values = [vars(importlib.reload(module)) for module in modules][-1]
     for name, value in values.items():
         # Static files have hashed names only after collectstatic, and tests have their database.
         if name.isupper() and name not in ("DATABASES", "STORAGES"):
             setattr(settings, name, value)
+
+
+@pytest.fixture
+def production(azure: MockAzure, settings: Settings, db: None) -> None:
+    """Put DjangoUI's production settings in force."""
+    environ = azure.django_ui_settings(UI, API)
+    environ |= {"ENVIRONMENT": "production", "DATABASE_PATH": ":memory:"}
+    put_in_force(environ, settings)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """Both scripts at the real addresses of each cloud: whose registrations they touch, and how."""
 
 import base64
+import contextlib
 import json
 import shutil
+import ssl
 import stat
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from django.core.handlers.wsgi import WSGIHandler
 from dotenv import dotenv_values
 from flask import request
 
@@ -28,10 +31,13 @@ import helpers.environment
 import registrations
 import settings_files
 from graph import GraphError, ScriptError
-from tests.integration.in_process.conftest import internet
+from main import create_app
+from tests.integration.in_process.conftest import internet, put_in_force
 from tests.mock_azure import MockAzure
 from tests.mock_azure.faults import Fault, Faults
 from tests.mock_azure.graph_shapes import EMPTY_APPLICATION
+from tests.mock_azure.keys import SigningKey
+from tests.visitor import Visitor
 
 ROOT = Path(__file__).parents[3]
 
@@ -77,7 +83,13 @@ def cloud(request: pytest.FixtureRequest) -> str:
 @cache
 def mock_of(cloud: str) -> MockAzure:
     urls = graph.SAMPLE["clouds"][cloud]
-    return MockAzure(login_url=urls["login"], arm_url=urls["arm"], graph_url=urls["graph"])
+    login = urls["login"]
+    return MockAzure(front_url=login, login_url=login, arm_url=urls["arm"], graph_url=urls["graph"])
+
+
+def servers(cloud: str, azure: MockAzure) -> dict[str, Callable[..., object]]:
+    urls = graph.SAMPLE["clouds"][cloud]
+    return {urls["login"]: azure.app, urls["graph"]: azure.app}
 
 
 @pytest.fixture
@@ -86,8 +98,7 @@ def azure(cloud: str) -> Iterator[MockAzure]:
     azure = mock_of(cloud)
     azure.reset()
     azure.unregister()
-    urls = graph.SAMPLE["clouds"][cloud]
-    with internet({urls["login"]: azure.app, urls["graph"]: azure.app}):
+    with internet(servers(cloud, azure)):
         yield azure
 
 
@@ -129,6 +140,20 @@ def run(azure: MockAzure, cloud: str, folder: Path, capsys) -> Callable[..., str
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture
+def fail(azure: MockAzure, cloud: str, folder: Path, capsys) -> Callable[..., str]:
+    """Run a script that ends with exit status 1, and return what it printed."""
+
+    def fail(script, *options: str) -> str:
+        capsys.readouterr()
+        arguments = ["--cloud", cloud, "--tenant", azure.tenant_id, *options]
+        assert command_line.run(lambda: script.main(arguments)) == 1
+        printed = capsys.readouterr()
+        return printed.out + printed.err
+
+    return fail
 
 
 @pytest.fixture
@@ -193,6 +218,224 @@ def test_a_call_that_never_succeeds_ends_the_run(azure, cloud, folder, naps):
         configure.main(["--cloud", cloud, "--tenant", azure.tenant_id])
     assert sum(naps) <= graph.PATIENCE_SECONDS
     assert len(naps) > 3
+
+
+def test_a_failure_in_the_middle_can_be_continued(azure, run, fail, folder):
+    fault = azure.faults.add("graph:add_password", status=500, body="<html>Oops", times=None)
+    output = fail(configure)
+    for registration in azure.registry.applications.values():
+        assert f"{registration['displayName']}\n" in output
+        assert f"application ID {registration['appId']}" in output
+    assert "Configuration did not finish. Run the same command again" in output
+    assert not list(folder.rglob("development.env"))
+
+    azure.faults.remove(fault)
+    run(configure)
+    assert len(azure.registry.applications) == 2
+    assert len(list(folder.rglob("development.env"))) == 2
+
+
+def test_a_clean_up_that_was_cut_short_can_be_continued(azure, run, fail, folder):
+    run(configure)
+    azure.faults.add("graph:delete_application", times=1)
+    azure.faults.add("graph:delete_application", status=500, body="<html>Oops")
+    fail(cleanup, "--yes")
+    assert len(azure.registry.applications) == 1
+    run(cleanup, "--yes")
+    assert azure.registry.applications == {}
+    assert not list(folder.rglob("development.env"))
+
+
+# --- signing in -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        pytest.param({"AZURE_CLIENT_SECRET": "wrong"}, "invalid_client", id="wrong-secret"),
+        pytest.param({"AZURE_CLIENT_SECRET": ""}, "AZURE_CLIENT_CERTIFICATE_PATH", id="no-secret"),
+    ],
+)
+def test_a_service_principal_is_told_what_is_wrong(fail, monkeypatch, environ, words):
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert words in fail(configure)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_service_principal_names_its_tenant(cloud):
+    with pytest.raises(ScriptError, match="name it with --tenant"):
+        configure.main(["--cloud", cloud])
+
+
+@pytest.mark.parametrize("cloud", ["AzureChinaCloud"], indirect=True)
+def test_a_cloud_without_microsofts_client_needs_one(azure, fail, monkeypatch):
+    monkeypatch.delenv("AZURE_CLIENT_ID")
+    assert "see --client-id" in fail(configure)
+    assert azure.registry.applications == {}
+
+
+def test_a_missing_permission_is_named(azure, fail, monkeypatch):
+    service = azure.add_service("User.Read")
+    monkeypatch.setenv("AZURE_CLIENT_ID", service.client_id)
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", service.secret)
+    output = fail(configure)
+    assert "Authorization_RequestDenied" in output
+    assert "Application.ReadWrite.All" in output
+
+
+def test_a_service_principal_signs_in_with_a_certificate(azure, run, monkeypatch, tmp_path):
+    key = SigningKey()
+    private = key.private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    file = tmp_path / "service.pem"
+    file.write_bytes(private + ssl.DER_cert_to_PEM_cert(key.der).encode())
+    service = azure.add_service("Application.ReadWrite.All")
+    azure.register_certificate(service, key.der)
+    monkeypatch.setenv("AZURE_CLIENT_ID", service.client_id)
+    monkeypatch.delenv("AZURE_CLIENT_SECRET")
+    monkeypatch.setenv("AZURE_CLIENT_CERTIFICATE_PATH", str(file))
+    run(configure)
+    assert len(azure.registry.applications) == 2
+
+
+# --- what exists already --------------------------------------------------------------------------
+
+
+def test_running_it_again_changes_nothing(azure, run, folder):
+    run(configure)
+    before, calls = state(azure, folder), len(azure.requests("graph"))
+    assert run(configure).count("is up to date") == 2
+    assert written(azure, calls) == []
+    assert state(azure, folder) == before
+    assert len(list(folder.rglob("development.env"))) == 2
+
+
+def test_what_is_wrong_is_fixed_and_what_was_added_stays(azure, run):
+    run(configure)
+    api, ui = azure.registry.applications.values()
+    api["api"]["requestedAccessTokenVersion"] = None
+    api["api"]["knownClientApplications"] = []
+    api["api"]["oauth2PermissionScopes"][0]["userConsentDisplayName"] = "Another text"
+    api["identifierUris"] = ["https://contoso.example/api"]
+    ui["web"]["redirectUris"] = ["https://www.contoso.example/account/callback"]
+    ui["requiredResourceAccess"] = []
+    api["tags"] = []
+    azure.registry.principals.clear()
+    scope = api["api"]["oauth2PermissionScopes"][0]["id"]
+
+    run(configure)
+    api, ui = azure.registry.applications.values()
+    assert api["api"]["requestedAccessTokenVersion"] == 2
+    assert api["api"]["knownClientApplications"] == [ui["appId"]]
+    assert api["api"]["oauth2PermissionScopes"][0]["id"] == scope
+    texts = api["api"]["oauth2PermissionScopes"][0]
+    assert texts["userConsentDisplayName"] == "Access Python Flask Web API"
+    assert api["tags"] == ["python-on-behalf-of-sample/api"]
+    assert api["identifierUris"] == ["https://contoso.example/api", f"api://{api['appId']}"]
+    assert ui["web"]["redirectUris"] == ["https://www.contoso.example/account/callback", *HERE]
+    assert ui["requiredResourceAccess"][0]["resourceAccess"] == [{"id": scope, "type": "Scope"}]
+    assert len(azure.registry.principals) == 2
+
+
+def test_a_settings_file_of_somebody_is_kept(azure, run, fail, folder):
+    mine = folder / "FlaskAPI/development.env"
+    mine.write_text("CLIENT_ID=of-mine\nCLIENT_SECRET=of-mine\nLOG_LEVEL=DEBUG\n")
+    output = fail(configure)
+    assert azure.registry.applications == {}
+    assert "FlaskAPI/development.env will be replaced, with a backup. Continue?" in output
+    assert mine.read_text().startswith("CLIENT_ID=of-mine")
+
+    output = run(configure, "--yes")
+    assert "your own settings, now only in the backup: LOG_LEVEL" in output
+    (backup,) = mine.parent.glob("development.env.backup-*")
+    assert backup.read_text().startswith("CLIENT_ID=of-mine")
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    assert "of-mine" not in mine.read_text()
+
+
+def test_new_secrets_take_the_place_of_those_before(azure, run, folder):
+    run(configure, "--secret-days", "30")
+    before = [app["passwordCredentials"][0] for app in azure.registry.applications.values()]
+    file = folder / "DjangoUI/development.env"
+    key = dotenv_values(file)["DJANGO_SECRET_KEY"]
+    run(configure, "--new-secrets", "--yes")
+    for app, former in zip(azure.registry.applications.values(), before, strict=True):
+        (credential,) = app["passwordCredentials"]
+        assert credential["keyId"] != former["keyId"]
+        assert credential["endDateTime"] > former["endDateTime"]
+    assert dotenv_values(file)["DJANGO_SECRET_KEY"] == key
+
+
+# --- the apps on what was written -----------------------------------------------------------------
+
+
+@pytest.fixture
+def start_apps(cloud, azure, folder, settings, db) -> Iterator[Callable[..., Visitor]]:
+    """Start both apps with the files that ``configure.py`` wrote, and return a visitor."""
+    with contextlib.ExitStack() as stack:
+
+        def start(api: dict[str, str] | None = None, ui: dict[str, str] | None = None) -> Visitor:
+            files = [str(folder / app / "development.env") for app in ("FlaskAPI", "DjangoUI")]
+            api = {"FLASK_ENV": "development", "ENV_FILE": files[0]} | (api or {})
+            ui = {"ENVIRONMENT": "development", "ENV_FILE": files[1]} | (ui or {})
+            put_in_force(ui | {"DATABASE_PATH": ":memory:"}, settings)
+            programs = {
+                "http://localhost:8000": WSGIHandler(),
+                "http://localhost:5000": create_app(helpers.environment.load_settings(api)),
+                graph.SAMPLE["clouds"][cloud]["arm"]: azure.app,
+            }
+            stack.enter_context(internet(programs | servers(cloud, azure)))
+            return Visitor("http://localhost:8000")
+
+        yield start
+
+
+def credentials_sent(azure: MockAzure) -> list[set[str]]:
+    """By which parameters the web app and the API last authenticated to Entra."""
+    hops = ("token:authorization_code", "token:on_behalf_of")
+    sent = [azure.requests(hop)[-1].form.keys() for hop in hops]
+    return [names & {"client_secret", "client_assertion"} for names in sent]
+
+
+@pytest.mark.parametrize(
+    ("option", "sent"),
+    [
+        pytest.param([], "client_secret", id="secrets"),
+        pytest.param(["--certificate"], "client_assertion", id="certificates"),
+    ],
+)
+def test_users_sign_in_and_see_their_list(azure, run, start_apps, option, sent):
+    run(configure, *option)
+    alice = start_apps().sign_in("alice")
+    assert alice.names[0] == "Contoso Production"
+    assert credentials_sent(azure) == [{sent}, {sent}]
+    alice.open("/account/logout").press()
+    assert alice.page.url == "http://localhost:8000/account/signed-out"
+
+
+def test_each_app_signs_in_with_its_managed_identity(azure, run, start_apps, monkeypatch):
+    identities = {key: azure.add_identity() for key in ("api", "ui")}
+    trust = [f"--trust-identity={key}={item.object_id}" for key, item in identities.items()]
+    run(configure, *trust)
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{azure.front_url}/msi/token")
+    monkeypatch.setenv("IDENTITY_HEADER", azure.identity_header)
+    environs = [
+        {"CLIENT_SECRET": "", "MANAGED_IDENTITY_CLIENT_ID": item.client_id}
+        for item in identities.values()
+    ]
+    assert start_apps(*environs).sign_in("alice").names[0] == "Contoso Production"
+    assert credentials_sent(azure) == [{"client_assertion"}] * 2
+    assert len(azure.requests("identity")) == 2
+
+
+def test_nobody_is_asked_after_an_administrator_has_consented(run, start_apps):
+    """Dave may not consent himself."""
+    run(configure, "--grant-admin-consent")
+    assert start_apps().sign_in("dave").names == ["Contoso Production"]
 
 
 # --- whose registrations --------------------------------------------------------------------------
@@ -551,6 +794,23 @@ def test_yes_means_yes(azure, run, folder, answer):
     assert azure.registry.applications == {}
 
 
+def test_nobody_is_asked_without_a_terminal(azure, run, fail):
+    run(configure)
+    assert "There is no terminal to ask on" in fail(cleanup)
+    assert len(azure.registry.applications) == 2
+
+
+def test_cleaning_up_an_empty_tenant_says_so(run):
+    assert "nothing to remove" in run(cleanup)
+
+
+def test_a_dry_run_creates_and_writes_nothing(azure, run, folder):
+    before = state(azure, folder)
+    assert "would create the registration" in run(configure, "--dry-run")
+    assert written(azure) == []
+    assert state(azure, folder) == before
+
+
 def test_a_dry_run_removes_and_writes_nothing(azure, run, folder):
     run(configure, "--grant-admin-consent")
     before, calls = state(azure, folder), len(azure.requests("graph"))
@@ -637,10 +897,9 @@ def test_both_registrations_are_locked_and_the_web_app_gets_login_hints(azure, r
         pytest.param(30, ["--certificate"], "--certificate 90", id="short-certificates"),
     ],
 )
-def test_a_policy_of_the_tenant_is_explained(azure, run, capsys, days, options, advice):
+def test_a_policy_of_the_tenant_is_explained(azure, fail, days, options, advice):
     azure.registry.credential_days = {"passwordCredentials": days, "keyCredentials": days}
-    assert command_line.run(lambda: run(configure, *options)) == 1
-    assert advice in capsys.readouterr().err
+    assert advice in fail(configure, *options)
 
 
 # --- the address of the deployed web app ----------------------------------------------------------
