@@ -62,8 +62,6 @@ def _mode(environ: Mapping[str, str]) -> str:
 
 
 def _read(env_file: Path) -> dict[str, str]:
-    if not env_file.is_file():
-        return {}
     # No interpolation, since a secret may hold a dollar sign; a Windows editor may add a BOM.
     try:
         values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
@@ -107,10 +105,7 @@ def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
     if mode == "production":
         for key in SECRETS:
             if in_file.get(key) and not PLACEHOLDER.search(in_file[key]):
-                yield (
-                    f"{key} is in a file tracked by Git. Take it out, make a new "
-                    "one, and pass that as an environment variable."
-                )
+                yield f"{key} is in a file tracked by Git. Put a new one in the environment."
 
 
 def _file(value: str) -> str | None:

@@ -10,12 +10,11 @@ from functools import lru_cache
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, should_bypass_proxies
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 
 CONNECT_SECONDS = 3.05
 ANSWER_SECONDS = 10.0
@@ -34,14 +33,14 @@ def http_session(ca_bundle: str = "") -> requests.Session:
     :raises requests.RequestException: from each call, for every way in which it can fail.
     """
     session = requests.Session()
-    # The environment is read here, once. Otherwise requests would read it for every call and let
-    # REQUESTS_CA_BUNDLE silently replace the trust that is set up below.
+    # Otherwise requests would read the environment for every call, and let REQUESTS_CA_BUNDLE
+    # silently replace the trust that is set up below.
     session.trust_env = False
     session.max_redirects = 0
     trust = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
     if ca_bundle:
         trust.load_verify_locations(cafile=ca_bundle)
-    adapter = BoundedAdapter(trust, getproxies())
+    adapter = BoundedAdapter(trust)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
@@ -50,9 +49,9 @@ def http_session(ca_bundle: str = "") -> requests.Session:
 class BoundedAdapter(HTTPAdapter):
     """Reads the whole body within a deadline and a size limit, over trusted TLS only."""
 
-    def __init__(self, trust: ssl.SSLContext, proxies: dict[str, str]) -> None:
+    def __init__(self, trust: ssl.SSLContext) -> None:
         self._trust = trust
-        self._proxies = proxies
+        self._proxies_for = lru_cache(maxsize=64)(_proxies_for)
         super().__init__(pool_maxsize=POOL_SIZE)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -71,8 +70,7 @@ class BoundedAdapter(HTTPAdapter):
         timeout = timeout or (CONNECT_SECONDS, ANSWER_SECONDS)
         deadline = monotonic() + timeout[1]
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(request.url or ""))
-        direct = not self._proxies or _bypasses_proxies(origin, self._proxies.get("no"))
-        proxies = {} if direct else self._proxies
+        proxies = self._proxies_for(origin)
         try:
             response = super().send(request, True, timeout, verify=True, proxies=proxies)
             response.raw = io.BytesIO(_read(response.raw, deadline))
@@ -83,15 +81,14 @@ class BoundedAdapter(HTTPAdapter):
         return response
 
 
-@lru_cache(maxsize=64)
-def _bypasses_proxies(origin: str, no_proxy: str | None) -> bool:
-    """Return whether to connect directly: to this machine always, else as ``no_proxy`` says.
+def _proxies_for(origin: str) -> dict[str, str]:
+    """Return the environment's proxies, but none for this machine or if ``no_proxy`` says so.
 
     169.254.0.0/16 counts as this machine: Azure offers managed identities at such addresses.
     """
     host = urlsplit(origin).hostname or ""
     is_local = host in ("localhost", "::1") or re.fullmatch(r"(127\.\d+|169\.254)(\.\d+){2}", host)
-    return bool(is_local or should_bypass_proxies(origin, no_proxy))
+    return {} if is_local else get_environ_proxies(origin)
 
 
 def _read(raw: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
@@ -106,9 +103,7 @@ def _read(raw: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
             if monotonic() > deadline:
                 raise requests.ReadTimeout("The answer takes too long.")
     finally:
-        # A body that was read to its end has already given its connection back to the pool.
-        if not raw.closed:
-            raw.close()
+        raw.close()  # a body that was read to its end has given its connection back before
     return bytes(body)
 
 

@@ -6,11 +6,9 @@ from functools import lru_cache, partialmethod
 from pathlib import Path
 from typing import Any
 
+import jwt
 import msal
 import requests
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flask import g
 
 from helpers.errors import DownstreamError, failure_reason
@@ -28,7 +26,7 @@ class Entra:
 
     def __init__(self, settings: dict[str, str], session: requests.Session) -> None:
         self._settings = settings
-        self._session = session
+        self._http_client = HttpClient(session)
         # Keyed by what the credential's file contains, so that a new certificate or token is used.
         self._client = lru_cache(maxsize=1)(self._confidential_client)
 
@@ -48,7 +46,7 @@ class Entra:
         except OSError as error:  # the file with the credential is gone
             raise DownstreamError("api_misconfigured", type(error).__name__) from error
         except UNEXPECTED as error:
-            raise DownstreamError("idp_unavailable", "not a token response") from error
+            raise DownstreamError("idp_unavailable", "neither token nor error") from error
         return answer
 
     def _confidential_client(self, in_file: str) -> msal.ConfidentialClientApplication:
@@ -60,14 +58,12 @@ class Entra:
                 instance_discovery=False,  # the authority is configured, not guessed
                 client_capabilities=["cp1"],  # this API relays claims challenges
                 exclude_scopes=["offline_access"],  # no refresh token is kept here
-                http_client=HttpClient(self._session),
+                http_client=self._http_client,
                 http_cache=NoReplay(),
                 token_cache=NoTokenCache(),
             )
         except ValueError as error:  # discovery's 4xx; a file without a certificate
             raise DownstreamError("api_misconfigured", type(error).__name__) from error
-        except UNEXPECTED as error:
-            raise DownstreamError("idp_unavailable", "not a discovery document") from error
         # MSAL accepts any address that discovery names. The secret is sent to the authority only.
         if not client.authority.token_endpoint.startswith(f"{self._settings['AUTHORITY']}/"):
             raise DownstreamError("idp_unavailable", "discovery names another token endpoint")
@@ -76,21 +72,19 @@ class Entra:
     def _credential(self, in_file: str) -> str | dict[str, Any]:
         """Return MSAL's ``client_credential``, which is ``in_file`` if the settings name a file.
 
-        :raises DownstreamError: ``api_misconfigured``, because MSAL fails only at the exchange.
+        :raises DownstreamError: ``api_misconfigured``.
         """
-        settings, http_client = self._settings, HttpClient(self._session)
+        settings = self._settings
         if settings["CLIENT_SECRET"]:
             return settings["CLIENT_SECRET"]
         if settings["CLIENT_ASSERTION_FILE"]:
             return {"client_assertion": lambda: in_file}
         if settings["MANAGED_IDENTITY_CLIENT_ID"]:
-            return {"client_assertion": lambda: managed_identity_token(settings, http_client)}
+            return {"client_assertion": lambda: managed_identity_token(settings, self._http_client)}
         try:
-            key = load_pem_private_key(in_file.encode(), password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise DownstreamError("api_misconfigured", type(error).__name__) from error
-        if not isinstance(key, RSAPrivateKey):
-            raise DownstreamError("api_misconfigured", "the key in CLIENT_CERTIFICATE is not RSA")
+            jwt.encode({}, in_file, algorithm="RS256")  # MSAL would fail only at the exchange
+        except Exception as error:
+            raise DownstreamError("api_misconfigured", "no RSA key in the certificate") from error
         return {"private_key": in_file, "public_certificate": in_file}
 
 

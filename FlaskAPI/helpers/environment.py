@@ -53,8 +53,6 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _read(env_file: Path) -> dict[str, str]:
-    if not env_file.is_file():
-        return {}
     # No interpolation, since a secret may hold a dollar sign; a Windows editor may add a BOM.
     try:
         values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
@@ -89,10 +87,7 @@ def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
             yield f"{key} is not a setting of this app. Is it misspelt?"
     secret = in_file.get("CLIENT_SECRET")
     if mode == "production" and secret and not PLACEHOLDER.search(secret):
-        yield (
-            "CLIENT_SECRET is in a file tracked by Git. Take it out, make a new "
-            "one, and pass that as an environment variable."
-        )
+        yield "CLIENT_SECRET is in a file tracked by Git. Put a new one in the environment."
 
 
 def _matches(pattern: str, reason: str) -> Callable[[str], str | None]:
@@ -103,6 +98,8 @@ def _matches(pattern: str, reason: str) -> Callable[[str], str | None]:
 def _file(value: str) -> str | None:
     return None if Path(value).is_file() else f"names a file that is not there: {value}"
 
+
+_https_address = _matches(rf"{HTTPS}(?:/\S*)?", "must be an https:// address.")
 
 CHECKS: dict[str, Callable[[str], str | None]] = {
     "CLIENT_ID": _matches(GUID, "must be a GUID in lower case, as the portal shows it."),
@@ -115,18 +112,11 @@ CHECKS: dict[str, Callable[[str], str | None]] = {
         "must be https://<sign-in host>/<tenant ID>, the tenant ID being a GUID (not a domain "
         "name, common, organizations or consumers), with nothing after it.",
     ),
-    "ISSUER": _matches(rf"{HTTPS}/\S+", "must be an https:// address."),
-    "SCOPE": _matches(
-        rf"{HTTPS}/\S+",
-        "must be one scope such as https://management.azure.com/user_impersonation.",
-    ),
-    "AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": _matches(
-        rf"{HTTPS}(?:/\S*)?", "must be an https:// address."
-    ),
+    "ISSUER": _https_address,
+    "SCOPE": _matches(rf"{HTTPS}/\S+", "must be a scope: https://<API>/<name of the scope>."),
+    "AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": _https_address,
     "REQUIRED_SCOPE": _matches(r"\S+", "must be one word."),
-    "ALLOWED_CLIENT_IDS": _matches(
-        rf"{GUID}(?:\s+{GUID})*", "must be application (client) IDs with spaces between them."
-    ),
+    "ALLOWED_CLIENT_IDS": _matches(rf"{GUID}(?:\s+{GUID})*", "must be GUIDs separated by spaces."),
     "CA_BUNDLE": _file,
     "LOG_LEVEL": _matches("|".join(LOG_LEVELS), f"must be one of {', '.join(LOG_LEVELS)}."),
 }

@@ -8,8 +8,6 @@ from flask import current_app, g
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from helpers.claims_challenges import encode_claims
-
 
 class ErrorResponse(NamedTuple):
     """What a client gets for one error code."""
@@ -89,15 +87,11 @@ class DownstreamError(ApiError):
     """Microsoft Entra ID or the downstream API failed."""
 
 
-class AccessTokenRejected(ApiError):
-    """The downstream API answers 401. ``claims`` (JSON) is what a new token has to satisfy."""
+@dataclass(eq=False)
+class AccessTokenRejected(Exception):
+    """The downstream API answered 401."""
 
-    def __init__(self, claims: str | None) -> None:
-        self.claims = claims
-        if claims:
-            super().__init__("claims_challenge", challenge={"claims": encode_claims(claims)})
-        else:
-            super().__init__("downstream_unauthorized")
+    claims: str | None  # JSON: what a new token has to satisfy
 
 
 def respond(error: ApiError) -> ResponseReturnValue:

@@ -23,19 +23,14 @@ logger = logging.getLogger(__name__)
 def begin() -> None:
     """Prepare ``g`` for a request."""
     g.started = perf_counter()
-    g.correlation_id = _correlation_id()
+    offered = request.headers.get(CORRELATION_HEADER, "")
+    trace = TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    # The GUID that the caller sent, else its W3C trace ID, else a new GUID.
+    new = UUID(trace[1]) if trace else uuid4()
+    g.correlation_id = offered if GUID.fullmatch(offered) else str(new)
     g.milliseconds = {}
     g.descriptions = {}
     g.outcome = "ok"
-
-
-def _correlation_id() -> str:
-    """Return the GUID that the caller sent, else its W3C trace ID, else a new GUID."""
-    offered = request.headers.get(CORRELATION_HEADER, "")
-    if GUID.fullmatch(offered):
-        return offered
-    trace = TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
-    return str(UUID(trace[1]) if trace else uuid4())
 
 
 def end(response: Response) -> Response:
@@ -43,8 +38,9 @@ def end(response: Response) -> Response:
     response.headers[CORRELATION_HEADER] = g.correlation_id
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
-    if g.milliseconds:
-        response.headers["Server-Timing"] = _server_timing()
+    times = g.milliseconds.items()  # https://www.w3.org/TR/server-timing/
+    if hops := [f"{name}{g.descriptions.get(name, '')};dur={ms:.1f}" for name, ms in times]:
+        response.headers["Server-Timing"] = ", ".join(hops)
     # Log the route instead of the path, and only known methods: callers can put anything there.
     logger.info(
         "method=%s path=%s status=%d ms=%.1f correlation_id=%s outcome=%r",
@@ -56,12 +52,6 @@ def end(response: Response) -> Response:
         g.outcome,
     )
     return response
-
-
-def _server_timing() -> str:
-    """Return the timings in milliseconds as https://www.w3.org/TR/server-timing/ defines them."""
-    times = g.milliseconds.items()
-    return ", ".join(f"{name}{g.descriptions.get(name, '')};dur={ms:.1f}" for name, ms in times)
 
 
 @contextmanager

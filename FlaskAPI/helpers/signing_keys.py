@@ -47,11 +47,10 @@ class SigningKeys:
         :raises DownstreamError: ``keys_unavailable`` if no keys could be loaded.
         """
         if self._is_old() and not self._refreshing.locked():
-            # If this machine has no thread left, a later request tries again.
-            with suppress(RuntimeError):
-                Thread(
-                    None, self._refresh_if, "signing-keys", (self._is_old, 0), daemon=True
-                ).start()
+            ahead_of_time = (self._is_old, 0)
+            thread = Thread(None, self._refresh_if, "signing-keys", ahead_of_time, daemon=True)
+            with suppress(RuntimeError):  # no thread to spare: a later request tries again
+                thread.start()
         self._refresh_if(lambda: self._is_due(kid), WAIT_SECONDS, kid)
         if not self._is_usable():
             raise DownstreamError("keys_unavailable")
@@ -74,25 +73,24 @@ class SigningKeys:
         return self._is_usable() and is_old and monotonic() - self._tried_at > RETRY_SECONDS
 
     def _refresh_if(self, is_due: Callable[[], bool], wait: float, kid: str | None = None) -> None:
-        """Refresh if that ``is_due``, and still is after another request's refresh."""
-        if is_due() and self._refreshing.acquire(timeout=wait):
-            try:
-                if is_due():
-                    self._refresh()
-                    if kid and kid not in self._keys:
-                        self._unknown_at = monotonic()  # failures count as well
-            finally:
-                self._refreshing.release()
+        """Replace the keys if that ``is_due``, and still is after another request's refresh.
 
-    def _refresh(self) -> None:
-        """Replace the keys; after any failure the old ones stay. Call with the lock held."""
+        After any failure the old keys stay.
+        """
+        if not is_due() or not self._refreshing.acquire(timeout=wait):
+            return
         try:
-            keys = self._download()
-            self._keys, self._loaded_at = keys, monotonic()
-            logger.info("signing keys loaded: %s", ", ".join(keys))
+            if is_due():
+                keys = self._download()
+                self._keys, self._loaded_at = keys, monotonic()
+                logger.info("signing keys loaded: %s", ", ".join(keys))
         except (requests.RequestException, ValueError, RecursionError) as error:
             logger.warning("signing keys not refreshed: %s", error)
-        self._tried_at = monotonic()
+        finally:
+            self._tried_at = monotonic()
+            if kid and kid not in self._keys:
+                self._unknown_at = self._tried_at  # failures count as well
+            self._refreshing.release()
 
     def _download(self) -> dict[str, jwt.PyJWK]:
         """Return the usable keys.
@@ -126,16 +124,15 @@ class SigningKeys:
         tenant = urlsplit(self._issuer).path.split("/")[1]
         expected = {"alg": "RS256", "use": "sig", "cloud_instance_name": cloud}
         try:
-            if (
-                jwk["kty"] != "RSA"
-                or not isinstance(jwk["kid"], str)
-                or any(jwk.get(name, value) != value for name, value in expected.items() if value)
-                or "verify" not in jwk.get("key_ops", ["verify"])
-                or jwk.get("issuer", self._issuer).replace("{tenantid}", tenant) != self._issuer
-            ):
-                return None
             key = jwt.PyJWK(jwk, algorithm="RS256")  # Entra publishes keys without "alg"
+            is_usable = (
+                all(jwk.get(name, value) == value for name, value in expected.items() if value)
+                and "verify" in jwk.get("key_ops", ["verify"])
+                and jwk.get("issuer", self._issuer).replace("{tenantid}", tenant) == self._issuer
+                and isinstance(key.key_id, str)
+                and isinstance(key.key, RSAPublicKey)
+                and key.key.key_size >= MIN_KEY_BITS
+            )
         except Exception:  # one malformed key must not hide the others
             return None
-        strong = isinstance(key.key, RSAPublicKey) and key.key.key_size >= MIN_KEY_BITS
-        return key if strong else None
+        return key if is_usable else None

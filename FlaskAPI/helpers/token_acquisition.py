@@ -33,21 +33,22 @@ def call_on_behalf_of(call: Callable[[str], Result]) -> Result:
     :raises AuthError: ``consent_required``, ``claims_challenge`` or ``assertion_rejected``.
     :raises DownstreamError: if Entra can't issue a token to any user.
     """
-    access_token = _acquire_token()
-    try:
-        return call(access_token)
-    except AccessTokenRejected as first:
-        _forget(access_token)
-        access_token = _acquire_token(first.claims)
+    cache: TokenCache = current_app.extensions["token_cache"]
+    claims: str | None = None
+    for _ in range(2):
+        access_token = _acquire_token(claims)
         try:
             return call(access_token)
-        except AccessTokenRejected as second:
-            _forget(access_token)
-            raise second if second.claims else first from None
+        except AccessTokenRejected as rejection:
+            cache.remove(cache_key(g.user_assertion), access_token)
+            claims = rejection.claims or claims
+    if claims:
+        raise _claims_challenge(claims)
+    raise DownstreamError("downstream_unauthorized")
 
 
-def _acquire_token(claims: str | None = None) -> str:
-    """Return a token from the cache or from Entra, with one exchange at a time per assertion.
+def _acquire_token(claims: str | None) -> str:
+    """Return token B from the cache or from Entra, with one exchange at a time per assertion.
 
     :param claims: the JSON of the claims challenge that the token has to satisfy.
     """
@@ -87,7 +88,7 @@ def _usable(cached: CachedToken | None, claims: str | None) -> CachedToken | Non
     """
     if cached and not cached.text:
         wait = ceil(cached.expires_at - monotonic())
-        raise DownstreamError("idp_throttled", "as before", retry_after=max(1, wait))
+        raise DownstreamError("idp_throttled", "as before", retry_after=wait)
     return cached if cached and claims in (None, cached.claims) else None
 
 
@@ -121,15 +122,16 @@ def _refusal(answer: dict[str, Any], claims_sent: str | None) -> ApiError:
     branching on AADSTS numbers, so ``error``, ``suberror`` and ``claims`` decide.
     """
     error, suberror = answer["error"], answer.get("suberror")
-    trace_id = str(answer.get("trace_id"))[:36]
-    reason = f"error={error} {_aadsts_numbers(answer)} trace_id={trace_id!r}"
+    numbers = re.findall(r"\d{1,9}", str(answer.get("error_codes")))[:5]
+    aadsts = " ".join(f"AADSTS{number}" for number in numbers)
+    reason = f"error={error} {aadsts} trace_id={str(answer.get('trace_id'))[:36]!r}"
     needs_sign_in = error in ("interaction_required", "invalid_grant", "login_required")
     claims = checked_claims(answer.get("claims"))
     if "consent_required" in (error, suberror) and not claims:
         scope = f"api://{current_app.config['CLIENT_ID']}/.default"
         return AuthError("consent_required", reason, {"scope": scope}, {"scopes": [scope]})
     if claims := claims or (claims_sent if needs_sign_in else None):
-        return AuthError("claims_challenge", reason, {"claims": encode_claims(claims)})
+        return _claims_challenge(claims, reason)
     if needs_sign_in:
         return AuthError("assertion_rejected", reason)
     if error in ("server_error", "service_unavailable"):
@@ -137,16 +139,8 @@ def _refusal(answer: dict[str, Any], claims_sent: str | None) -> ApiError:
     return DownstreamError("api_misconfigured", reason)
 
 
-def _aadsts_numbers(answer: dict[str, Any]) -> str:
-    """Return Entra's error numbers for the log, for example ``AADSTS65001``."""
-    numbers = answer.get("error_codes")
-    first_five = numbers[:5] if isinstance(numbers, list) else []
-    return " ".join(f"AADSTS{number}" for number in first_five if type(number) is int)
-
-
-def _forget(access_token: str) -> None:
-    """Never serve ``access_token`` again, because the downstream API rejected it."""
-    current_app.extensions["token_cache"].remove(cache_key(g.user_assertion), access_token)
+def _claims_challenge(claims: str, reason: str = "") -> AuthError:
+    return AuthError("claims_challenge", reason, {"claims": encode_claims(claims)})
 
 
 def cache_key(user_assertion: str) -> bytes:

@@ -135,11 +135,12 @@ def test_the_token_of_one_user_does_not_reach_the_next_through_retry_after(tenan
     ],
 )
 def test_with_msals_own_memory_one_users_answer_would_reach_the_next(
-    tenant, api, answer, monkeypatch
+    tenant, settings_of_api, answer, monkeypatch
 ):
     """If this fails one day, MSAL has fixed it, and NoReplay is no longer needed."""
     monkeypatch.setattr(entra, "NoReplay", dict)
     monkeypatch.setattr(entra, "HttpClient", lambda session: Unguarded(session))
+    api = create_app(settings_of_api).test_client()
     of_alice = {"error": "invalid_grant"} if answer["status"] == 429 else TOKEN | {"expires_in": 9}
     tenant.net.post(tenant.token_endpoint, json=of_alice, **answer)
     tenant.net.post(tenant.token_endpoint, json=TOKEN | {"expires_in": 9, "access_token": "bobs"})
