@@ -28,9 +28,9 @@ MEANINGS = {
     "scp": "Scope: what the client may do in the API for the user. An ID token has none.",
     "oid": "The user, with the same value in every token of the tenant.",
     "tid": "The tenant. Together with oid it identifies the account. Neither of them changes.",
-    "idp": "Identity provider: a guest’s home tenant.",
+    "idp": "Identity provider. You are a guest here; your account is from this other tenant.",
     "sub": "The user, with a different value for each app, so that apps can’t compare their users.",
-    "exp": "Expiry. After that, MSAL gets a new token with the refresh token.",
+    "exp": "Expiry. MSAL renews token A with the refresh token five minutes earlier.",
 }
 # One entry of Server-Timing: its name, a description if there is one, and its milliseconds.
 TIMING = re.compile(r'(\w+)(?:;desc="([\w ]+)")?;dur=(\d+(?:\.\d+)?)')

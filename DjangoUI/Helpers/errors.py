@@ -10,18 +10,17 @@ class Page:
 
     status: int
     title: str
-    text: str  # what happened, and what to do next
+    text: str = ""  # what happened, and what to do next; the template of "retry" adds the waiting
     action: str = "retry"  # the button: "retry", "sign_in", "sign_out", "home", or "" for none
 
 
-_WAIT = "Wait a moment, then try again."
 _TELL = "Trying again will not help. Give the reference below to the people who run this app."
 _ADMIN = "or ask an administrator of your organization"
 _AGAIN = "Sign in again. If that leads back here, tell the people who run this app."
 
 # A table: status and title in one line, the text below.
 # fmt: off
-_ENTRA_BUSY = Page(503, "Microsoft Entra ID is busy", _WAIT)
+_ENTRA_BUSY = Page(503, "Microsoft Entra ID is busy")
 _APP_MISTAKE = Page(502, "This app made a mistake", f"Its API got no access token. {_TELL}", "")
 _SIGN_IN_ENDED = Page(403, "Your sign-in has ended",
     "Microsoft Entra ID no longer accepts it. A reason can be a changed password or a policy"
@@ -59,37 +58,38 @@ API_PAGES = {
     "api_misconfigured": Page(502, "The API is not set up correctly",
         f"Microsoft Entra ID rejects its registration or its credential. {_TELL}", ""),
     "idp_throttled": _ENTRA_BUSY,
-    "idp_unavailable": Page(502, "Microsoft Entra ID had an error", _WAIT),
-    "idp_timeout": Page(504, "Microsoft Entra ID took too long", _WAIT),
-    "keys_unavailable": Page(503, "Your access cannot be checked now", _WAIT),
+    "idp_unavailable": Page(502, "Microsoft Entra ID had an error"),
+    "idp_timeout": Page(504, "Microsoft Entra ID took too long"),
+    "keys_unavailable": Page(503, "Your access cannot be checked now"),
     # Azure Resource Manager.
-    "downstream_unauthorized": Page(502, "Azure did not accept the API", _WAIT),
+    "downstream_unauthorized": Page(502, "Azure did not accept the API"),
     "downstream_forbidden": Page(403, "Azure does not let you see this",
         "Your account lacks a role for it. Ask an owner of the subscription for the Reader role."),
     "downstream_throttled": Page(429, "Azure is busy",
-        f"Too many requests were made for your account. {_WAIT}"),
-    "downstream_unreachable": Page(502, "Azure cannot be reached", _WAIT),
-    "downstream_error": Page(502, "Azure had an error", _WAIT),
-    "downstream_timeout": Page(504, "Azure took too long", _WAIT),
+        "Too many requests were made for your account."),
+    "downstream_unreachable": Page(502, "Azure cannot be reached"),
+    "downstream_error": Page(502, "Azure had an error"),
+    "downstream_timeout": Page(504, "Azure took too long"),
 }
 
 PAGES = API_PAGES | {
     "api_unreachable": Page(502, "The API cannot be reached",
-        f"The list comes from another app, which does not respond. {_WAIT}"),
-    "api_timeout": Page(504, "The API took too long", _WAIT),
-    "api_error": Page(502, "The API had an error", _WAIT),
+        "The list comes from another app, which does not respond."),
+    "api_timeout": Page(504, "The API took too long"),
+    "api_error": Page(502, "The API had an error"),
     # Signing in.
     "sign_in_expired": Page(400, "This sign-in cannot be finished",
         "It started more than ten minutes ago or is already finished, or your browser did not keep"
         " its cookie. Sign in again. If that leads back here, allow cookies for this site.",
         "sign_in"),
     "access_denied": Page(403, "The sign-in was not completed",
-        "It was cancelled, or a permission was declined. This app can list your subscriptions only "
-        f"if you let it act for you. Sign in again and accept, {_ADMIN} "
-        "to approve the app.", "sign_in"),
-    "login_required": Page(403, "Microsoft Entra ID needs to see you",
-        "Your organization requires a step that was not completed, or does not allow this"
-        f" sign-in. Sign in again, {_ADMIN} about it.", "sign_in"),
+        "It was cancelled, a permission was declined, or only an administrator may grant what this"
+        " app asks for. If you may accept the permissions, sign in again and accept. Otherwise ask"
+        " an administrator of your organization to approve the app.", "sign_in"),
+    "login_required": Page(403, "Your organization does not allow this sign-in",
+        "A policy blocks it, or requires a step that you did not complete. Sign in again to"
+        " complete that step or to use another account. Only an administrator of your organization"
+        " can change the policy: give them the reference below.", "sign_in"),
     "session_ended": _SIGN_IN_ENDED,
     "no_token": Page(500, "This app gets no access to its API",
         "You are signed in, but this app received no access token. Most likely API_SCOPE in its"
@@ -106,10 +106,10 @@ PAGES = API_PAGES | {
         f" settings must name scopes of the API’s registration. {_TELL}", ""),
     "entra_busy": _ENTRA_BUSY,
     "entra_unavailable": Page(503, "Microsoft Entra ID cannot be reached",
-        f"Without it nobody can sign in or get access. {_WAIT}"),
+        "Without it nobody can sign in or get access."),
     # This app.
     "store_unavailable": Page(503, "This app cannot remember who is signed in",
-        f"Its session store does not respond. {_WAIT} If you run this app, check that “python"
+        "Its session store does not respond. If you run this app, check that “python"
         " manage.py migrate” was run, that Redis responds if REDIS_URL is set, and that all"
         " instances share it."),
     "form_expired": Page(403, "You are not signed out yet",
@@ -118,7 +118,7 @@ PAGES = API_PAGES | {
     "bad_request": Page(400, "This request cannot be answered", "It is malformed.", ""),
     "not_found": Page(404, "There is no such page", "The address may be misspelt.", "home"),
     "server_error": Page(500, "Something went wrong",
-        f"This app had an unexpected error. {_WAIT}", "home"),
+        "This app had an unexpected error. Wait a moment, then try again.", "home"),
 }
 # fmt: on
 

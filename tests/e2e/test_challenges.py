@@ -89,7 +89,7 @@ def test_a_policy_that_blocks_ends_on_a_page_and_not_in_a_loop(azure, apps, page
     sign_in(page, apps)
     expect(page.get_by_text("Conditional Access policy blocks")).to_be_visible()  # Entra's own page
     page.get_by_role("link").first.click()
-    reads(page, "Microsoft Entra ID needs to see you")
+    reads(page, "Your organization does not allow this sign-in")
     assert page.url.startswith(f"{apps.ui.url}/account/problem/")
     assert rounds(azure) == 2
     assert len(azure.requests("token:on_behalf_of")) == 1

@@ -43,7 +43,7 @@ def test_an_arrow_opens_what_was_sent_and_the_page_leads_back(carol: Page, one_d
     expect(opened).to_have_count(1)
     expect(opened.get_by_role("table", name=re.compile("Token A and Token B"))).to_be_visible()
     expect(opened).to_contain_text("requested_token_use")
-    carol.get_by_role("link", name="Back to the app").click()
+    carol.get_by_role("link", name="Back to DjangoUI").click()
     expect(carol).to_have_url(f"{one_demo.ui}/")
 
 

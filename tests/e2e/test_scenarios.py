@@ -41,6 +41,9 @@ class Learner:
         self.reads("Approve this sign-in")
         self.page.get_by_role("button", name="Approve").click()
 
+    def follow(self, link: str) -> None:
+        self.page.get_by_role("link", name=link).click()
+
     def reads(self, heading: str) -> None:
         expect(self.page.get_by_role("heading", level=1)).to_have_text(re.compile(heading))
 
@@ -91,9 +94,13 @@ def arm_step_up(learner: Learner) -> None:
 
 def sign_in_blocked(learner: Learner) -> None:
     learner.sign_out_and_in()
-    learner.reads("Sorry")
+    learner.reads("A policy blocks this sign-in")
+    expect(learner.page.get_by_role("main")).to_contain_text("belongs to FlaskAPI")
     learner.page.get_by_role("link").first.click()
-    learner.reads("Microsoft Entra ID needs to see you")
+    learner.reads("Your organization does not allow this sign-in")
+    learner.follow("See every step")
+    learner.reads("Azure was not asked")
+    learner.follow("Alice did not sign in: blocked by policy")
     learner.journey_says("Alice did not sign in: blocked by policy")
 
 
@@ -124,7 +131,7 @@ def key_rollover(learner: Learner) -> None:
     learner.sign_out_and_in()
     learner.sees_the_list()
     learner.journey_says(
-        "You switched on: Signing key rolled over",
+        "You did: Signing key rolled over",
         "FlaskAPI downloaded the signing keys",
         "FlaskAPI exchanged token A for token B",
     )
@@ -150,6 +157,11 @@ def entra_throttles_user(learner: Learner) -> None:
     learner.sign_out_and_in("Alice")
     learner.reads("Microsoft Entra ID is busy")
     expect(learner.page.get_by_text("Try again in 30 seconds")).to_be_visible()
+    learner.load_again()  # FlaskAPI does not ask Entra now, and the page's link says so
+    learner.reads("Microsoft Entra ID is busy")
+    learner.follow("See every step")
+    learner.reads("Azure was not asked")
+    learner.follow("Entra refused the exchange: too many requests")
     learner.sign_out_and_in("Carol")
     learner.approve()
     learner.sees_the_list()
@@ -174,12 +186,13 @@ def entra_away(learner: Learner) -> None:
 def arm_slow(learner: Learner) -> None:
     learner.load_again()
     learner.reads("Azure took too long")
+    learner.journey_says("FlaskAPI gave up waiting for Azure Resource Manager")
 
 
 def arm_away(learner: Learner) -> None:
     learner.load_again()
     learner.reads("Azure had an error")
-    learner.journey_says("Azure Resource Manager did not answer FlaskAPI")
+    learner.journey_says("Azure Resource Manager did not answer FlaskAPI, in 3 attempts")
 
 
 WALKS = [

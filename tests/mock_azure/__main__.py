@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 from .azure import MockAzure
@@ -29,31 +30,23 @@ NOT_IN_A_FILE = ("ENV_FILE", "ENVIRONMENT", "FLASK_ENV")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mock_azure", description=__doc__)
-    parser.add_argument("--front-port", type=int, default=8400, help="browser side (http)")
-    parser.add_argument("--back-port", type=int, default=8443, help="server side (https)")
-    parser.add_argument("--front-host", default="localhost", help="name in the browser's URLs")
-    parser.add_argument("--back-host", default="localhost", help="name in the servers' URLs")
-    parser.add_argument("--host", help="address to listen on instead of loopback")
-    parser.add_argument("--ui-url", default="http://localhost:8000")
-    parser.add_argument("--api-url", default="http://localhost:5000")
-    parser.add_argument(
-        "--settings", type=Path, metavar="FILE", help="write the apps' settings here as JSON"
-    )
-    parser.add_argument(
-        "--write-env",
-        type=Path,
-        metavar="FOLDER",
-        help="write FlaskAPI/development.env and DjangoUI/development.env in this folder",
-    )
-    parser.add_argument(
-        "--cloud", type=Path, metavar="FILE", help="write the addresses for AppCreationScripts here"
-    )
-    parser.add_argument(
-        "--empty", action="store_true", help="begin without the sample's registrations"
-    )
-    parser.add_argument(
-        "--users", type=int, default=0, metavar="N", help="add user1 to userN, for load tests"
-    )
+    add = parser.add_argument
+    add("--front-port", type=int, default=8400, help="browser side (http)")
+    add("--back-port", type=int, default=8443, help="server side (https)")
+    add("--front-host", default="localhost", help="name in the browser's URLs")
+    add("--back-host", default="localhost", help="name in the servers' URLs")
+    add("--host", help="address to listen on instead of loopback")
+    whose = "who may press the buttons and use /controls, instead of clients on this machine"
+    add("--controls-from", type=ip_network, metavar="NETWORK", help=whose)
+    add("--ui-url", default="http://localhost:8000")
+    add("--api-url", default="http://localhost:5000")
+    add("--settings", type=Path, metavar="FILE", help="write the apps' settings here as JSON")
+    both = "write FlaskAPI/development.env and DjangoUI/development.env in this folder"
+    add("--write-env", type=Path, metavar="FOLDER", help=both)
+    scripts = "write the addresses for AppCreationScripts here"
+    add("--cloud", type=Path, metavar="FILE", help=scripts)
+    add("--empty", action="store_true", help="begin without the sample's registrations")
+    add("--users", type=int, default=0, metavar="N", help="add user1 to userN, for load tests")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     stopping = threading.Event()
@@ -66,6 +59,7 @@ def main() -> int:
         back_host=options.back_host,
         listen=(options.host,) if options.host else LOOPBACK,
         ui_url=options.ui_url,
+        controls_from=options.controls_from,
     )
     try:
         azure.__enter__()

@@ -41,6 +41,7 @@ def create_app(azure: "MockAzure") -> Flask:
     """
     app = Flask(__name__)
     app.extensions["mock_azure"] = azure
+    app.jinja_env.globals["azure"] = azure
     app.json.sort_keys = False  # type: ignore[attr-defined]
     for module in (authorize, controls, journey, discovery, token_endpoint, arm, graph, identities):
         app.register_blueprint(module.blueprint)

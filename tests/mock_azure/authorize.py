@@ -33,7 +33,7 @@ blueprint = Blueprint("front", __name__)
 def index() -> str:
     """What this is, where to look, and which failures to try."""
     g.form_action = "'self'"
-    return render_template("index.html", azure=azure, user=azure.users.get(g.user or "alice"))
+    return render_template("index.html", user=azure.users.get(g.user or ""))
 
 
 @blueprint.get("/<tenant>/oauth2/v2.0/authorize")

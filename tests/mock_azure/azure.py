@@ -6,6 +6,7 @@ import tempfile
 import threading
 import uuid
 from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -32,7 +33,8 @@ class MockAzure:
             requests.get(f"{azure.authority}/discovery/v2.0/keys", verify=azure.ca_file)
 
     Port 0 means any free one. ``listen`` holds the addresses to bind to; the host names are those
-    in URLs, and pages link to the app at ``ui_url``. Without ``with`` no socket is opened:
+    in URLs, and pages link to the app at ``ui_url``. Clients on this machine may use the controls,
+    or else those in the network ``controls_from``. Without ``with`` no socket is opened:
     ``azure.app`` then serves Flask's test client, and ``front_url``, ``login_url``, ``arm_url`` and
     ``graph_url`` may play Microsoft's own addresses.
 
@@ -51,6 +53,7 @@ class MockAzure:
         back_host: str = "localhost",
         listen: tuple[str, ...] = server.LOOPBACK,
         ui_url: str = "http://localhost:8000",
+        controls_from: IPv4Network | IPv6Network | None = None,
         front_url: str = "",
         login_url: str = "",
         arm_url: str = "",
@@ -60,6 +63,7 @@ class MockAzure:
         self.require_pkce = require_pkce
         self._listen = listen
         self.ui_url = ui_url
+        self.controls_from = controls_from
         self._ports = (front_port, back_port)
         self._listeners: list[server.Listener] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -232,6 +236,14 @@ class MockAzure:
             "AUTHORITY": self.authority,
             **({"CA_BUNDLE": str(self.ca_file)} if self._folder else {}),
         }
+
+    def names_in(self, value: object) -> list[str]:
+        """Whose GUIDs are in ``value``, as the mock's pages call them."""
+        known = {app.client_id: app.name for app in self.applications.values()}
+        known |= {self.ui.client_id: "DjangoUI", self.api.client_id: "FlaskAPI"}
+        known |= {user.oid: user.name for user in self.users.values()}
+        known |= {self.tenant_id: "this tenant", directory.PARTNER_ID: "the tenant of Fabrikam"}
+        return [name for guid, name in known.items() if guid in str(value)]
 
     def cloud(self) -> dict[str, str]:
         """The addresses that AppCreationScripts take with ``--cloud``."""

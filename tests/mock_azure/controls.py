@@ -1,7 +1,8 @@
 """The controls over HTTP, for other languages, and the front page's buttons (front channel).
 
-Only for this machine and never for another site: a page that the browser happens to show must
-not switch anything. Nothing here sends CORS headers, so such a page cannot read an answer either.
+Only for this machine, or the network ``controls_from``, and never for another site: a page that
+the browser happens to show must not switch anything. Nothing here sends CORS headers, so such a
+page cannot read an answer either.
 """
 
 import json
@@ -22,8 +23,10 @@ blueprint = Blueprint("controls", __name__)
 @blueprint.before_request
 def keep_others_out() -> ResponseReturnValue | None:
     """https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site"""
-    if not ip_address(request.remote_addr or "0.0.0.0").is_loopback:
-        return {"error": "The controls are for the machine that runs the mock."}, 403
+    address = ip_address(request.remote_addr or "0.0.0.0")
+    known = azure.controls_from
+    if not (address.is_loopback if known is None else address in known):
+        return {"error": f"The controls are for clients on {known or 'this machine'}."}, 403
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
     same = (

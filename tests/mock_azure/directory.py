@@ -85,6 +85,10 @@ class User:
         return self.home_tenant_id != TENANT_ID
 
     @property
+    def called(self) -> str:
+        return f"{self.given_name} (a guest)" if self.is_guest else self.given_name
+
+    @property
     def home_oid(self) -> str:
         """The object id in the user's own tenant, which differs from ``oid`` for a guest."""
         return stable_guid(f"home/{self.key}") if self.is_guest else self.oid

@@ -1,5 +1,6 @@
 """What can go wrong on the way, on demand: by hop, user and number of times."""
 
+import selectors
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from werkzeug.wrappers import Response
 from .errors import ArmError, EntraError
 from .server import cut_connection
 
-NO_ANSWER = "no answer"  # what the record says of a connection that was cut
+# What the record says of a connection that we cut, and of one that the client did.
+NO_ANSWER, GAVE_UP = "no answer", "gave up"
 
 
 @dataclass
@@ -37,7 +39,9 @@ class Fault:
 
         :raises EntraError, ArmError: the preset's.
         """
-        time.sleep(self.latency_seconds)
+        if _client_leaves_within(self.latency_seconds):
+            g.answer = GAVE_UP
+            return Response()
         if self.drop:
             g.answer = NO_ANSWER
             cut_connection(request.environ)
@@ -65,6 +69,17 @@ class Fault:
             time.sleep(self.drip_seconds)
         if self.truncate:
             cut_connection(environ)
+
+
+def _client_leaves_within(seconds: float) -> bool:
+    """Wait, and return at once if the client hangs up: nothing else can be read from it now."""
+    connection = request.environ.get("werkzeug.socket")
+    if not (seconds and connection):
+        time.sleep(seconds)
+        return False
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
 
 
 class Faults:

@@ -5,7 +5,7 @@ Azure proves it, and is marked as inferred. ``words.json`` holds the words.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -16,25 +16,17 @@ from flask import Blueprint, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from .context import azure
-from .directory import PARTNER_ID, Json
+from .directory import Json
 from .errors import EntraError
-from .faults import NO_ANSWER
 from .policies import parse_claims
 from .record import Recorded
+from .scenarios import HAPPEN_ONCE
 
-BROWSER, UI, API, ENTRA, ARM = range(5)  # the lanes, from left to right
+BROWSER, UI, API, ENTRA = range(4)  # the lanes, from left to right
 CODE, REFRESH, EXCHANGE = "token:authorization_code", "token:refresh_token", "token:on_behalf_of"
 LIST, BUTTON = "arm:subscriptions", "controls:button"
-LANES = {
-    "discovery": (UI, ENTRA),
-    "jwks": (API, ENTRA),
-    **dict.fromkeys(("authorize", "login", "second_factor", "consent", "logout"), (BROWSER, ENTRA)),
-    **dict.fromkeys((CODE, REFRESH), (UI, ENTRA)),
-    EXCHANGE: (API, ENTRA),
-    LIST: (API, ARM),
-    BUTTON: (BROWSER, BROWSER),
-}
 WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("words.json").read_text("utf-8"))
+HOPS = WORDS["hops"]  # of each the lanes, and what happened if it succeeded or failed
 
 blueprint = Blueprint("journey", __name__)
 
@@ -69,23 +61,18 @@ def journey() -> str:
 def trace(correlation_id: UUID) -> ResponseReturnValue:
     """The part of the journey with this correlation id, or what else is known of it."""
     wanted = str(correlation_id)
-    for number, chapter in enumerate(_chapters(_of_browser(azure.requests(), g.browser)), 1):
+    own = _chapters(_of_browser(azure.requests(), g.browser))
+    for number, chapter in enumerate(own, 1):
         if any(seen.correlation_id == wanted for seen in chapter.seen):
             return redirect(url_for(".journey", _anchor=f"chapter-{number}"))
-    return _page(_chapters(azure.recorder.of(wanted)), wanted)
+    return _page(_chapters(azure.recorder.of(wanted)), wanted, own)
 
 
-def _page(chapters: list[Chapter], correlation_id: str = "") -> str:
-    helpers = {
-        "sent": _sent,
-        "ordered": _ordered,
-        "tokens": _tokens,
-        "shown": _shown,
-        "names": _names,
-    }
-    known = {"azure": azure, "chapters": chapters, "correlation_id": correlation_id}
-    opened = request.args.get("open", "")
-    return render_template("journey.html", words=WORDS, opened=opened, **known, **helpers)
+def _page(chapters: list[Chapter], correlation_id: str = "", own: Sequence[Chapter] = ()) -> str:
+    helpers = {"sent": _sent, "ordered": _ordered, "tokens": _tokens, "shown": _shown}
+    known = {"words": WORDS, "opened": request.args.get("open", ""), "explained": _explained}
+    known |= {"chapters": chapters, "correlation_id": correlation_id, "own": own}
+    return render_template("journey.html", **known, **helpers)
 
 
 # --- whose, and what belongs together -------------------------------------------------------------
@@ -96,7 +83,7 @@ def _of_browser(everything: list[Recorded], browser: str) -> list[Recorded]:
 
     What names nobody (discovery, signing keys) was read for the request that comes next.
     """
-    everything = [seen for seen in everything if seen.hop in LANES]
+    everything = [seen for seen in everything if seen.hop in HOPS]
     by_sid = {seen.sid: seen.browser for seen in everything if seen.sid and seen.browser}
     owners = [seen.browser or by_sid.get(seen.sid, "") for seen in everything]
     by_id = {s.correlation_id: owner for s, owner in zip(everything, owners, strict=True) if owner}
@@ -144,7 +131,7 @@ def _steps(chapter: list[Recorded], journey: list[Recorded]) -> Iterator[Step]:
     for _, group in groupby(chapter, _alike):
         seen = tuple(group)
         last, hop = seen[-1], seen[-1].hop
-        source, target = LANES[hop]
+        source, target = map(WORDS["lanes"].index, HOPS[hop][:2])
         if hop == "discovery" and _is_of_api(last, journey):
             source = API
         if is_page and at == BROWSER:
@@ -207,18 +194,21 @@ def _title(seen: tuple[Recorded, ...], source: int, token_b: str) -> str:
     if last.hop == BUTTON:
         name, switch = last.path.rpartition("/")[2], last.form.get("switch", "")
         titles = {scenario["name"]: scenario["title"] for scenario in azure.scenarios.all()}
-        return f"You switched {switch}: {titles.get(name, name)}"
-    done, not_done = map(str, WORDS["hops"][last.hop])
+        did = f"switched {switch}" if name in titles.keys() - HAPPEN_ONCE else "did"
+        return f"You {did}: {titles.get(name, 'Reset')}"
+    answerer, done, not_done = map(str, HOPS[last.hop][1:])
     found = [str(page.answered.get("value", "")).partition(" ")[0] for page in seen]
     words = {
         "token_b": token_b,
         "asker": WORDS["lanes"][source],
-        "user": azure.users[last.user].given_name if last.user in azure.users else "The user",
+        "answerer": answerer,
+        "user": azure.users[last.user].called if last.user in azure.users else "The user",
         "count": sum(int(number) for number in found if number.isdigit()),
         "pages": f" in {len(seen)} pages" if len(seen) > 1 else "",
     }
-    if last.answer == NO_ANSWER:
-        return f"{WORDS['lanes'][LANES[last.hop][1]]} did not answer {words['asker']}"
+    if unanswered := WORDS["unanswered"].get(last.answer):
+        attempts = f", in {len(seen)} attempts" if len(seen) > 1 else ""
+        return f"{unanswered[0].format_map(words)}{attempts}"
     if _failed(last):
         reason = WORDS["reasons"].get(last.answer, last.answer) or f"status {last.status}"
         return f"{not_done.format_map(words)}: {reason}"
@@ -272,9 +262,8 @@ def _shown(name: str, value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _names(value: Any) -> list[str]:
-    """Whose GUIDs are in ``value``."""
-    known = {app.client_id: app.name for app in azure.applications.values()}
-    known |= {user.oid: user.name for user in azure.users.values()}
-    known |= {azure.tenant_id: "this tenant", PARTNER_ID: "the tenant of Fabrikam"}
-    return [name for guid, name in known.items() if guid in str(value)]
+def _explained(name: str, value: Any) -> list[str]:
+    """Whose GUIDs are in ``value``, and what the claims mean that it asks for."""
+    asked = WORDS["asked"].items() if name == "claims" else ()
+    meanings = [f"{claim}: {text}" for claim, text in asked if f'"{claim}"' in str(value)]
+    return azure.names_in(value) + meanings

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 Scenario = Callable[["MockAzure", str], AbstractContextManager[None]]
 
 RETRY_AFTER = {"Retry-After": "30"}
-HAPPEN_ONCE = {"consent-withdrawn", "session-revoked"}  # nothing is left to switch off
+# Nothing is left to switch off.
+HAPPEN_ONCE = {"consent-withdrawn", "key-rollover", "session-revoked"}
 SCENARIOS: dict[str, Scenario] = {}
 
 
@@ -33,14 +34,14 @@ def scenario(switch: Callable[..., Iterator[None]]) -> Scenario:
 def second_factor(azure: "MockAzure", user: str) -> Iterator[None]:
     """Second factor needed
 
-    Sign out of the app, then sign in again as Alice.
+    Sign out of DjangoUI, then sign in again as Alice.
 
     You sign in as usual. Then Entra asks you to approve a second factor, and the list appears.
 
-    A Conditional Access policy protects Azure Resource Manager, not the web app. So the sign-in
+    A Conditional Access policy protects Azure Resource Manager, not DjangoUI. So the sign-in
     succeeds, but Entra refuses to exchange token A for token B (AADSTS50076) and names what is
-    missing in a claims challenge. The API has no browser, so it passes the challenge to the web
-    app, which sends you back to Entra.
+    missing in a claims challenge. FlaskAPI has no browser, so it passes the challenge to
+    DjangoUI, which sends you back to Entra.
     """
     policy = azure.policies.add("mfa")
     yield
@@ -51,13 +52,13 @@ def second_factor(azure: "MockAzure", user: str) -> Iterator[None]:
 def arm_step_up(azure: "MockAzure", user: str) -> Iterator[None]:
     """Resource Manager asks for step-up
 
-    Load the app's page again.
+    Load DjangoUI's page again.
 
     Entra asks you to approve a second factor, and the list appears.
 
     Here the resource decides, not the exchange: Resource Manager accepts only tokens whose
-    ``acrs`` claim names the authentication context c1. It rejects token B with a claims
-    challenge, which the API passes on.
+    ``acrs`` claim (authentication contexts, each a stronger way to sign in) names c1. It rejects
+    token B with a claims challenge, which FlaskAPI passes on.
     """
     azure.policies.step_up = "c1"
     yield
@@ -68,12 +69,12 @@ def arm_step_up(azure: "MockAzure", user: str) -> Iterator[None]:
 def sign_in_blocked(azure: "MockAzure", user: str) -> Iterator[None]:
     """Sign-in blocked by policy
 
-    Sign out of the app, then sign in again.
+    Sign out of DjangoUI, then sign in again.
 
-    Entra shows that a policy blocks the sign-in. Follow the link back: the app shows a page of
-    its own and does not try again.
+    Entra shows that a policy blocks the sign-in. Follow the link back: DjangoUI says that a
+    policy forbids the sign-in, and whom to ask. It does not try again.
 
-    This policy protects the API. The web app asks for a token to the API when you sign in, so
+    This policy protects FlaskAPI. DjangoUI asks for a token to FlaskAPI when you sign in, so
     Entra stops there and issues no code. No sign-in can change that; only an administrator can.
     """
     policy = azure.policies.add("block", resource=azure.api.client_id)
@@ -85,7 +86,7 @@ def sign_in_blocked(azure: "MockAzure", user: str) -> Iterator[None]:
 def session_revoked(azure: "MockAzure", user: str) -> Iterator[None]:
     """Session revoked
 
-    Load the app's page again.
+    Load DjangoUI's page again.
 
     You have to sign in again. Then the list appears.
 
@@ -101,7 +102,7 @@ def session_revoked(azure: "MockAzure", user: str) -> Iterator[None]:
 def consent_withdrawn(azure: "MockAzure", user: str) -> Iterator[None]:
     """Consent withdrawn
 
-    Load the app's page again. Then sign out and sign in again.
+    Load DjangoUI's page again. Then sign out and sign in again.
 
     The page still shows the list. When you sign in again, Entra asks for the permissions again.
 
@@ -117,28 +118,27 @@ def consent_withdrawn(azure: "MockAzure", user: str) -> Iterator[None]:
 def key_rollover(azure: "MockAzure", user: str) -> Iterator[None]:
     """Signing key rolled over
 
-    Sign out of the app, then sign in again.
+    Sign out of DjangoUI, then sign in again.
 
-    The list appears as usual. The journey shows that the API downloaded the signing keys again.
+    The list appears as usual. The journey shows that FlaskAPI downloaded the signing keys again.
 
-    Entra replaces its signing keys regularly. The new token A names a key that the API does not
-    know, so the API downloads the keys once and finds it. Older tokens stay valid.
+    Entra replaces its signing keys regularly. The new token A names a key that FlaskAPI does not
+    know, so FlaskAPI downloads the keys once and finds it. Older tokens stay valid.
     """
     azure.keys.publish_next()
     azure.keys.use_next()
     yield
-    azure.keys.reset()
 
 
 @scenario
 def short_tokens(azure: "MockAzure", user: str) -> Iterator[None]:
     """Tokens live two minutes
 
-    Sign out of the app, then sign in again. Load the page a few times.
+    Sign out of DjangoUI, then sign in again. Load the page a few times.
 
     The list appears as usual. The journey shows that both tokens are renewed for each page.
 
-    MSAL renews token A five minutes before it expires, which is always the case now. The API
+    MSAL renews token A when less than five minutes are left, and now they never are. FlaskAPI
     exchanges each new token A, because token B belongs to the token A it was issued for.
     """
     before = azure.token_lifetime_seconds
@@ -151,13 +151,13 @@ def short_tokens(azure: "MockAzure", user: str) -> Iterator[None]:
 def secret_expired(azure: "MockAzure", user: str) -> Iterator[None]:
     """The API's secret expired
 
-    Load the app's page again. Then sign out and sign in again.
+    Load DjangoUI's page again. Then sign out and sign in again.
 
-    The page still shows the list. After you sign in again, the app says that the API is not set
+    The page still shows the list. After you sign in again, DjangoUI says that the API is not set
     up correctly.
 
-    For the exchange the API proves who it is with its client secret. Entra refuses an expired one
-    (AADSTS7000222), and nothing that the user does can help.
+    For the exchange FlaskAPI proves who it is with its client secret. Entra refuses an expired
+    one (AADSTS7000222), and nothing that the user does can help.
     """
     api = azure.applications.get(azure.api.client_id, azure.api)
     expired = tuple(known._replace(expires_at=0.0) for known in api.secrets)
@@ -170,12 +170,13 @@ def secret_expired(azure: "MockAzure", user: str) -> Iterator[None]:
 def entra_throttles_user(azure: "MockAzure", user: str) -> Iterator[None]:
     """Entra throttles this user
 
-    Sign out of the app, then sign in again as the same user. Then try another user.
+    Sign out of DjangoUI, then sign in again as the same user. Then try another user.
 
-    The app says that Entra is busy, and when to try again. The other user sees a list.
+    DjangoUI says that Entra is busy, and when to try again. The other user sees a list.
 
-    Entra answers this user's exchange with 429 and a Retry-After header. The API must not repeat
-    that answer to anybody else.
+    Entra answers this user's exchange with 429 and Retry-After: 30. FlaskAPI honours that: for 30
+    seconds it gives this user the same answer without asking Entra, even after you switch this
+    off. Nobody else gets that answer.
     """
     with _faults(azure, "token:on_behalf_of", preset=90055, user=user, headers=RETRY_AFTER):
         yield
@@ -185,11 +186,12 @@ def entra_throttles_user(azure: "MockAzure", user: str) -> Iterator[None]:
 def entra_throttles_everybody(azure: "MockAzure", user: str) -> Iterator[None]:
     """Entra throttles everybody
 
-    Load the app's page again. Then sign out and sign in again.
+    Load DjangoUI's page again. Then sign out and sign in again.
 
-    The page still shows the list. After you sign in again, the app says that Entra is busy.
+    The page still shows the list. After you sign in again, DjangoUI says that Entra is busy.
 
-    Entra answers every exchange with 429. A cached token B needs no exchange.
+    Entra answers every exchange with 429 and Retry-After: 30. A cached token B needs no exchange.
+    After you switch this off, those who were refused still wait for what is left of 30 seconds.
     """
     with _faults(azure, "token:on_behalf_of", preset=90055, headers=RETRY_AFTER):
         yield
@@ -199,9 +201,9 @@ def entra_throttles_everybody(azure: "MockAzure", user: str) -> Iterator[None]:
 def entra_away(azure: "MockAzure", user: str) -> Iterator[None]:
     """Entra is away
 
-    Load the app's page again. Then sign out and sign in again.
+    Load DjangoUI's page again. Then sign out and sign in again.
 
-    The page still shows the list. After you sign in again, the app says that Entra cannot be
+    The page still shows the list. After you sign in again, DjangoUI says that Entra cannot be
     reached.
 
     Entra's sign-in pages still open here, but its token endpoint and signing keys do not answer.
@@ -215,12 +217,12 @@ def entra_away(azure: "MockAzure", user: str) -> Iterator[None]:
 def arm_slow(azure: "MockAzure", user: str) -> Iterator[None]:
     """Resource Manager is slow
 
-    Load the app's page again and wait ten seconds.
+    Load DjangoUI's page again and wait ten seconds.
 
-    The app says that Azure took too long.
+    DjangoUI says that Azure took too long.
 
-    Every call has a deadline: the API gives up on Resource Manager after ten seconds and answers
-    504, while the web app is still waiting for the API.
+    Every call has a deadline: FlaskAPI gives up on Resource Manager after ten seconds and answers
+    504, while DjangoUI is still waiting for FlaskAPI.
     """
     with _faults(azure, "arm", latency_seconds=15):
         yield
@@ -230,12 +232,12 @@ def arm_slow(azure: "MockAzure", user: str) -> Iterator[None]:
 def arm_away(azure: "MockAzure", user: str) -> Iterator[None]:
     """Resource Manager is away
 
-    Load the app's page again.
+    Load DjangoUI's page again.
 
-    The app says that Azure had an error.
+    DjangoUI says that Azure had an error.
 
-    Resource Manager hangs up. The API tries three times, because reading a list twice does no
-    harm, then answers 502.
+    Resource Manager closes each connection without an answer. FlaskAPI tries three times, because
+    reading a list twice does no harm, then answers 502.
     """
     with _faults(azure, "arm", drop=True):
         yield
@@ -276,7 +278,7 @@ class Scenarios:
         return [self._described(name, scenario) for name, scenario in SCENARIOS.items()]
 
     def _described(self, name: str, scenario: Scenario) -> Json:
-        parts = (getdoc(scenario) or "").replace("``", "").split("\n\n")
+        parts = (getdoc(scenario) or "").replace("``", "").replace("'", "’").split("\n\n")
         words = [" ".join(part.split()) for part in parts]
         since = self._on[name][0] if name in self._on else ""
         return {

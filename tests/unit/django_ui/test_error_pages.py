@@ -1,5 +1,7 @@
 """Helpers.error_pages and Helpers.errors: what users see when something stands in the way."""
 
+import re
+
 import pytest
 from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
@@ -15,7 +17,7 @@ def test_each_page_says_what_to_do():
         assert 400 <= page.status < 600, code
         assert page.title, code
         assert page.action in ("retry", "sign_in", "sign_out", "home", ""), code
-        assert page.text.endswith((".", "?")), code
+        assert page.text.endswith((".", "?")) or (not page.text and page.action == "retry"), code
 
 
 def test_unexpected_error_gets_our_page_and_a_traceback_in_the_log(signed_in, api, caplog):
@@ -37,6 +39,29 @@ def test_address_that_leads_nowhere_gets_our_page(visitor):
     page = visitor.get("/nowhere")
     assert page.status_code == 404
     assert "There is no such page" in page.text
+
+
+def test_address_that_leads_nowhere_has_no_steps_to_see(visitor, signed_in, api, settings):
+    settings.TRACE_URL = "http://localhost:8400/trace/"
+    assert "See every step" not in visitor.get("/nowhere").text
+    api.refuse("downstream_error", 502)
+    assert "See every step" in signed_in.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "sentence"),
+    [
+        ("idp_throttled", {"Retry-After": "30"}, "Try again in 30 seconds."),
+        ("idp_throttled", {"Retry-After": "1"}, "Try again in 1 second."),
+        ("downstream_timeout", {}, "Wait a moment, then try again."),
+        ("downstream_forbidden", {}, None),
+    ],
+)
+def test_says_once_how_long_to_wait(signed_in, api, code, headers, sentence):
+    api.refuse(code, 500, headers=headers)
+    page = signed_in.get("/").text
+    assert re.findall(r"<p>([^<]*[Tt]ry again[^<]*)</p>", page) == ([sentence] if sentence else [])
+    assert page.count(">Try again</a>") == 1
 
 
 def test_host_that_is_not_ours_gets_our_page(visitor, caplog):

@@ -112,7 +112,7 @@ def test_tells_a_page_with_what_the_requests_to_azure_prove(walk, journey):
     page = journey()
     assert chapters(page)[1] == "FlaskAPI listed 4 subscriptions with token B"
     assert steps(page)[6:] == [
-        "The browser opened the app’s page",
+        "The browser opened DjangoUI’s page",
         "Not asked: DjangoUI’s token A was still good",
         "DjangoUI called FlaskAPI with token A",
         "FlaskAPI exchanged token A for token B",
@@ -128,7 +128,7 @@ def test_tells_of_the_second_page_that_nobody_had_to_ask_entra(walk, journey):
     page = journey()
     assert chapters(page)[2] == "FlaskAPI listed 4 subscriptions with the same token B"
     assert steps(page)[-5:-1] == [
-        "The browser opened the app’s page",
+        "The browser opened DjangoUI’s page",
         "Not asked: DjangoUI’s token A was still good",
         "DjangoUI called FlaskAPI with token A",
         "Not asked: FlaskAPI’s token B was still good",
@@ -149,7 +149,7 @@ def test_tells_a_renewal_of_token_a(azure, walk, post_token, journey):
     token_b = walk.exchange(renewed, correlation_id).json["access_token"]
     walk.list(token_b, correlation_id)
     assert steps(journey())[6:9] == [
-        "The browser opened the app’s page",
+        "The browser opened DjangoUI’s page",
         "DjangoUI renewed token A",
         "DjangoUI called FlaskAPI with token A",
     ]
@@ -173,7 +173,8 @@ def test_tells_a_claims_challenge_and_how_it_came_back_to_entra(walk, visitor, j
         "FlaskAPI passed the claims challenge to DjangoUI",
         "DjangoUI sent the browser to Entra: Entra asked for a second factor",
     ]
-    assert "capolids" in step(page, "A claims challenge came back")
+    challenge = step(page, "A claims challenge came back")
+    assert "capolids: in a challenge, the Conditional Access policies" in challenge
 
 
 def test_tells_a_challenge_of_resource_manager(azure, walk, journey):
@@ -195,7 +196,7 @@ def test_tells_who_read_the_documents_that_name_nobody(azure, walk, journey):
     walk.discover({"client-request-id": correlation_id}, port="2")
     walk.open_page(token_a, correlation_id)
     assert steps(journey())[6:13] == [
-        "The browser opened the app’s page",
+        "The browser opened DjangoUI’s page",
         "DjangoUI read Entra’s addresses",
         "Not asked: DjangoUI’s token A was still good",
         "DjangoUI called FlaskAPI with token A",
@@ -208,19 +209,42 @@ def test_tells_who_read_the_documents_that_name_nobody(azure, walk, journey):
 def test_tells_of_a_service_that_did_not_answer(azure, walk, journey):
     token_b, _ = walk.open_page(walk.sign_in()["access_token"])
     azure.scenarios.switch_on("arm-away")
-    walk.back.get(
-        "/subscriptions?api-version=2020-01-01", headers={"Authorization": f"Bearer {token_b}"}
-    )
-    assert steps(journey())[-1] == "Azure Resource Manager did not answer FlaskAPI"
+    correlation_id = str(uuid4())
+    for _ in range(3):
+        walk.list(token_b, correlation_id)
+    page = journey()
+    title = "Azure Resource Manager did not answer FlaskAPI, in 3 attempts"
+    assert steps(page)[-1] == title
+    assert "closed the connection without an answer" in step(page, title)
+    assert "status 200" not in step(page, title)
 
 
-def test_tells_which_scenario_was_switched(visitor, journey):
-    visitor.client.post("/scenarios/second-factor", data={"switch": "on"})
-    visitor.client.post("/scenarios/second-factor", data={"switch": "off"})
+def test_tells_which_button_was_pressed(visitor, journey):
+    presses = [("reset", "on"), ("second-factor", "on"), ("second-factor", "off")]
+    for name, switch in [*presses, ("key-rollover", "on"), ("session-revoked", "on")]:
+        visitor.client.post(f"/scenarios/{name}", data={"switch": switch})
     assert steps(journey()) == [
+        "You did: Reset",
         "You switched on: Second factor needed",
         "You switched off: Second factor needed",
+        "You did: Signing key rolled over",
+        "You did: Session revoked",
     ]
+
+
+def test_tells_of_a_failed_step_what_it_is_for(azure, walk, journey):
+    walk.exchange(walk.sign_in("carol")["access_token"], str(uuid4()), claims=CP1)
+    page = journey()
+    refused = step(page, "Entra refused the exchange: second factor needed")
+    assert "This step failed.</strong> What it is for: This is the on-behalf-of flow" in refused
+    assert "This step failed" not in step(page, SIGNED_IN[-1].replace("Alice", "Carol"))
+
+
+def test_defines_on_behalf_of_in_each_part_that_has_it(walk, journey):
+    walk.open_page(walk.sign_in()["access_token"])
+    sign_in, page = journey().split("<h2 ")[1:]
+    assert "on-behalf-of flow</strong>: FlaskAPI exchanges token A" in page
+    assert "on-behalf-of flow</strong>" not in sign_in
 
 
 def test_explains_itself_before_anything_happened(journey):
@@ -247,9 +271,7 @@ def test_the_exchange_shows_its_form_and_both_tokens_with_what_differs(azure, wa
 
     assert ("≠" in row("aud"), "≠" in row("scp"), "≠" in row("sub")) == (True, True, True)
     assert ("≠" in row("oid"), "≠" in row("tid")) == (False, False)
-    assert f'<code>{azure.api.client_id}</code> <span class="known">Python Flask Web API' in row(
-        "aud"
-    )
+    assert f'<code>{azure.api.client_id}</code> <span class="known">FlaskAPI' in row("aud")
     assert '["pwd"]' in row("amr")
 
 
@@ -330,7 +352,17 @@ def test_a_correlation_id_of_nobody_here_shows_what_azure_saw(azure, walk, journ
     walk.exchange(azure.access_token("alice"), correlation_id)
     page = journey(f"/trace/{correlation_id}")
     assert chapters(page) == ["Entra refused the exchange: consent is missing"]
-    assert "Nothing yet" in journey(f"/trace/{uuid4()}")
+
+
+def test_a_correlation_id_that_never_came_says_why_and_leads_to_the_latest_steps(walk, journey):
+    page = journey(f"/trace/{uuid4()}")
+    assert "Azure was not asked" in page
+    assert "Nothing yet" in page
+    walk.sign_in()
+    page = journey(f"/trace/{uuid4()}")
+    assert "does not ask Entra" in page
+    assert f'<a href="/journey#chapter-1">{SIGNED_IN[-1]}</a>' in page
+    assert "Nothing yet" not in page
 
 
 @pytest.mark.parametrize("other", ["", "1", "<b>", "../settings"])

@@ -1,6 +1,7 @@
 """scenarios and controls: failures by name, from Python, from the front page, and over HTTP."""
 
 import re
+from ipaddress import ip_network
 
 import pytest
 
@@ -106,7 +107,7 @@ def test_a_rollover_signs_with_a_new_key_and_keeps_the_old_one_published(azure, 
     azure.scenarios.switch_on("key-rollover")
     assert unverified(azure.access_token(), 0)["kid"] != unverified(before, 0)["kid"]
     assert exchange(before).status_code == 200
-    azure.scenarios.switch_off("key-rollover")
+    azure.reset()
     assert unverified(azure.access_token(), 0)["kid"] == unverified(before, 0)["kid"]
 
 
@@ -161,7 +162,7 @@ def test_the_front_page_explains_each_and_shows_that_it_is_on(azure, visitor, pr
     words = next(found for found in azure.scenarios.all() if found["name"] == name)
     before = visitor.client.get("/").text
     for part in ("title", "do", "expect", "why"):
-        assert words[part] in before.replace("&#39;", "'")
+        assert words[part] in before
     assert 'class="state"' not in before
     after = press(name)
     assert after.count('class="state"') == 1
@@ -170,15 +171,17 @@ def test_the_front_page_explains_each_and_shows_that_it_is_on(azure, visitor, pr
         assert 'class="state"' not in press(name, "off")
 
 
-def test_the_front_page_resets(visitor, press):
-    press("second-factor")
-    assert 'class="state"' not in press("reset")
+def test_the_front_page_resets_and_says_so(visitor, press):
+    assert press("second-factor").count('class="state"') == 1
+    assert re.findall('class="state">([^<]*)', press("reset"))[0].endswith("the journey is empty.")
+    assert press("second-factor").count('class="state"') == 2
 
 
 def test_a_button_is_about_the_signed_in_user(azure, visitor, press, exchange):
     azure.consent_all("bob")
+    assert "nobody is, so far" in visitor.client.get("/").text
     visitor.sign_in("bob")
-    assert "“This user” is Bob Brown" in visitor.client.get("/").text
+    assert "about Bob Brown" in visitor.client.get("/").text
     press("entra-throttles-user")
     assert code(exchange(azure.access_token("bob"))) == 90055
 
@@ -238,6 +241,16 @@ def test_another_site_may_not(azure, door, headers):
 def test_another_machine_may_not(door):
     assert door(REMOTE_ADDR="192.0.2.1").status_code == 403
     assert door(REMOTE_ADDR="::1").status_code in (200, 303)
+
+
+def test_another_machine_may_if_its_network_was_named(azure, door, monkeypatch):
+    monkeypatch.setattr(azure, "controls_from", ip_network("192.0.2.0/24"))
+    assert door(REMOTE_ADDR="192.0.2.1").status_code in (200, 303)
+    for elsewhere in ("192.0.3.1", "2001:db8::1", "127.0.0.1"):
+        assert door(REMOTE_ADDR=elsewhere).status_code == 403
+    assert door({"Sec-Fetch-Site": "cross-site"}, REMOTE_ADDR="192.0.2.1").status_code == 403
+    assert door({"Origin": "http://evil.example"}, REMOTE_ADDR="192.0.2.1").status_code == 403
+    assert door({"Host": "rebound.example"}, REMOTE_ADDR="192.0.2.1").status_code == 400
 
 
 def test_another_host_name_may_not(door):

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from tests.mock_azure import MockAzure
+from tests.visitor import wait_for
 
 ROOT = Path(__file__).parents[3]
 
@@ -174,6 +175,14 @@ def test_fault_delays_the_body_and_the_answer(azure, session):
         assert time.perf_counter() - started >= 0.1
 
 
+def test_record_tells_that_the_client_gave_up(azure, session):
+    azure.faults.add("jwks", latency_seconds=60)
+    with pytest.raises(requests.ReadTimeout):
+        session.get(jwks(azure), timeout=0.5)
+    wait_for(azure.requests)
+    assert [(seen.answer, seen.took < 60) for seen in azure.requests()] == [("gave up", True)]
+
+
 def test_log_holds_no_query_string(azure, session, caplog, log_as_written):
     with caplog.at_level(logging.DEBUG):
         session.get(f"{azure.front_url}/?code=hidden", timeout=30)
@@ -274,6 +283,25 @@ def test_command_registers_the_web_app_where_it_is(tmp_path):
     assert settings["REDIRECT_URI"] == "https://ui.example/account/callback"
     assert "AADSTS50011" not in pages["https://ui.example"]
     assert "AADSTS50011" in pages["http://localhost:8000"]
+
+
+@pytest.mark.parametrize(
+    ("network", "status"),
+    [
+        pytest.param("0.0.0.0/0", 200, id="everybody, as in docker-compose.yml"),
+        pytest.param("192.0.2.0/24", 403, id="another network"),
+    ],
+)
+def test_command_opens_the_controls_to(tmp_path, network, status):
+    options = ("--front-port", "0", "--back-port", "0", "--controls-from", network)
+    with run_command(tmp_path, *options) as process, requests.Session() as session:
+        session.trust_env = False
+        lines = [process.stdout.readline() for _ in range(4)]
+        front = lines[1].split()[-1].replace("localhost", "127.0.0.1")
+        assert session.get(f"{front}/controls", timeout=30).status_code == status
+        other_site = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+        refused = session.post(f"{front}/scenarios/arm-away", headers=other_site, timeout=30)
+        assert refused.status_code == 403
 
 
 def test_command_names_the_port_that_is_taken(azure, tmp_path):
