@@ -66,14 +66,9 @@ def identity_token() -> ResponseReturnValue:
     resource = scopes.find_resource(name, azure.applications)
     if resource is None:
         return _refusal(500, "An unexpected error occured while fetching the AAD Token.")
+    holder = (identity.client_id, identity.object_id)
     g.issued = tokens.app_token_claims(
-        azure,
-        identity.client_id,
-        identity.object_id,
-        resource,
-        name,
-        "2",
-        lifetime=LIFETIME_SECONDS,
+        azure, *holder, resource, name, "2", lifetime=LIFETIME_SECONDS
     )
     return jsonify(
         access_token=tokens.issued(azure, g.issued),

@@ -128,12 +128,16 @@ def _steps(chapter: list[Recorded], journey: list[Recorded]) -> Iterator[Step]:
     """Each request to Azure as a step, and the steps between the apps that it proves."""
     is_page = any(seen.hop in (REFRESH, EXCHANGE, LIST) for seen in chapter)
     at, asked = BROWSER, set[str]()  # which app is at work, and what it asked Azure for
+    passed: tuple[Step, ...] = ()  # a challenge that FlaskAPI passes on when it gives up
     for _, group in groupby(chapter, _alike):
         seen = tuple(group)
         last, hop = seen[-1], seen[-1].hop
         source, target = map(WORDS["lanes"].index, HOPS[hop][:2])
         if hop == "discovery" and _is_of_api(last, journey):
             source = API
+        if passed and source != API:
+            yield from passed
+            at, asked, passed = UI, set(), ()
         if is_page and at == BROWSER:
             yield _between(BROWSER, UI, "opens", seen)
             at = UI
@@ -155,8 +159,8 @@ def _steps(chapter: list[Recorded], journey: list[Recorded]) -> Iterator[Step]:
             yield _between(target, API, "challenge", seen, "challenge")
             asks = [found for found in later if found.hop in ("authorize", REFRESH)]
             if any(claims.items() <= _claims(found.query | found.form).items() for found in asks):
-                yield _between(API, UI, "challenge-passed", seen, "challenge")
-                at, asked = UI, set()
+                passed = (_between(API, UI, "challenge-passed", seen, "challenge"),)
+    yield from passed
 
 
 def _between(

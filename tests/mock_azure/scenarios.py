@@ -175,8 +175,8 @@ def entra_throttles_user(azure: "MockAzure", user: str) -> Iterator[None]:
     DjangoUI says that Entra is busy, and when to try again. The other user sees a list.
 
     Entra answers this user's exchange with 429 and Retry-After: 30. FlaskAPI honours that: for 30
-    seconds it gives this user the same answer without asking Entra, even after you switch this
-    off. Nobody else gets that answer.
+    seconds it repeats the answer for this token A without asking Entra, even after you switch
+    this off. Nobody else gets that answer.
     """
     with _faults(azure, "token:on_behalf_of", preset=90055, user=user, headers=RETRY_AFTER):
         yield
@@ -191,7 +191,7 @@ def entra_throttles_everybody(azure: "MockAzure", user: str) -> Iterator[None]:
     The page still shows the list. After you sign in again, DjangoUI says that Entra is busy.
 
     Entra answers every exchange with 429 and Retry-After: 30. A cached token B needs no exchange.
-    After you switch this off, those who were refused still wait for what is left of 30 seconds.
+    After you switch this off, FlaskAPI still repeats the answer for what is left of 30 seconds.
     """
     with _faults(azure, "token:on_behalf_of", preset=90055, headers=RETRY_AFTER):
         yield

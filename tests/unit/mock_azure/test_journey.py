@@ -187,6 +187,26 @@ def test_tells_a_challenge_of_resource_manager(azure, walk, journey):
     assert "acrs" in step(page, "A claims challenge came back")
 
 
+def test_tells_that_the_api_asks_entra_before_it_passes_a_challenge_on(
+    azure, walk, visitor, post_token, journey
+):
+    token_a, correlation_id = walk.sign_in()["access_token"], str(uuid4())
+    token_b = walk.exchange(token_a, correlation_id, claims=CP1).json["access_token"]
+    azure.policies.step_up = "c1"
+    walk.list(token_b, correlation_id)
+    claims = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}'
+    walk.exchange(token_a, correlation_id, claims=claims)
+    visitor.authorize(claims=claims)
+    assert steps(journey())[-6:] == [
+        "Resource Manager refused the list: token B is not enough",
+        "A claims challenge came back",
+        "Entra refused the exchange: second factor needed",
+        "A claims challenge came back",
+        "FlaskAPI passed the claims challenge to DjangoUI",
+        "DjangoUI sent the browser to Entra: Entra asked for a second factor",
+    ]
+
+
 def test_tells_who_read_the_documents_that_name_nobody(azure, walk, journey):
     """They belong to the request that follows; a connection tells the apps apart."""
     token_a, correlation_id = walk.sign_in()["access_token"], str(uuid4())

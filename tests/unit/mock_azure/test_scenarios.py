@@ -179,9 +179,9 @@ def test_the_front_page_resets_and_says_so(visitor, press):
 
 def test_a_button_is_about_the_signed_in_user(azure, visitor, press, exchange):
     azure.consent_all("bob")
-    assert "nobody is, so far" in visitor.client.get("/").text
+    assert "Nobody is yet" in visitor.client.get("/").text
     visitor.sign_in("bob")
-    assert "about Bob Brown" in visitor.client.get("/").text
+    assert "affect Bob Brown, who is signed in" in visitor.client.get("/").text
     press("entra-throttles-user")
     assert code(exchange(azure.access_token("bob"))) == 90055
 
