@@ -26,7 +26,6 @@ def create_app(settings: dict[str, str] | None = None) -> Flask:
     logging.getLogger("werkzeug").addFilter(_is_no_access_log)
 
     app = Flask(__name__, static_folder=None)
-    app.url_map.merge_slashes = False  # //subscriptions is not found, rather than a redirect
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Azure's order is as good
     app.config.from_mapping(settings, TENANT_ID=settings["AUTHORITY"].rpartition("/")[2])
     # One session per upstream. Sessions hold connections, never credentials.

@@ -21,9 +21,8 @@ def claims_of_challenge(www_authenticate: str) -> str | None:
     # Seen in both base64 alphabets, with and without padding.
     encoded = (claims or "").replace("-", "+").replace("_", "/").rstrip("=")
     try:
-        return checked_claims(
-            b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode()
-        )
+        decoded = b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        return checked_claims(decoded.decode())
     except ValueError:
         return None
 

@@ -17,8 +17,6 @@ from helpers.managed_identity import managed_identity_token
 from helpers.request_scope import time_budget
 
 MAX_RETRY_AFTER_SECONDS = 120
-# What MSAL raises for JSON that it does not expect.
-UNEXPECTED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 
 
 class Entra:
@@ -40,14 +38,13 @@ class Entra:
         try:
             # Built on first use, because the constructor calls Entra.
             client = self._client(Path(file).read_text("ascii", "replace").strip() if file else "")
-            answer: dict[str, Any] = client.acquire_token_on_behalf_of(
-                user_assertion, [self._settings["SCOPE"]], claims_challenge=claims
-            )
+            scope = self._settings["SCOPE"]
+            return dict(client.acquire_token_on_behalf_of(user_assertion, [scope], claims))
         except OSError as error:  # the file with the credential is gone
             raise DownstreamError("api_misconfigured", type(error).__name__) from error
-        except UNEXPECTED as error:
+        # What MSAL raises for JSON that it does not expect.
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
             raise DownstreamError("idp_unavailable", "neither token nor error") from error
-        return answer
 
     def _confidential_client(self, in_file: str) -> msal.ConfidentialClientApplication:
         try:
@@ -89,20 +86,20 @@ class Entra:
 
 
 class NoTokenCache(msal.TokenCache):  # type: ignore[misc]  # MSAL has no types
-    """Stores nothing: MSAL writes on-behalf-of tokens to its cache but never reads them."""
+    """MSAL writes on-behalf-of tokens to its cache but never reads them."""
 
     def add(self, event: dict[str, Any], **kwargs: Any) -> None:
-        pass
+        """Store nothing."""
 
 
 class NoReplay(dict[str, Any]):
-    """Stores nothing: MSAL's memory of throttled and failed requests ignores the user.
+    """MSAL's memory of throttled and failed requests ignores the user.
 
     It would answer one user's exchange with what Entra answered to another.
     """
 
     def __setitem__(self, key: str, value: Any) -> None:
-        pass
+        """Store nothing."""
 
 
 class HttpClient:
@@ -114,11 +111,10 @@ class HttpClient:
     def close(self) -> None:
         """Do nothing: the session belongs to the app."""
 
-    def _send(self, method: str, url: str, **kwargs: Any) -> requests.Response:
-        headers = (kwargs.pop("headers", None) or {}) | {"client-request-id": g.correlation_id}
-        kwargs |= {"headers": headers, "timeout": time_budget()}
+    def _send(self, method: str, url: str, headers: Any = None, **kwargs: Any) -> requests.Response:
+        kwargs["headers"] = {**(headers or {}), "client-request-id": g.correlation_id}
         try:
-            response = self._session.request(method, url, **kwargs)
+            response = self._session.request(method, url, timeout=time_budget(), **kwargs)
         except requests.Timeout as error:
             raise DownstreamError("idp_timeout") from error
         except requests.RequestException as error:

@@ -26,7 +26,6 @@ LATER = "temporarily_unavailable"
 SCOPE = "insufficient_scope"
 TOKEN = "invalid_token"
 USER = "interaction_required"
-GATEWAY = "bad_gateway"
 
 # fmt: off
 _TABLE: dict[str, Any] = {
@@ -52,11 +51,11 @@ _TABLE: dict[str, Any] = {
     "idp_timeout": (504, LATER, None, "Microsoft Entra ID took too long", 5),
     "keys_unavailable": (503, LATER, None, "Access tokens can't be checked now", 5),
     # Azure Resource Manager.
-    "downstream_unauthorized": (502, GATEWAY, None, "Azure refused this API's token"),
+    "downstream_unauthorized": (502, "bad_gateway", None, "Azure refused this API's token"),
     "downstream_forbidden": (403, "forbidden", None, "Azure does not allow the user this"),
     "downstream_throttled": (429, "too_many_requests", None, "Azure is busy", 5),
-    "downstream_unreachable": (502, GATEWAY, None, "Azure can't be reached"),
-    "downstream_error": (502, GATEWAY, None, "Azure Resource Manager had an error"),
+    "downstream_unreachable": (502, "bad_gateway", None, "Azure can't be reached"),
+    "downstream_error": (502, "bad_gateway", None, "Azure Resource Manager had an error"),
     "downstream_timeout": (504, "gateway_timeout", None, "Azure took too long"),
     # This API itself.
     "internal_error": (500, "server_error", None, "This API had an unexpected error"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPMethod
 from time import perf_counter
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from flask import Response, g, request
 
@@ -15,7 +15,6 @@ from helpers.http_session import ANSWER_SECONDS, CONNECT_SECONDS
 REQUEST_SECONDS = 20.0  # for everything that one request causes
 CORRELATION_HEADER = "x-ms-client-request-id"
 GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +23,7 @@ def begin() -> None:
     """Prepare ``g`` for a request."""
     g.started = perf_counter()
     offered = request.headers.get(CORRELATION_HEADER, "")
-    trace = TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
-    # The GUID that the caller sent, else its W3C trace ID, else a new GUID.
-    new = UUID(trace[1]) if trace else uuid4()
-    g.correlation_id = offered if GUID.fullmatch(offered) else str(new)
+    g.correlation_id = offered if GUID.fullmatch(offered) else str(uuid4())
     g.milliseconds = {}
     g.descriptions = {}
     g.outcome = "ok"

@@ -5,7 +5,6 @@ The rules follow https://learn.microsoft.com/entra/identity-platform/signing-key
 
 import json
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock, Thread
 from time import monotonic
@@ -46,12 +45,11 @@ class SigningKeys:
         :raises AuthError: ``invalid_token`` if the tenant has no such key.
         :raises DownstreamError: ``keys_unavailable`` if no keys could be loaded.
         """
-        if self._is_old() and not self._refreshing.locked():
-            ahead_of_time = (self._is_old, 0)
-            thread = Thread(None, self._refresh_if, "signing-keys", ahead_of_time, daemon=True)
+        if self._is_usable() and self._is_due(None) and not self._refreshing.locked():
+            thread = Thread(None, self._refresh_if_due, "signing-keys", (None, 0), daemon=True)
             with suppress(RuntimeError):  # no thread to spare: a later request tries again
                 thread.start()
-        self._refresh_if(lambda: self._is_due(kid), WAIT_SECONDS, kid)
+        self._refresh_if_due(kid, WAIT_SECONDS)
         if not self._is_usable():
             raise DownstreamError("keys_unavailable")
         if kid not in (keys := self._keys):
@@ -61,26 +59,22 @@ class SigningKeys:
     def _is_usable(self) -> bool:
         return monotonic() - self._loaded_at <= USABLE_SECONDS
 
-    def _is_due(self, kid: str) -> bool:
-        """Return whether to load keys now because there are none, or not ``kid``."""
-        if not self._is_usable():
-            return monotonic() - self._tried_at > RETRY_SECONDS
-        return kid not in self._keys and monotonic() - self._unknown_at > UNKNOWN_KEY_SECONDS
+    def _is_due(self, kid: str | None) -> bool:
+        """Return whether to load keys: for ``kid``, or (None) because those at hand are old."""
+        now = monotonic()
+        if kid is not None and self._is_usable():
+            return kid not in self._keys and now - self._unknown_at > UNKNOWN_KEY_SECONDS
+        return now - self._loaded_at > REFRESH_SECONDS and now - self._tried_at > RETRY_SECONDS
 
-    def _is_old(self) -> bool:
-        """Return whether to load keys ahead of time, in the background."""
-        is_old = monotonic() - self._loaded_at > REFRESH_SECONDS
-        return self._is_usable() and is_old and monotonic() - self._tried_at > RETRY_SECONDS
-
-    def _refresh_if(self, is_due: Callable[[], bool], wait: float, kid: str | None = None) -> None:
-        """Replace the keys if that ``is_due``, and still is after another request's refresh.
+    def _refresh_if_due(self, kid: str | None, wait: float) -> None:
+        """Replace the keys if that is due, and still is after another request's refresh.
 
         After any failure the old keys stay.
         """
-        if not is_due() or not self._refreshing.acquire(timeout=wait):
+        if not self._is_due(kid) or not self._refreshing.acquire(timeout=wait):
             return
         try:
-            if is_due():
+            if self._is_due(kid):
                 keys = self._download()
                 self._keys, self._loaded_at = keys, monotonic()
                 logger.info("signing keys loaded: %s", ", ".join(keys))

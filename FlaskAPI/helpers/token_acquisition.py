@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from flask import current_app, g
 
 from helpers.claims_challenges import checked_claims, encode_claims
-from helpers.entra import Entra
 from helpers.errors import AccessTokenRejected, ApiError, AuthError, DownstreamError
 from helpers.request_scope import describe_timing, seconds_left, timed
 from helpers.token_cache import CachedToken, TokenCache
@@ -33,14 +32,13 @@ def call_on_behalf_of(call: Callable[[str], Result]) -> Result:
     :raises AuthError: ``consent_required``, ``claims_challenge`` or ``assertion_rejected``.
     :raises DownstreamError: if Entra can't issue a token to any user.
     """
-    cache: TokenCache = current_app.extensions["token_cache"]
     claims: str | None = None
     for _ in range(2):
         access_token = _acquire_token(claims)
         try:
             return call(access_token)
         except AccessTokenRejected as rejection:
-            cache.remove(cache_key(g.user_assertion), access_token)
+            current_app.extensions["token_cache"].remove(cache_key(g.user_assertion), access_token)
             claims = rejection.claims or claims
     if claims:
         raise _claims_challenge(claims)
@@ -87,8 +85,7 @@ def _usable(cached: CachedToken | None, claims: str | None) -> CachedToken | Non
     :raises DownstreamError: ``idp_throttled`` while Entra wants no request with this assertion.
     """
     if cached and not cached.text:
-        wait = ceil(cached.expires_at - monotonic())
-        raise DownstreamError("idp_throttled", "as before", retry_after=wait)
+        raise DownstreamError("idp_throttled", retry_after=ceil(cached.expires_at - monotonic()))
     return cached if cached and claims in (None, cached.claims) else None
 
 
@@ -97,9 +94,8 @@ def _exchange(claims: str | None) -> CachedToken:
 
     :raises ApiError: what Entra's refusal means for the caller.
     """
-    entra: Entra = current_app.extensions["entra"]
     started = monotonic()
-    answer = entra.exchange(g.user_assertion, claims)
+    answer = current_app.extensions["entra"].exchange(g.user_assertion, claims)
     if "error" in answer:
         raise _refusal(answer, claims)
     try:

@@ -25,6 +25,7 @@ def test_starting_calls_nobody(tenant, api):
     [
         ("GET", "/", 404, "not_found"),
         ("GET", "/subscriptions/", 404, "not_found"),
+        ("GET", "/subscriptions//", 404, "not_found"),
         ("GET", "/admin?code=secret-code", 404, "not_found"),
         ("POST", "/subscriptions", 405, "method_not_allowed"),
         ("DELETE", "/subscriptions", 405, "method_not_allowed"),
@@ -158,31 +159,9 @@ def test_replaces_a_correlation_id_that_is_not_a_guid(api, caplog, offered):
     assert OFFERED not in caplog.text
 
 
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-
-
-def test_a_trace_id_serves_as_correlation_id(api):
-    """W3C Trace Context; with a GUID beside it, that one counts."""
-    headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
-    answer = api.get("/health", headers=headers)
-    assert answer.headers["x-ms-client-request-id"].replace("-", "") == TRACE
-    answer = api.get("/health", headers=headers | {"x-ms-client-request-id": OFFERED})
+def test_takes_the_correlation_id_of_the_caller(api):
+    answer = api.get("/health", headers={"x-ms-client-request-id": OFFERED})
     assert answer.headers["x-ms-client-request-id"] == OFFERED
-
-
-@pytest.mark.parametrize(
-    "offered",
-    [
-        pytest.param(f"ff-{TRACE}-b7ad6b7169203331-01", id="version-ff"),
-        pytest.param(f"00-{'0' * 32}-b7ad6b7169203331-01", id="no-trace"),
-        pytest.param(f"00-{TRACE.upper()}-b7ad6b7169203331-01", id="upper-case"),
-        pytest.param(f"00-{TRACE}-b7ad6b7169203331-01-more", id="more-behind-it"),
-    ],
-)
-def test_a_trace_parent_is_replaced_that_is(api, offered):
-    answer = api.get("/health", headers={"traceparent": offered})
-    assert re.fullmatch(GUID, answer.headers["x-ms-client-request-id"])
-    assert answer.headers["x-ms-client-request-id"].replace("-", "") not in offered.lower()
 
 
 def test_server_timing_names_the_hops(tenant, api, bearer):

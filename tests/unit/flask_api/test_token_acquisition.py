@@ -813,8 +813,12 @@ def test_a_certificate_takes_the_place_of_the_secret(tenant, settings_of_api, be
 
 @pytest.mark.parametrize(
     ("numbers", "written"),
-    [([65001, 50076], "AADSTS65001 AADSTS50076"), ([True, "50076 Alice", 7], " AADSTS7 "), (7, "")],
-    ids=["numbers", "others-among-them", "no-list"],
+    [
+        ([65001, 50076], "AADSTS65001 AADSTS50076"),
+        ([True, "50076 Alice"], " AADSTS50076 "),
+        (None, ""),
+    ],
+    ids=["numbers", "text-among-them", "none"],
 )
 def test_the_log_names_the_numbers_of_entras_error(tenant, api, bearer, caplog, numbers, written):
     caplog.set_level("INFO")
