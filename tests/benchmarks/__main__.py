@@ -14,6 +14,7 @@ from tests.benchmarks import django_ui, flask_api
 from tests.benchmarks.figures import Failed, Figures, Size, middle
 from tests.benchmarks.flask_api import cpu_ratios, ratios
 from tests.benchmarks.processes import leave_measured_cpu
+from tests.benchmarks.wrk import ByWrk
 
 FULL = Size(rounds=15, seconds=1, users=20_000, users_beyond=5_000)
 QUICK = Size(rounds=1, seconds=0.2, users=300, users_beyond=20)
@@ -45,7 +46,7 @@ def main() -> None:
         ui = django_ui.run(size)
     except Failed as failure:
         sys.exit(f"A request failed: {failure}")
-    print(table([("a page, signed in", columns(ui.page)[:-2])]))
+    print(table([("a page, signed in", columns(ui.page)[:-2]), *row_by_wrk(ui.by_wrk)]))
     print()
     print(goals(api, ui))
 
@@ -73,9 +74,17 @@ def table_of_api(report: flask_api.Report) -> str:
     rows = []
     for comparison in report.comparisons.values():
         rows.append((comparison.name, columns(middle(comparison.api))))
+        if comparison is report.comparisons["some"]:
+            rows += row_by_wrk(report.by_wrk)
         rows.append(("  plain proxy", columns(middle(comparison.plain))))
         rows.append(("  proxy at the limit", columns(middle(comparison.limit))))
     return table(rows) + "\n"
+
+
+def row_by_wrk(found: ByWrk | None) -> list[tuple[str, list[str]]]:
+    if not found:
+        return []
+    return [("  by wrk", [f"{found.per_second:.0f}", f"{found.p50:.2f}", f"{found.p99:.2f}"])]
 
 
 def goals_of_api(api: flask_api.Report) -> Iterator[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ from statistics import median
 from typing import NamedTuple
 
 from tests.apps import ROOT, Apps
-from tests.benchmarks import load
+from tests.benchmarks import load, wrk
 from tests.benchmarks.figures import Figures, Size, measure, middle
 from tests.benchmarks.processes import ONE_WORKER, Azure, inside, on_measured_cpu
 from tests.mock_azure import MockAzure
@@ -17,6 +17,7 @@ class Report(NamedTuple):
     """All about the web app."""
 
     page: Figures
+    by_wrk: wrk.ByWrk | None
     call: float  # milliseconds of processor time: the part of a page that calls the API
 
     def without_call(self) -> float:
@@ -42,6 +43,7 @@ def _run(size: Size, apps: Apps, azure: MockAzure, stand_in: Azure) -> Report:
     cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in visitor.session.cookies)
     headers = {"Host": f"localhost:{apps.ui.port}", "Cookie": cookies}
     page = load.get("/", "Contoso Development", headers)
+    by_wrk = wrk.measure(f"{apps.ui.url}/", [f"Cookie: {cookies}"], size.rounds * size.seconds)
     pages, calls = [], []
     for _ in range(size.rounds):
         pages.append(measure(apps.ui, stand_in, itertools.repeat(page), size.seconds))
@@ -52,4 +54,4 @@ def _run(size: Size, apps: Apps, azure: MockAzure, stand_in: Azure) -> Report:
             CALLS=str(int(1000 * size.seconds)),
         )
         calls.append(float(seconds) * 1000)
-    return Report(middle(pages), median(calls))
+    return Report(middle(pages), by_wrk, median(calls))

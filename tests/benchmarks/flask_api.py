@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tests.apps import ROOT
-from tests.benchmarks import load
+from tests.benchmarks import load, wrk
 from tests.benchmarks.figures import Figures, Size, measure
 from tests.benchmarks.processes import Azure, Server, inside, memory_bytes
 
@@ -23,6 +23,7 @@ HEADERS = {
 class Caller(NamedTuple):
     """One user's request, to the API and to either proxy."""
 
+    access_token: str
     to_api: load.Request
     to_proxy: load.Request
 
@@ -50,6 +51,7 @@ class Report(NamedTuple):
     """All about the API. Bytes and seconds."""
 
     comparisons: dict[str, Comparison]
+    by_wrk: wrk.ByWrk | None  # the users in turn who called before
     memory_per_user: float
     memory_beyond: float  # for each user more than the API keeps
     validation: float
@@ -110,6 +112,11 @@ def _run(size: Size, azure: Azure, api: Server, plain: Server, limit: Server) ->
         "one": compare("one warm user", itertools.cycle(some[:1])),
         "some": compare(f"{len(some)} users in turn", itertools.cycle(some)),
     }
+    by_wrk = wrk.measure(
+        f"http://127.0.0.1:{api.port}/subscriptions",
+        [f"Authorization: Bearer {caller.access_token}" for caller in some],
+        size.rounds * size.seconds,
+    )
     memory = memory_bytes(api)
     comparisons["cold"] = compare("each one new", new, at_once=new_in_a_round)
     memory_per_user = (visit(new) - memory) / (size.users - len(some))
@@ -118,6 +125,7 @@ def _run(size: Size, azure: Azure, api: Server, plain: Server, limit: Server) ->
     memory_beyond = (visit_others() - memory_of_most) / size.users_beyond
     return Report(
         comparisons,
+        by_wrk,
         memory_per_user,
         memory_beyond,
         **json.loads(inside(api, "inside_flask_api.py", ACCESS_TOKEN=azure.new_tokens()[0])),
@@ -127,6 +135,7 @@ def _run(size: Size, azure: Azure, api: Server, plain: Server, limit: Server) ->
 def _caller(azure: Azure) -> Caller:
     access_token, arm_token, mark = azure.new_tokens()
     return Caller(
+        access_token,
         load.get("/subscriptions", mark, HEADERS | {"Authorization": f"Bearer {access_token}"}),
         load.get("/subscriptions", mark, HEADERS | {"Authorization": f"Bearer {arm_token}"}),
     )
