@@ -17,7 +17,7 @@ from tests.benchmarks.processes import leave_measured_cpu
 from tests.benchmarks.wrk import ByWrk
 
 FULL = Size(rounds=15, seconds=1, users=20_000, users_beyond=5_000)
-QUICK = Size(rounds=1, seconds=0.2, users=300, users_beyond=20)
+QUICK = Size(rounds=1, seconds=0.1, users=120, users_beyond=10)
 PACKAGES = ("Flask", "Django", "gunicorn", "requests", "urllib3", "msal", "PyJWT", "cryptography")
 
 COLUMNS: dict[str, Callable[[Figures], str]] = {
@@ -33,7 +33,7 @@ COLUMNS: dict[str, Callable[[Figures], str]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="ten seconds, to see that all of it works"
+        "--quick", action="store_true", help="some seconds, to see that all of it works"
     )
     size = QUICK if parser.parse_args().quick else FULL
     if not Path("/proc/self/stat").exists():

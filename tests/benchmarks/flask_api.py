@@ -123,13 +123,9 @@ def _run(size: Size, azure: Azure, api: Server, plain: Server, limit: Server) ->
     comparisons["all"] = compare(f"{size.users} users in turn", itertools.cycle(callers))
     memory_of_most = visit_others()
     memory_beyond = (visit_others() - memory_of_most) / size.users_beyond
-    return Report(
-        comparisons,
-        by_wrk,
-        memory_per_user,
-        memory_beyond,
-        **json.loads(inside(api, "inside_flask_api.py", ACCESS_TOKEN=azure.new_tokens()[0])),
-    )
+    environ = {"ACCESS_TOKEN": azure.new_tokens()[0], "CALLS": str(int(1000 * size.seconds))}
+    times = json.loads(inside(api, "inside_flask_api.py", **environ))
+    return Report(comparisons, by_wrk, memory_per_user, memory_beyond, **times)
 
 
 def _caller(azure: Azure) -> Caller:

@@ -38,10 +38,10 @@ def test_a_long_token_takes_the_place_of_several_short_ones():
 
 
 def test_keeps_no_more_than_64_mib_of_memory_by_default():
-    """Filled with 40,000 usual tokens, of which about 27,000 fit."""
+    """Filled with 30,000 usual tokens, of which about 27,000 fit."""
     tracemalloc.start()
     cache = TokenCache()
-    for number in range(40_000):
+    for number in range(30_000):
         cache.put(number.to_bytes(32), token(f"{number:01500}"))
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
