@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +18,7 @@ from typing import Self
 import requests
 
 from tests.mock_azure import MockAzure
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 30
@@ -78,17 +78,16 @@ class App:
             )
 
     def wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            assert self.process
-            assert self.process.poll() is None, self.written()
-            try:
-                requests.get(f"{self.url}/health", timeout=2)
-            except requests.RequestException:
-                time.sleep(0.05)
-            else:
-                return
-        raise AssertionError(f"{self.folder} does not answer: {self.written()}")
+        wait_for(self.is_healthy, START_SECONDS, f"{self.folder}: /health")
+
+    def is_healthy(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, self.written()
+        try:
+            requests.get(f"{self.url}/health", timeout=2)
+        except requests.RequestException:
+            return False
+        return True
 
     def stop(self) -> None:
         if self.process:
@@ -129,7 +128,8 @@ class Apps:
     """DjangoUI and FlaskAPI against a mock. Further settings go to one app or the other.
 
     Without a mock these have to be all but the addresses, say ``ENV_FILE``. An app without a
-    secret: ``Apps(azure, api_settings=azure.identity_settings(azure.api))``.
+    secret: ``Apps(azure, api_settings=azure.identity_settings(azure.api))``. An ``api`` that runs
+    already is not started, nor stopped.
     """
 
     def __init__(
@@ -137,27 +137,30 @@ class Apps:
         azure: MockAzure | None,
         api_settings: dict[str, str] | None = None,
         ui_settings: dict[str, str] | None = None,
+        api: App | None = None,
     ) -> None:
         api_port, ui_port = free_ports(2)
         self._folder = tempfile.TemporaryDirectory(prefix="apps-")
-        api_url, ui_url = f"http://localhost:{api_port}", f"http://localhost:{ui_port}"
-        api = (azure.flask_api_settings() if azure else {}) | (api_settings or {})
+        environ = (azure.flask_api_settings() if azure else {}) | (api_settings or {})
+        self.api = api or App("FlaskAPI", "main:create_app()", environ, api_port)
+        ui_url = f"http://localhost:{ui_port}"
         ui = azure.django_ui_settings() if azure else {}
         ui |= {
-            "FLASK_BACKEND_URL": f"{api_url}/subscriptions",
+            "FLASK_BACKEND_URL": f"{self.api.url}/subscriptions",
             "REDIRECT_URI": f"{ui_url}/account/callback",
             "POST_LOGOUT_REDIRECT_URI": f"{ui_url}/account/signed-out",
         }
         ui["DATABASE_PATH"] = str(Path(self._folder.name, "db.sqlite3"))
-        self.api = App("FlaskAPI", "main:create_app()", api, api_port)
         self.ui = App("DjangoUI", "UI.wsgi", ui | (ui_settings or {}), ui_port)
+        self._own = [self.ui] if api else [self.api, self.ui]
 
     def __enter__(self) -> Self:
         if not self.ui.settings.get("REDIS_URL"):
             shutil.copy(migrated_database(), self.ui.settings["DATABASE_PATH"])
-        self.api.launch()
-        self.ui.start()
-        self.api.wait_until_healthy()
+        for app in self._own:
+            app.launch()
+        for app in self._own:
+            app.wait_until_healthy()
         return self
 
     def __exit__(
@@ -166,7 +169,7 @@ class Apps:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for app in (self.ui, self.api):
+        for app in self._own:
             app.stop()
             app.log.unlink()
         self._folder.cleanup()

@@ -2,21 +2,11 @@
 
 import json
 import re
-import time
-from collections.abc import Callable
 from html import unescape
 from typing import Any, Self
 from urllib.parse import urljoin
 
 import requests
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Return as soon as ``condition`` is true."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class Visitor:

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +20,7 @@ from werkzeug.test import TestResponse
 from tests.apps import ROOT, START_SECONDS, App, free_ports
 from tests.benchmarks.stand_in import MARK
 from tests.mock_azure import MockAzure, directory
+from tests.waiting import wait_for
 
 ONE_WORKER = "--workers 1"
 
@@ -139,13 +139,14 @@ class Azure:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(plan) + "\n")
         self._process.stdin.flush()
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self._tls_port), timeout=1).close()
-                return self
-            time.sleep(0.02)
-        raise AssertionError("the stand-in for Azure does not answer")
+        wait_for(self._listens, START_SECONDS, "The stand-in for Azure: listening")
+        return self
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self._tls_port), timeout=1).close()
+            return True
+        return False
 
     def __exit__(
         self,

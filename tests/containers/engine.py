@@ -3,11 +3,12 @@
 import argparse
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 INSTANCES = 2  # of each app
@@ -22,11 +23,7 @@ sys.exit(1)
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS_TO_BE_READY
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit(f"A container was not ready within {SECONDS_TO_BE_READY} seconds.")
-        time.sleep(0.3)
+    wait_for(condition, SECONDS_TO_BE_READY, "A container: being ready")
 
 
 class Containers:

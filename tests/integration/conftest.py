@@ -1,6 +1,5 @@
 """Servers and visitors beside the apps and the mock that all tests share."""
 
-import contextlib
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,26 +8,11 @@ from pathlib import Path
 import pytest
 from redis import Redis as Client
 
-from tests.apps import ONE_WORKER, App, Apps, free_ports
+from tests.apps import ONE_WORKER, App, Apps
 from tests.conftest import REDIS
 from tests.mock_azure import MockAzure
-from tests.visitor import Visitor, wait_for
-
-
-@pytest.fixture
-def serve_api(azure: MockAzure) -> Iterator[Callable[..., App]]:
-    """Start FlaskAPI alone, with one worker; settings by name replace the tenant's."""
-    with contextlib.ExitStack() as stack:
-
-        def serve(**settings: str) -> App:
-            environ = azure.flask_api_settings() | ONE_WORKER | settings
-            api = App("FlaskAPI", "main:create_app()", environ, *free_ports(1))
-            stack.callback(api.log.unlink)
-            stack.callback(api.stop)
-            api.start()
-            return api
-
-        yield serve
+from tests.visitor import Visitor
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -42,6 +26,13 @@ def own_apps(azure: MockAzure) -> Iterator[Apps]:
     """Both apps with one worker each for one test alone, which may stop and damage them."""
     with Apps(azure, ONE_WORKER, ONE_WORKER) as apps:
         yield apps
+
+
+@pytest.fixture
+def own_ui(azure: MockAzure, one_pair_of_apps: Apps) -> Iterator[App]:
+    """The web app with one worker for one test alone, and the API that all tests share."""
+    with Apps(azure, ui_settings=ONE_WORKER, api=one_pair_of_apps.api) as apps:
+        yield apps.ui
 
 
 class Redis:

@@ -220,6 +220,7 @@ def test_takes_the_place_of_the_secret(azure, deployment, short_lived):
     _, apps = deployment
     assert Visitor(apps.ui.url).sign_in("alice").names[0] == "Contoso Production"
     assert proofs(azure) == {(hop, "client_assertion") for hop in HOPS}
+    assert azure.requests("arm")[-1].presented["appidacr"] == "2"  # Entra saw no secret
 
 
 @every_kind
@@ -368,6 +369,7 @@ def test_a_token_of_the_identity_serves_many_users_and_pages(azure):
     azure.consent_all()
     settings = [ONE_WORKER | credential.settings(app) for app in ("api", "ui")]
     with Apps(azure, *settings) as apps:
+        assert ask(apps, azure) == (200, "ok")  # first, because requests at once may each ask
         for _ in range(2):
             assert both(apps, azure) == ((200, "ok"), (200, "Your subscriptions"))
         assert Visitor(apps.ui.url).sign_in("gina").page.status_code == 200

@@ -18,8 +18,9 @@ import requests
 
 from Helpers import flask_api
 from Helpers.errors import PAGES, ApiRefusal
-from tests.apps import ONE_WORKER, Apps
-from tests.visitor import Visitor, wait_for
+from tests.apps import ONE_WORKER, Apps, free_ports
+from tests.visitor import Visitor
+from tests.waiting import wait_for
 
 ALWAYS_STALE = (200, 200)  # MSAL takes a token for expired 300 seconds before its end
 TOKENS = ("token:authorization_code", "token:refresh_token", "token:on_behalf_of")
@@ -42,8 +43,12 @@ class OtherApi:
     def __init__(self) -> None:
         self.answer = self.GOOD
         self.seconds_per_byte = 0.0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://localhost:{self._listener.getsockname()[1]}/subscriptions"
+        (self._port,) = free_ports(1)
+        self.url = f"http://localhost:{self._port}/subscriptions"
+        self.listen()
+
+    def listen(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self._port))
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
@@ -68,6 +73,7 @@ class OtherApi:
             pass  # the app hung up
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends ``accept``, which would keep it open
         self._listener.close()
 
 
@@ -85,10 +91,10 @@ def other_api(one_other_api: OtherApi) -> OtherApi:
 
 
 @pytest.fixture(scope="module")
-def alice_at_the_other_api(one_azure, one_other_api) -> Iterator[Visitor]:
+def alice_at_the_other_api(one_azure, one_pair_of_apps, one_other_api) -> Iterator[Visitor]:
     one_azure.reset()
     elsewhere = ONE_WORKER | {"FLASK_BACKEND_URL": one_other_api.url}
-    with Apps(one_azure, ONE_WORKER, elsewhere) as apps:
+    with Apps(one_azure, ui_settings=elsewhere, api=one_pair_of_apps.api) as apps:
         yield Visitor(apps.ui.url).sign_in("alice")
 
 
@@ -177,13 +183,14 @@ def test_the_ui_waits_longer_than_the_api_works():
     assert REQUEST_SECONDS < flask_api.ANSWER_SECONDS < 60  # gunicorn's own limit
 
 
-def test_an_api_that_is_down(own_apps):
-    alice = Visitor(own_apps.ui.url).sign_in("alice")
-    own_apps.api.stop()
+def test_an_api_that_is_down(alice_at_the_other_api, other_api):
+    alice = alice_at_the_other_api
+    other_api.close()
     assert alice.open().reads == page_of("api_unreachable")
     assert alice.asks("Sign out")
-    own_apps.api.start()
-    assert alice.click("Try again").names[0] == "Contoso Production"
+    other_api.listen()
+    assert alice.click("Try again").page.status_code == 200
+    assert alice.asks("There is nothing to show")
 
 
 # --- Entra or Azure answers the API something else than a token or a list -------------------------
@@ -302,24 +309,25 @@ def test_a_sign_in_that_entra_does_not_finish(visitor, azure, hop, preset, how, 
     assert alice.sign_in("alice").names[0] == "Contoso Production"
 
 
-def test_without_entra_a_new_process_cannot_begin_a_sign_in(own_apps, azure):
+def test_without_entra_a_new_process_cannot_begin_a_sign_in(own_ui, azure):
     take_down(azure)
-    nobody = Visitor(own_apps.ui.url).open("/?page=2")
+    nobody = Visitor(own_ui.url).open("/?page=2")
     assert nobody.reads == page_of("entra_unavailable")
     assert "/account/login?next=%2F%3Fpage%3D2" in nobody.page.text
 
 
-def test_the_reason_of_a_tls_failure_is_logged(azure):
+def test_the_reason_of_a_tls_failure_is_logged(azure, apps):
     """A proxy that intercepts TLS and a forgotten CA_BUNDLE look the same without it."""
-    with Apps(azure, ui_settings={"CA_BUNDLE": ""}) as apps:
-        assert Visitor(apps.ui.url).open().reads == page_of("entra_unavailable")
-        assert re.search("SSLError: .*certificate verify failed: ", apps.ui.written())
+    forgotten = ONE_WORKER | {"CA_BUNDLE": ""}
+    with Apps(azure, ui_settings=forgotten, api=apps.api) as own:
+        assert Visitor(own.ui.url).open().reads == page_of("entra_unavailable")
+        assert re.search("SSLError: .*certificate verify failed: ", own.ui.written())
 
 
-def test_without_entra_signing_out_works_here(own_apps, azure):
-    alice = Visitor(own_apps.ui.url).sign_in("alice")
-    own_apps.ui.stop()
-    own_apps.ui.start()  # knows no address of Entra's yet
+def test_without_entra_signing_out_works_here(own_ui, azure):
+    alice = Visitor(own_ui.url).sign_in("alice")
+    own_ui.stop()
+    own_ui.start()  # knows no address of Entra's yet
     tab = alice.another_tab()
     take_down(azure)
     alice.open("/account/logout")
@@ -330,9 +338,9 @@ def test_without_entra_signing_out_works_here(own_apps, azure):
 # --- this app's own session store and workers ---------------------------------------------------
 
 
-def test_a_database_that_is_locked_is_a_503_and_works_again(own_apps):
-    alice = Visitor(own_apps.ui.url).open()
-    path = own_apps.ui.settings["DATABASE_PATH"]
+def test_a_database_that_is_locked_is_a_503_and_works_again(own_ui):
+    alice = Visitor(own_ui.url).open()
+    path = own_ui.settings["DATABASE_PATH"]
     lock = sqlite3.connect(path, isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     alice.answer("alice")  # waits for some seconds, then
@@ -341,29 +349,29 @@ def test_a_database_that_is_locked_is_a_503_and_works_again(own_apps):
     assert alice.open().names[0] == "Contoso Production"
 
 
-def test_a_database_that_is_gone_is_a_503(own_apps):
-    alice = Visitor(own_apps.ui.url).sign_in("alice")
-    own_apps.ui.stop()
+def test_a_database_that_is_gone_is_a_503(own_ui):
+    alice = Visitor(own_ui.url).sign_in("alice")
+    own_ui.stop()
     for end in ("", "-wal", "-shm"):
-        Path(own_apps.ui.settings["DATABASE_PATH"] + end).unlink(missing_ok=True)
-    own_apps.ui.start()
+        Path(own_ui.settings["DATABASE_PATH"] + end).unlink(missing_ok=True)
+    own_ui.start()
     assert alice.open().reads == page_of("store_unavailable")
     assert "subscriptions_session" in alice.session.cookies  # for when it is back
 
 
-def test_a_worker_killed_in_the_middle_costs_one_page(own_apps, azure):
+def test_a_worker_killed_in_the_middle_costs_one_page(own_ui, azure):
     azure.token_lifetime_seconds = ALWAYS_STALE
-    alice = Visitor(own_apps.ui.url).sign_in("alice")
+    alice = Visitor(own_ui.url).sign_in("alice")
     fault = azure.faults.add("token:refresh_token", latency_seconds=2)
     with ThreadPoolExecutor() as threads:
         under_way = threads.submit(alice.another_tab().open)
         wait_for(lambda: fault.used)
-        killed = own_apps.ui.workers()
+        killed = own_ui.workers()
         for worker in killed:
             os.kill(worker, signal.SIGKILL)
         with pytest.raises(requests.ConnectionError):
             under_way.result()
-    wait_for(lambda: set(own_apps.ui.workers()) - set(killed))
+    wait_for(lambda: set(own_ui.workers()) - set(killed))
     alice.session.close()
     assert alice.open().names[0] == "Contoso Production"
     assert len(azure.requests("authorize")) == 1

@@ -4,14 +4,12 @@ import contextlib
 import re
 import socket
 import socketserver
-import ssl
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 import requests
-from cryptography.hazmat.primitives import serialization
 
 from helpers import request_scope
 from helpers.environment import load_settings
@@ -83,43 +81,6 @@ def test_no_header_gets_more_than_a_refusal(azure, apps, head):
     assert azure.requests("arm") == []
     assert get(apps.api, azure.access_token()).status_code == 200
     assert not re.search(r"eyJ[\w-]{10}", apps.api.written())  # how every JWT begins
-
-
-# --- a certificate in place of the secret ---------------------------------------------------------
-
-
-@pytest.fixture
-def certificate(azure, tmp_path) -> str:
-    """A PEM file with a private key and its certificate."""
-    key = azure.keys.rogue
-    private = key.private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    file = tmp_path / "client.pem"
-    file.write_text(private.decode() + ssl.DER_cert_to_PEM_cert(key.der))
-    return str(file)
-
-
-def test_a_registered_certificate_takes_the_place_of_the_secret(azure, serve_api, certificate):
-    azure.consent_all()
-    azure.register_certificate(azure.api, azure.keys.rogue.der)
-    api = serve_api(CLIENT_SECRET="", CLIENT_CERTIFICATE=certificate)
-    assert get(api, azure.access_token()).status_code == 200
-    (exchange,) = azure.requests("token:on_behalf_of")
-    assert "client_assertion" in exchange.form
-    assert "client_secret" not in exchange.form
-    assert azure.requests("arm")[0].presented["appidacr"] == "2"  # Entra saw a certificate
-
-
-def test_a_certificate_that_is_not_registered_is_a_fault_of_the_settings(
-    azure, serve_api, certificate
-):
-    azure.consent_all()
-    api = serve_api(CLIENT_SECRET="", CLIENT_CERTIFICATE=certificate)
-    answer = get(api, azure.access_token())
-    assert (answer.status_code, answer.json()["code"]) == (500, "api_misconfigured")
 
 
 # --- proxies and trust ----------------------------------------------------------------------------
@@ -268,38 +229,3 @@ def test_many_pages_share_the_time_of_one_request(azure, monkeypatch):
     answer = answer_of_new_api(azure, "gina")
     assert (answer.status_code, answer.json["code"]) == (504, "downstream_timeout")
     assert time.monotonic() - begun < 5
-
-
-# --- the log --------------------------------------------------------------------------------------
-
-
-def test_the_log_at_its_most_talkative_holds_no_token_secret_or_name(azure, serve_api):
-    azure.consent_all()
-    api = serve_api(LOG_LEVEL="DEBUG")
-    secret = azure.flask_api_settings()["CLIENT_SECRET"]
-    for hop, fault in [
-        (ARM, {}),
-        (ARM, {"status": 200, "body": "<html>Contoso Production"}),
-        (ARM, {"drop": True, "times": 3}),
-        (ARM, {"preset": "AuthorizationFailed"}),
-        (ARM, {"preset": "InvalidAuthenticationToken", "times": 2}),
-        (EXCHANGE, {"preset": 50076}),
-        (EXCHANGE, {"preset": 65001}),
-        (EXCHANGE, {"preset": 7000215}),
-        (EXCHANGE, {"preset": 90055}),
-        (EXCHANGE, {"status": 400, "body": "alice@contoso.example"}),
-        (EXCHANGE, {"truncate": True}),
-    ]:
-        azure.faults.add(hop, **fault)
-        get(api, azure.access_token(), Cookie="a=cookie-of-alice")
-    for header in ({}, bearer("a b"), bearer(azure.access_token(aud="x"))):
-        url = f"{api.url}/subscriptions?code=code-in-a-query"
-        assert requests.get(url, headers=header, timeout=30).status_code in (400, 401)
-    written = api.written()
-    assert len(re.findall(r"status=\d+ ms=", written)) >= 14
-    assert "DEBUG urllib3" in written
-    assert "AADSTS65001" in written  # the number, which a person can look up, and no text
-    assert not re.search(r"eyJ[\w-]{10}", written)  # how every JWT begins
-    private = [secret, "contoso", "Contoso", "alice", "Alice", "code-in-a-query", "Trace ID"]
-    private += [azure.users["alice"].oid]
-    assert [text for text in private if text in written] == []

@@ -7,18 +7,24 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import requests
 
-from tests.apps import Apps
+from tests.apps import ONE_WORKER, Apps
 from tests.visitor import Visitor
 
+EXCHANGE, ARM = "token:on_behalf_of", "arm:subscriptions"
 PERSONAL = ("Alice Adams", "alice@contoso.example", "Contoso Production")
 
 
-@pytest.fixture
-def talkative(azure) -> Iterator[Apps]:
-    """Both apps with ``LOG_LEVEL=DEBUG``."""
-    level = {"LOG_LEVEL": "DEBUG"}
-    with Apps(azure, api_settings=level, ui_settings=level) as apps:
+@pytest.fixture(scope="module")
+def one_talkative_pair(one_azure) -> Iterator[Apps]:
+    settings = ONE_WORKER | {"LOG_LEVEL": "DEBUG"}
+    with Apps(one_azure, settings, settings) as apps:
         yield apps
+
+
+@pytest.fixture
+def talkative(azure, one_talkative_pair) -> Apps:
+    """Both apps with ``LOG_LEVEL=DEBUG``."""
+    return one_talkative_pair
 
 
 @pytest.fixture
@@ -91,3 +97,40 @@ def test_a_stranger_writes_nothing_of_their_own_into_the_log(talkative):
         written = app.written()
         assert "made-up" not in written.lower()
         assert "status=404" in written
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_the_apis_log_holds_nothing_of_what_goes_wrong(talkative, azure):
+    azure.consent_all()
+    api = talkative.api
+    secret = azure.flask_api_settings()["CLIENT_SECRET"]
+    for hop, fault in [
+        (ARM, {}),
+        (ARM, {"status": 200, "body": "<html>Contoso Production"}),
+        (ARM, {"drop": True, "times": 3}),
+        (ARM, {"preset": "AuthorizationFailed"}),
+        (ARM, {"preset": "InvalidAuthenticationToken", "times": 2}),
+        (EXCHANGE, {"preset": 50076}),
+        (EXCHANGE, {"preset": 65001}),
+        (EXCHANGE, {"preset": 7000215}),
+        (EXCHANGE, {"preset": 90055}),
+        (EXCHANGE, {"status": 400, "body": "alice@contoso.example"}),
+        (EXCHANGE, {"truncate": True}),
+    ]:
+        azure.faults.add(hop, **fault)
+        headers = bearer(azure.access_token()) | {"Cookie": "a=cookie-of-alice"}
+        requests.get(f"{api.url}/subscriptions", headers=headers, timeout=30)
+    for header in ({}, bearer("a b"), bearer(azure.access_token(aud="x"))):
+        url = f"{api.url}/subscriptions?code=code-in-a-query"
+        assert requests.get(url, headers=header, timeout=30).status_code in (400, 401)
+    written = api.written()
+    assert len(re.findall(r"status=\d+ ms=", written)) >= 14
+    assert "DEBUG urllib3" in written
+    assert "AADSTS65001" in written  # the number, which a person can look up, and no text
+    assert not re.search(r"eyJ[\w-]{10}", written)  # how every JWT begins
+    private = [secret, "contoso", "Contoso", "alice", "Alice", "code-in-a-query", "Trace ID"]
+    private += [azure.users["alice"].oid]
+    assert [text for text in private if text in written] == []

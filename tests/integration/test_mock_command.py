@@ -4,8 +4,9 @@ import signal
 import subprocess
 import sys
 
-from tests.apps import ROOT, Apps
-from tests.visitor import Visitor, wait_for
+from tests.apps import ONE_WORKER, ROOT, Apps
+from tests.visitor import Visitor
+from tests.waiting import wait_for
 
 
 def test_both_apps_run_on_the_files_that_the_mock_writes(tmp_path):
@@ -20,7 +21,7 @@ def test_both_apps_run_on_the_files_that_the_mock_writes(tmp_path):
                 {"FLASK_ENV": "development", "ENV_FILE": str(api)},
                 {"ENVIRONMENT": "development", "ENV_FILE": str(ui)},
             )
-            with Apps(None, *settings) as apps:
+            with Apps(None, *(ONE_WORKER | app for app in settings)) as apps:
                 assert Visitor(apps.ui.url).sign_in("user2").names == ["Subscription of 2"]
         finally:
             process.send_signal(signal.SIGTERM)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.apps import ROOT, App, Apps, free_ports
+from tests.apps import ONE_WORKER, ROOT, App, Apps, free_ports
 from tests.mock_azure.tls import server_context
 from tests.visitor import Visitor
 
@@ -81,16 +81,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def deployed(one_azure, proxy: TlsProxy, folder: Path) -> Iterator[Apps]:
+def deployed(one_azure, one_pair_of_apps: Apps, proxy: TlsProxy, folder: Path) -> Iterator[Apps]:
     """Both apps, the UI with its production settings."""
-    production = {
+    production = ONE_WORKER | {
         "ENVIRONMENT": "production",
         "PRODUCTION_HOST": "localhost",
         "BEHIND_TLS_PROXY": "true",
         "REDIRECT_URI": f"{proxy.url}/account/callback",
         "POST_LOGOUT_REDIRECT_URI": f"{proxy.url}/account/signed-out",
     }
-    apps = Apps(one_azure, ui_settings=production)
+    apps = Apps(one_azure, ui_settings=production, api=one_pair_of_apps.api)
     apps.ui.folder = str(folder)
     proxy.target_port = apps.ui.port
     subprocess.run(

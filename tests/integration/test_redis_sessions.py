@@ -15,8 +15,9 @@ from tests.visitor import Visitor
 
 
 @pytest.fixture(scope="module")
-def apps_with_redis(one_azure, one_redis) -> Iterator[Apps]:
-    with Apps(one_azure, ONE_WORKER, ONE_WORKER | {"REDIS_URL": one_redis.url}) as apps:
+def apps_with_redis(one_azure, one_pair_of_apps, one_redis) -> Iterator[Apps]:
+    ui = ONE_WORKER | {"REDIS_URL": one_redis.url}
+    with Apps(one_azure, ui_settings=ui, api=one_pair_of_apps.api) as apps:
         yield apps
 
 

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.visitor import Visitor, wait_for
+from tests.visitor import Visitor
+from tests.waiting import wait_for
 
 ALWAYS_STALE = (200, 200)  # MSAL takes a token for expired 300 seconds before its end
 
@@ -57,20 +58,20 @@ def test_signing_out_in_another_tab_ends_a_page_under_way(visitor, azure, apps):
     assert alice.open().asks("Choose who you are")
 
 
-def test_a_new_secret_key_signs_nobody_out_while_the_old_one_is_a_fallback(own_apps, azure):
-    old = own_apps.ui.settings["DJANGO_SECRET_KEY"]
-    alice = Visitor(own_apps.ui.url).sign_in("alice")
-    own_apps.ui.stop()
+def test_a_new_secret_key_signs_nobody_out_while_the_old_one_is_a_fallback(own_ui, azure):
+    old = own_ui.settings["DJANGO_SECRET_KEY"]
+    alice = Visitor(own_ui.url).sign_in("alice")
+    own_ui.stop()
     new = {"DJANGO_SECRET_KEY": "n" * 50, "DJANGO_SECRET_KEY_FALLBACKS": old}
-    own_apps.ui.settings |= new
-    own_apps.ui.start()
+    own_ui.settings |= new
+    own_ui.start()
     assert alice.open().names[0] == "Contoso Production"
     assert len(azure.requests("authorize")) == 1
-    gina = Visitor(own_apps.ui.url).sign_in("gina")  # with the new key
+    gina = Visitor(own_ui.url).sign_in("gina")  # with the new key
 
-    own_apps.ui.stop()
-    own_apps.ui.settings["DJANGO_SECRET_KEY_FALLBACKS"] = ""
-    own_apps.ui.start()
+    own_ui.stop()
+    own_ui.settings["DJANGO_SECRET_KEY_FALLBACKS"] = ""
+    own_ui.start()
     authorized = len(azure.requests("authorize"))
     assert len(gina.open().names) == 300
     assert len(azure.requests("authorize")) == authorized

@@ -90,13 +90,12 @@ def test_each_answer_carries_the_users_own_list_or_their_own_trouble(azure, apps
     "trouble",
     ["throttled by Entra", "an error of Entra", "Retry-After beside a token"],
 )
-def test_the_trouble_of_one_user_does_not_touch_the_next(azure, serve_api, users, trouble):
+def test_the_trouble_of_one_user_does_not_touch_the_next(azure, apps, users, trouble):
     """MSAL's memory of answers knows no user in this flow; this API switches it off."""
     hop, fault, status = TROUBLES[trouble]
     azure.faults.add(hop, user="user0", **fault)
-    api = serve_api()
     with requests.Session() as session:  # one connection, so that one worker answers both
-        first = ask(session, api, azure.access_token("user0"))
+        first = ask(session, apps.api, azure.access_token("user0"))
         assert first[0] == status
-        assert ask(session, api, azure.access_token("user1")) == (200, ["Of 1"])
+        assert ask(session, apps.api, azure.access_token("user1")) == (200, ["Of 1"])
     assert [found.user for found in azure.requests(EXCHANGE)] == ["user0", "user1"]
