@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from tests.mock_azure import MockAzure
-from tests.visitor import wait_for
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 
