@@ -19,9 +19,9 @@ from tests.apps import ROOT, free_ports
 from tests.e2e.conftest import START_SECONDS
 from tests.e2e.test_walkthrough import accept
 from tests.unit.app_creation_scripts.test_description import DOCUMENT
-from tests.unit.repository.test_readme import fences, tracked
+from tests.unit.repository.documents import tracked
 
-(MOCK, TRY_IT) = (text for text in fences("shell", DOCUMENT) if "mock-cloud.json" in text)
+(MOCK, TRY_IT) = (text for text in DOCUMENT.fences("shell") if "mock-cloud.json" in text)
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ from playwright.sync_api import Page, expect
 
 from tests.apps import ROOT
 from tests.mock_azure import MockAzure
-from tests.unit.repository.test_readme import README, fences, tracked
+from tests.unit.repository.documents import API, README, UI, tracked
 
-BLOCKS = fences("shell", README)
+BLOCKS = [text for document in (README, API, UI) for text in document.fences("shell")]
 
 
 def block(*words: str) -> str:
-    """The one shell block of the README that holds all ``words``."""
+    """The one shell block of the three READMEs that holds all ``words``."""
     (found,) = [text for text in BLOCKS if all(word in text for word in words)]
     return found
 
@@ -110,8 +110,7 @@ def ports_of_the_readme() -> None:
 @pytest.fixture(scope="module")
 def installed(clone) -> Path:
     """Both apps as Setup makes them by hand."""
-    for app in ("FlaskAPI", "DjangoUI"):
-        bash(block(f"cd {app}", "pip install"), clone)
+    bash(block("pip install"), clone)
     return clone
 
 
@@ -172,10 +171,8 @@ def test_both_apps_with_one_command(installed, page: Page):
 def test_every_shell_block_is_run_by_a_test():
     """A new block in the README needs a test that runs it; this list says which does."""
     run_by = {
-        "git clone": "demo: run.py is started in a copy of the repository",
-        "run.py test": "the continuous integration runs it",
-        "cd FlaskAPI\npython3 -m venv": "installed",
-        "cd DjangoUI\npython3 -m venv": "installed",
+        "run.py test": "demo starts run.py; the continuous integration runs the tests with it",
+        "python3 -m venv": "installed",
         "AppCreationScripts/configure.py": "test_app_creation, with the mock's addresses",
         "run.py --azure": "test_both_apps_with_one_command",
         "flask run": "test_both_apps_by_hand",

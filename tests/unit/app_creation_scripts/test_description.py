@@ -18,11 +18,16 @@ import registrations
 import settings_files
 from graph import SAMPLE
 from tests.mock_azure import directory
-from tests.unit.repository.test_readme import ROOT, fences, section
+from tests.unit.repository.documents import API as FLASK_API
+from tests.unit.repository.documents import README, ROOT, Document
 
 API, UI = (registration.description for registration in registrations.load())
-DOCUMENT = (ROOT / "AppCreationScripts/AppCreationScripts.md").read_text("utf-8")
-MANUAL = {"FlaskAPI": section("Register the API"), "DjangoUI": section("Register the web app")}
+DOCUMENT = Document("AppCreationScripts/AppCreationScripts.md")
+SCRIPTS = DOCUMENT.text
+MANUAL = {
+    "FlaskAPI": README.section("Register the API"),
+    "DjangoUI": README.section("Register the web app"),
+}
 BOTH = pytest.mark.parametrize("described", [API, UI], ids=["api", "ui"])
 
 
@@ -75,7 +80,7 @@ def test_the_manual_steps_add_the_same_permissions_and_known_client():
                 name = names.get(access["id"], access["id"].strip("{}"))
                 assert f"**{name}**" in MANUAL[described["folder"]]
     assert API["application"]["api"]["knownClientApplications"] == ["{ui}"]
-    assert "knownClientApplications" in section("Let one consent cover both apps")
+    assert "knownClientApplications" in README.section("Let one consent cover both apps")
     assert "`api://{clientId}`" in MANUAL["FlaskAPI"]
     assert API["application"]["identifierUris"] == ["api://{api}"]
 
@@ -106,7 +111,7 @@ def test_the_manual_steps_let_the_web_app_alone_call_the_api():
 
 
 def test_the_certificate_by_hand_is_like_that_of_the_script():
-    text = section("A certificate instead of a secret")
+    text = DOCUMENT.section("Certificates by hand")
     assert len(re.findall(r"^\d\. ", text, re.M)) == 5
     assert "-newkey rsa:2048" in text
     assert f"-days {configure.parse(['--certificate']).certificate} " in text
@@ -142,7 +147,7 @@ def test_the_templates_are_what_the_script_writes_for_azure(described):
 
 
 def test_the_clouds_are_those_of_the_readme():
-    rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", section("National clouds"), re.M))
+    rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", FLASK_API.section("National clouds"), re.M))
     cells = {
         name: [
             cell.strip("`") for cell in next(v for k, v in rows.items() if title in k).split(" | ")
@@ -156,7 +161,7 @@ def test_the_clouds_are_those_of_the_readme():
 
 
 def test_the_clouds_are_those_of_the_document():
-    rows = re.findall(r"^\| `(Azure\w+)` \| `(.+)` \| `(.+)` \|$", DOCUMENT, re.M)
+    rows = re.findall(r"^\| `(Azure\w+)` \| `(.+)` \| `(.+)` \|$", SCRIPTS, re.M)
     assert rows == [(name, c["login"], c["graph"]) for name, c in SAMPLE["clouds"].items()]
 
 
@@ -177,7 +182,7 @@ def test_the_mock_begins_with_what_the_script_would_make():
 
 def commands() -> list[str]:
     """Every line of both documents that runs one of the scripts."""
-    texts = fences("shell") + fences("shell", DOCUMENT)
+    texts = README.fences("shell") + DOCUMENT.fences("shell")
     return [
         line.strip()
         for text in texts
@@ -196,7 +201,7 @@ def test_every_command_is_understood(command):
 
 
 def test_the_deployment_registers_the_addresses_and_identities_that_it_creates():
-    text = section("Azure Container Apps").replace("\\\n", "")
+    text = README.section("Azure Container Apps").replace("\\\n", "")
     (command,) = (line for line in text.splitlines() if "configure.py" in line)
     values = {"UI": "https://djangoui.example", "TENANT": "x"}
     values |= {f"{key}_PRINCIPAL": str(uuid.UUID(int=n)) for n, key in enumerate(("API", "UI"))}
@@ -213,11 +218,11 @@ def test_the_deployment_registers_the_addresses_and_identities_that_it_creates()
 
 
 def test_every_option_is_in_the_document():
-    documented = set(re.findall(r"`(--[\w-]+)", DOCUMENT))
+    documented = set(re.findall(r"`(--[\w-]+)", SCRIPTS))
     for module in (configure, cleanup, command_line):
         source = inspect.getsource(module)
         assert set(re.findall(r'"(--[a-z][\w-]+)"', source)) <= documented, module.__name__
-    table = DOCUMENT.split("## Options")[1].split("## ")[0]
+    table = SCRIPTS.split("## Options")[1].split("## ")[0]
     rows = re.findall(r"^\| `(--[\w-]+)`", table, re.M)
     common = [f"--{name.replace('_', '-')}" for name in vars(cleanup.parse([]))]
     assert sorted(rows[: len(common)]) == sorted(common)
@@ -231,20 +236,20 @@ def test_every_option_is_in_the_document():
 
 def test_the_document_names_what_is_made():
     for described in (API, UI):
-        assert f"Registration `{described['application']['displayName']}`" in DOCUMENT
-        assert f"`{described['folder']}/development.env`" in DOCUMENT
+        assert f"Registration `{described['application']['displayName']}`" in SCRIPTS
+        assert f"`{described['folder']}/development.env`" in SCRIPTS
         assert described["application"]["tags"][0].startswith("python-on-behalf-of-sample/")
     for permission in (command_line.PERMISSION, command_line.CONSENT_PERMISSION):
-        assert f"`{permission}`" in DOCUMENT
-    assert f"valid for {configure.parse([]).secret_days} days" in DOCUMENT
-    assert f"valid for {configure.parse(['--certificate']).certificate} days" in DOCUMENT
+        assert f"`{permission}`" in SCRIPTS
+    assert f"valid for {configure.parse([]).secret_days} days" in SCRIPTS
+    assert f"valid for {configure.parse(['--certificate']).certificate} days" in SCRIPTS
     assert f"`{credentials.SECRET_NAME}`" in MANUAL["FlaskAPI"]
 
 
 def test_the_document_quotes_what_the_scripts_say():
     said = "".join(file.read_text("utf-8") for file in (ROOT / "AppCreationScripts").glob("*.py"))
     quoted = re.findall(
-        r"^\| `([A-Z][a-z]+ .+?)` \| ", DOCUMENT.split("## Troubleshooting")[1], re.M
+        r"^\| `([A-Z][a-z]+ .+?)` \| ", SCRIPTS.split("## Troubleshooting")[1], re.M
     )
     assert len(quoted) == 4
     for text in quoted:

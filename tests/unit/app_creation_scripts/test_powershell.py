@@ -7,7 +7,7 @@ import tree_sitter_powershell
 from tree_sitter import Language, Parser
 
 from tests.unit.app_creation_scripts.test_description import DOCUMENT
-from tests.unit.repository.test_readme import ROOT, fences
+from tests.unit.repository.documents import ROOT
 
 SCRIPTS = sorted((ROOT / "AppCreationScripts").glob("*.ps1"))
 KNOWN = {"Get-Command", "Join-Path", "Select-Object", "Split-Path", "Test-Path", "Write-Host"}
@@ -86,6 +86,6 @@ def test_a_persons_password_is_refused_with_the_reason():
 
 
 def test_the_examples_of_the_document_call_the_scripts():
-    for block in fences("powershell", DOCUMENT):
+    for block in DOCUMENT.fences("powershell"):
         names, invoked = called(block)
         assert names | invoked <= {r".\AppCreationScripts\Configure.ps1", "Get-Credential"}

@@ -12,7 +12,7 @@ from docker.utils import exclude_paths  # type: ignore[import-untyped]
 from dotenv import dotenv_values
 from ruamel.yaml import YAML
 
-from tests.unit.repository.test_readme import ROOT, tracked
+from tests.unit.repository.documents import ROOT, tracked
 
 DOCKERFILES = {
     "FlaskAPI": "FlaskAPI/Dockerfile",

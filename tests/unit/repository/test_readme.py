@@ -5,28 +5,38 @@ Each table is read here and compared with the data that it is about, never with 
 
 import json
 import re
+import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.contrib.sessions.backends import cache
 from dotenv import dotenv_values
 
 import Helpers.environment
 import helpers.environment
+import Helpers.token_acquisition
 import run
 from Account import unfinished_sign_ins
 from AzureManagement import subscriptions
-from helpers import authorization
+from Helpers import flask_api, redis_sessions
+from helpers import (
+    authorization,
+    azure_resource_manager,
+    http_session,
+    request_scope,
+    signing_keys,
+    token_acquisition,
+    token_cache,
+)
 from Helpers.errors import PAGES
 from helpers.errors import ERROR_RESPONSES
 from tests.mock_azure import MockAzure, directory, tokens
 from tests.mock_azure.errors import AADSTS
 from tests.mock_azure.policies import SignIn
+from tests.unit.repository.documents import API, README, ROOT, UI, Document, tracked
 
-ROOT = Path(__file__).parents[3]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 SAMPLE = json.loads((ROOT / "AppCreationScripts/sample.json").read_text(encoding="utf-8"))
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 DURATION = rf"(?:half )?\b(?:an?|{'|'.join(NUMBERS)}|\d+) (?:day|hour|minute|second)s?\b(?! factor)"
@@ -40,49 +50,26 @@ SECTIONS = [
     "Running the sample",
     "Explore the sample",
     "About the code",
-    "National clouds",
+    "Take it into your own app",
     "Deployment",
     "Troubleshooting",
     "More information",
     "Community help and support",
     "Contributing",
 ]
-
-
-def tracked() -> list[str]:
-    """The repository's files, with those that git does not know yet."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
-
-
-DOCUMENTS = [ROOT / name for name in tracked() if name.endswith(".md")]
-
-
-def anchors(document: Path) -> set[str]:
-    """The names that GitHub gives to a document's headings."""
-    text = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.M | re.S)
-    headings = re.findall(r"^#+ (.+)$", text, re.M)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def section(title: str) -> str:
-    """The text below one heading, up to the next of the same level."""
-    level = re.search(rf"^(#+) {re.escape(title)}$", README, re.M)
-    assert level, title
-    rest = README[level.end() :]
-    end = re.search(rf"^#{{1,{len(level[1])}}} ", rest, re.M)
-    return rest[: end.start()] if end else rest
-
-
-def table(title: str) -> list[list[str]]:
-    """The cells of the only table below one heading, without its head."""
-    rows = [line.strip("| ").split(" | ") for line in section(title).splitlines() if "|" in line]
-    head, rule, *body = [row for row in rows if row != [""]]
-    assert set("".join(rule)) <= set("|- "), f"{title} has another table than expected"
-    assert body
-    assert {len(row) for row in body} <= {len(head), len(head) + 1}, title
-    return body
+# What other pages may link to: headings of this README, now or before.
+ANCHORS = [
+    *("overview", "scenario", "contents", "prerequisites", "setup", "registration"),
+    *("the-short-way", "the-manual-way", "register-the-api", "register-the-web-app"),
+    *("a-certificate-instead-of-a-secret", "let-one-consent-cover-both-apps"),
+    *("running-the-sample", "flaskapi", "djangoui", "explore-the-sample", "about-the-code"),
+    *("the-path-of-a-request", "signing-in", "when-the-api-says-no", "which-token-goes-where"),
+    *("optional-settings", "national-clouds", "deployment", "containers-on-your-machine"),
+    *("settings-in-production", "azure-container-apps", "sizing", "troubleshooting"),
+    *("app-service-kubernetes-and-a-linux-machine", "more-information"),
+    *("community-help-and-support", "contributing"),
+]
+DOCUMENTS = [Document(name) for name in tracked() if name.endswith(".md")]
 
 
 def spoken_number(number: int) -> str:
@@ -100,29 +87,37 @@ def spoken(seconds: float) -> str:
     return f"{spoken_number(int(seconds // size))} {unit}s"
 
 
-def fences(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.M | re.S)
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_links_within_the_repository_lead_somewhere(document):
-    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.text):
         if "://" in target:
             assert target.startswith("https://"), target
             continue
         path, _, anchor = target.partition("#")
-        file = document if not path else (document.parent / path).resolve()
+        file = document.file if not path else (document.file.parent / path).resolve()
         assert file.exists(), target
-        assert not anchor or anchor in anchors(file), target
+        if anchor:
+            assert anchor in Document(str(file.relative_to(ROOT))).anchors(), target
 
 
 def test_sections_stand_in_order_and_in_the_table_of_contents():
-    assert re.findall(r"^## (.+)$", README, re.M) == SECTIONS
-    assert re.findall(r"^- \[(.+)\]\(#", README, re.M) == SECTIONS
+    assert re.findall(r"^## (.+)$", README.prose, re.M) == SECTIONS
+    (contents,) = re.findall(r"^\[Overview\]\(#.+$", README.text, re.M)
+    assert re.findall(r"\[(.+?)\]\(#", contents) == SECTIONS
+
+
+def test_links_from_elsewhere_still_find_their_section():
+    assert set(ANCHORS) <= README.anchors(), set(ANCHORS) - README.anchors()
+
+
+@pytest.mark.parametrize("app", [API, UI], ids=["FlaskAPI", "DjangoUI"])
+def test_the_table_of_contents_of_an_apps_page_is_complete(app):
+    headings = re.findall(r"^## (.+)$", app.prose, re.M)
+    assert re.findall(r"^- \[(.+)\]\(#", app.text, re.M) == headings
 
 
 def test_contents_names_what_is_there():
-    named = set(re.findall(r"^\| `([^`]+)` \|", section("Contents"), re.M))
+    named = set(re.findall(r"^\| `([^`]+)` \|", README.section("Contents"), re.M))
     there = {name.partition("/")[0] + ("/" if "/" in name else "") for name in tracked()}
     there = {name for name in there if not name.startswith(".")}
     assert named == there - {"README.md", "pyproject.toml"}
@@ -138,7 +133,7 @@ def test_the_top_level_holds_nothing_unexpected():
 
 
 def test_files_that_the_text_names_exist():
-    for name in set(re.findall(r"`((?:FlaskAPI|DjangoUI|tests)/[\w./]+)`", README)):
+    for name in set(re.findall(r"`((?:FlaskAPI|DjangoUI|tests)/[\w./]+)`", README.text)):
         generated = name.endswith(("development.env", "/venv"))
         assert generated or (ROOT / name).exists(), name
 
@@ -149,50 +144,9 @@ SETTINGS = {
 }
 
 
-def test_every_setting_is_documented():
-    documented = set(re.findall(r"`([A-Z][A-Z_]+)`", README))
-    templates = {k for app in SETTINGS for k in dotenv_values(ROOT / app / "production.env")}
-    for app, keys in SETTINGS.items():
-        assert keys <= documented | templates | {"FLASK_ENV", "ENVIRONMENT"}, app
-
-
 def test_every_setting_that_is_named_exists():
-    others = {"HTTPS_PROXY", "NO_PROXY", "ENV_FILE", "FLASK_APP", "FLASK_ENV", "ENVIRONMENT"}
-    others |= {"AZURE_FEDERATED_TOKEN_FILE"}
-    shouted = set(re.findall(r"`([A-Z][A-Z]+_[A-Z_]+)`", README))
-    assert shouted <= SETTINGS["FlaskAPI"] | SETTINGS["DjangoUI"] | others
-
-
-def test_optional_settings_table_is_complete_and_names_each_settings_app():
-    templates = {app: dotenv_values(ROOT / app / "production.env").keys() for app in SETTINGS}
-    listed = {(row[0].strip("`"), row[1]) for row in table("Optional settings")}
-    optional = {
-        "FlaskAPI": helpers.environment.OPTIONAL - templates["FlaskAPI"],
-        "DjangoUI": Helpers.environment.OPTIONAL - templates["DjangoUI"],
-    }
-    both = optional["FlaskAPI"] & optional["DjangoUI"]
-    expected = {(key, "both") for key in both}
-    expected |= {(key, app) for app, keys in optional.items() for key in keys - both}
-    assert listed == expected
-
-
-def test_optional_settings_table_states_each_default_and_no_other():
-    defaults = Helpers.environment.DEFAULTS | helpers.environment.DEFAULTS
-    defaults |= {"DATABASE_PATH": Path(Helpers.environment.DEFAULTS["DATABASE_PATH"]).name}
-    stated = {}
-    for key, _, meaning in table("Optional settings"):
-        if found := re.search(r"`([^`]+)` \(?if absent", meaning):
-            stated[key.strip("`")] = found[1]
-    assert stated == defaults
-    both = helpers.environment.DEFAULTS.keys() & Helpers.environment.DEFAULTS.keys()
-    for key in both:
-        assert helpers.environment.DEFAULTS[key] == Helpers.environment.DEFAULTS[key]
-
-
-def test_optional_settings_table_lists_every_log_level():
-    (meaning,) = [row[2] for row in table("Optional settings") if row[0] == "`LOG_LEVEL`"]
-    listed = tuple(re.findall(r"`([A-Z]+)`", meaning))
-    assert listed == helpers.environment.LOG_LEVELS == Helpers.environment.LOG_LEVELS
+    named = set(re.findall(r"`([A-Z][A-Z]+_[A-Z_]+)`", README.text))
+    assert named <= SETTINGS["FlaskAPI"] | SETTINGS["DjangoUI"]
 
 
 @pytest.mark.parametrize("app", ["FlaskAPI", "DjangoUI"])
@@ -201,12 +155,12 @@ def test_the_template_holds_what_the_app_reads_and_the_readme_fills_in(app):
     assert template.keys() <= SETTINGS[app]
     holes = {key for key, value in template.items() if re.search("Replace|Flask_API", value or "")}
     title = {"FlaskAPI": "Register the API", "DjangoUI": "Register the web app"}[app]
-    filled = set(re.findall(r"^\| `([A-Z_]+)` \|", section(title), re.M))
+    filled = set(re.findall(r"^\| `([A-Z_]+)` \|", README.section(title), re.M))
     assert filled == holes - {"PRODUCTION_HOST"}
 
 
 def test_the_manual_steps_register_what_the_apps_ask_for():
-    api, ui = section("Register the API"), section("Register the web app")
+    api, ui = README.section("Register the API"), README.section("Register the web app")
     settings = dotenv_values(ROOT / "DjangoUI/production.env")
     for uri in ("REDIRECT_URI", "POST_LOGOUT_REDIRECT_URI"):
         assert f"`{settings[uri]}`" in ui
@@ -221,64 +175,15 @@ def test_the_manual_steps_register_what_the_apps_ask_for():
         assert '"requestedAccessTokenVersion": 2' in text
 
 
-def test_national_clouds_are_those_the_script_knows():
-    tenant = "11111111-2222-4333-8444-555555555555"
-    rows = [
-        [cell.strip("`").replace("<tenant ID>", tenant) for cell in row[1:]]
-        for row in table("National clouds")
-    ]
-    titles = [row[0] for row in table("National clouds")]
-    columns = [dict(zip(titles, column, strict=True)) for column in zip(*rows, strict=True)]
-    clouds = list(SAMPLE["clouds"].values())
-    assert len(columns) == len(clouds) == 3
-    for told, cloud in zip(columns, clouds, strict=True):
-        assert told["Portal"] == cloud["portal"]
-        authority = told["`AUTHORITY` in both apps"]
-        assert authority == f"{cloud['login']}/{tenant}"
-        assert told["`ISSUER`"] == "the authority and `/v2.0"
-        assert told["`SCOPE` of FlaskAPI"] == f"{cloud['arm']}/user_impersonation"
-        uri = told["`AZURE_MANAGEMENT_SUBSCRIPTIONS_URI`"]
-        assert uri == f"{cloud['arm']}/subscriptions?api-version=2020-01-01"
-        helpers.environment.load_settings(  # refuses what the API could not start with
-            {
-                "FLASK_ENV": "production",
-                "ENV_FILE": "",
-                "CLIENT_ID": tenant,
-                "CLIENT_SECRET": "x",
-                "AUTHORITY": authority,
-                "ISSUER": f"{authority}/v2.0",
-                "SCOPE": told["`SCOPE` of FlaskAPI"],
-                "AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": uri,
-            }
-        )
-
-
-def test_manual_steps_register_what_the_script_registers():
-    registrations = SAMPLE["registrations"]
-    for name, title in (("api", "Register the API"), ("ui", "Register the web app")):
-        text, application = section(title), registrations[name]["application"]
-        assert f"**Name**: `{application['displayName']}`" in text
-        for uri in application.get("web", {}).get("redirectUris", []):
-            assert f"`{uri}`" in text
-        for scope in application["api"].get("oauth2PermissionScopes", []):
-            told = dict(re.findall(r"^   - \*\*([^*]+)\*\*: `([^`]+)`$", text, re.M))
-            assert told["Scope name"] == scope["value"]
-            for words, key in (
-                ("Admin consent display name", "adminConsentDisplayName"),
-                ("Admin consent description", "adminConsentDescription"),
-                ("User consent display name", "userConsentDisplayName"),
-                ("User consent description", "userConsentDescription"),
-            ):
-                assert told[words] == scope[key]
-
-
 def test_users_table_says_who_they_are_and_what_they_have():
-    rows = table("Explore the sample")
+    rows = README.table("Explore the sample")
     users = directory.users()
     assert {row[0].lower() for row in rows} == users.keys()
     for name, to_see in rows:
         user = users[name.lower()]
-        numbers = {word for word in re.findall(r"\w+", to_see) if word in NUMBERS or word.isdigit()}
+        numbers = {
+            word for word in re.findall(r"\w+", to_see.lower()) if word in NUMBERS or word.isdigit()
+        }
         many = len(user.subscriptions)
         assert numbers <= {spoken_number(many), str(many)}, to_see
         assert ("empty list" in to_see) == (many == 0)
@@ -290,34 +195,82 @@ def test_users_table_says_who_they_are_and_what_they_have():
             assert numbers, f"{name}: how many subscriptions?"
 
 
-def test_every_duration_is_the_codes():
-    """Each paragraph, list item or row with a duration is known by words that it holds."""
-    hour = MockAzure().token_lifetime_seconds[0]
-    durations = {
+HOUR = MockAzure().token_lifetime_seconds[0]
+DURATIONS = {
+    "README.md": {
         "first start": {30},  # measured, not set anywhere
-        "`DjangoUI/Account/unfinished_sign_ins.py`": {unfinished_sign_ins.KEEP_SECONDS},
-        "`DjangoUI/Helpers/session.py`": {settings.SESSION_COOKIE_AGE},
-        "has just signed in": {unfinished_sign_ins.JUST_SECONDS},
-        "`sign_in_expired`": {unfinished_sign_ins.KEEP_SECONDS},
         "Tokens live two minutes": {120},  # tests/mock_azure/scenarios.py
-        "The API finds your sign-in too old": {hour, authorization.CLOCK_SKEW_SECONDS},
+    },
+    "FlaskAPI/README.md": {
+        "clocks may differ": {authorization.CLOCK_SKEW_SECONDS},
+        "A download happens": {signing_keys.REFRESH_SECONDS, signing_keys.USABLE_SECONDS},
+        "An unknown key ID": {signing_keys.UNKNOWN_KEY_SECONDS},
+        "kept no longer": {token_acquisition.REFRESH_EARLY_SECONDS},
+        "Everything that one request causes": {
+            request_scope.REQUEST_SECONDS,
+            flask_api.ANSWER_SECONDS,
+        },
+        "exchanges a token once": {HOUR},
         "finishes its running requests": {30},  # stop_grace_period in docker-compose.yml
+        "The API finds your sign-in too old": {HOUR, authorization.CLOCK_SKEW_SECONDS},
+    },
+    "DjangoUI/README.md": {
+        "Each unfinished sign-in": {unfinished_sign_ins.KEEP_SECONDS},
+        "MSAL only decodes it": {Helpers.token_acquisition.CLOCK_SKEW_SECONDS},
+        "A small cookie": {unfinished_sign_ins.JUST_SECONDS},
+        "A session ends": {settings.SESSION_COOKIE_AGE},
         "Remove the old key": {settings.SESSION_COOKIE_AGE},
-        "exchanges a token once": {hour},
-    }
-    for block in re.split(r"\n\n|\n(?=[-|] |\d+\. )", README):
+        "finishes its running requests": {30},
+        "exchanges a token once": {HOUR},
+        "`sign_in_expired`": {unfinished_sign_ins.KEEP_SECONDS},
+    },
+}
+
+
+@pytest.mark.parametrize("document", [README, API, UI], ids=lambda document: document.name)
+def test_every_duration_is_the_codes(document):
+    """Each paragraph, list item or row with a duration is known by words that it holds."""
+    durations = DURATIONS[document.name]
+    for block in re.split(r"\n\n|\n(?=[-|] |\d+\. )", document.text):
         found = set(re.findall(DURATION, " ".join(block.split())))
         if found:
-            anchors = [words for words in durations if words in " ".join(block.split())]
-            expected = {spoken(seconds) for words in anchors for seconds in durations[words]}
+            known = [words for words in durations if words in " ".join(block.split())]
+            expected = {spoken(seconds) for words in known for seconds in durations[words]}
             assert found == expected, block
-    assert spoken(unfinished_sign_ins.KEEP_SECONDS) in PAGES["sign_in_expired"].text
     for words in durations:
-        assert words in " ".join(README.split()), words
+        assert words in " ".join(document.text.split()), words
+    assert spoken(unfinished_sign_ins.KEEP_SECONDS) in PAGES["sign_in_expired"].text
+
+
+def gunicorn(app: str) -> dict[str, object]:
+    return runpy.run_path(str(ROOT / app / "gunicorn.conf.py"))
+
+
+def test_every_other_number_is_the_codes():
+    facts = {
+        API: [
+            f"more than {authorization.MAX_TOKEN_BYTES >> 10} KiB",
+            f"RSA keys of {signing_keys.MIN_KEY_BITS} bits",
+            f"holds {token_cache.MAX_BYTES >> 20} MiB at most",
+            f"more than {http_session.MAX_BODY_BYTES >> 20} MiB or "
+            f"{azure_resource_manager.MAX_PAGES} pages",
+        ],
+        UI: [
+            f"at most {spoken_number(unfinished_sign_ins.KEEP_MOST)} at a time",
+            f"({token_cache.MAX_BYTES >> 20} MiB at most)",
+        ],
+        README: [f"more than {gunicorn('DjangoUI')['workers'] * gunicorn('DjangoUI')['threads']}"],
+    }
+    for app, document in (("FlaskAPI", API), ("DjangoUI", UI)):
+        workers, threads = (spoken_number(gunicorn(app)[key]) for key in ("workers", "threads"))
+        facts[document].append(f"{workers} workers with {threads} threads each")
+    for document, phrases in facts.items():
+        for phrase in phrases:
+            assert phrase in document.text, phrase
 
 
 def test_secret_key_is_as_long_as_the_app_demands():
-    demanded = re.findall(r"at least (\d+) characters", section("Register the web app"))
+    demanded = re.findall(r"at least (\d+) characters", README.section("Register the web app"))
     assert demanded == [str(Helpers.environment.SECRET_KEY_LENGTH)]
 
 
@@ -326,27 +279,29 @@ def test_ports_and_python_versions_are_those_of_the_launcher():
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     ports = dict(re.findall(r"of (\w+) \((\d+)\)", told))
     for app in ("DjangoUI", "FlaskAPI"):
-        assert f"{app}<br/>localhost:{ports[app]}" in README
+        assert f"{app}<br/>localhost:{ports[app]}" in README.text
     front = re.search(r"of Azure's pages \((\d+)\)", told)
     assert front
-    assert set(re.findall(r"http://localhost:(\d+)", README)) == {ports["DjangoUI"], front[1]}
+    assert set(re.findall(r"http://localhost:(\d+)", README.text)) == {ports["DjangoUI"], front[1]}
     oldest = ".".join(map(str, run.OLDEST_PYTHON))
-    assert f"Python {oldest} or newer" in README
+    assert f"Python {oldest} or newer" in README.text
     workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
     tested = sorted(set(re.findall(r'"(3\.\d+)"', workflow)))
     assert tested[0] == oldest
-    assert f"Python {', '.join(tested[:-1])} or {tested[-1]}" in README
+    assert f"Python {', '.join(tested[:-1])} or {tested[-1]}" in README.text
 
 
 def test_tokens_table_names_the_scopes_the_apps_ask_for():
-    (allows,) = [row[1:] for row in table("Which token goes where") if row[0].startswith("Allows")]
+    (allows,) = [
+        row[1:] for row in README.table("Which token goes where") if row[0].startswith("Allows")
+    ]
     template = {app: dotenv_values(ROOT / app / "production.env") for app in SETTINGS}
     asked = (template["DjangoUI"]["API_SCOPE"], template["FlaskAPI"]["SCOPE"])
     assert [cell.strip("`") for cell in allows[1:]] == [str(s).rpartition("/")[2] for s in asked]
 
 
 def test_tokens_table_names_who_gets_each_token_and_whom_it_is_for():
-    rows = {row[0]: row[1:] for row in table("Which token goes where")}
+    rows = {row[0]: row[1:] for row in README.table("Which token goes where")}
     azure = MockAzure()
     sign_in = SignIn("alice", "", azure.clock.now())
     names = {azure.ui.client_id: "DjangoUI", azure.api.client_id: "FlaskAPI"}
@@ -362,37 +317,160 @@ def test_tokens_table_names_who_gets_each_token_and_whom_it_is_for():
     assert rows["Issued to"] == [names[client] for client in clients]
 
 
-def test_refusals_table_is_complete_with_the_statuses_that_the_api_answers():
-    """A code has a row if the page for it offers its reader something to do."""
-    statuses, codes = {}, set()
-    *named, rest = table("When the API says no")
-    for cell, reaction in named:
-        status, *row_codes = re.findall(r"\d{3}|[a-z]+(?:_[a-z]+)+", cell)
-        for code in row_codes:
-            statuses[code] = int(status)
-            codes.add(code)
-            signs_in = "to sign in" in reaction or "does the same" in reaction
-            assert signs_in == (code in subscriptions.SIGN_IN), code
-    answered = {code: ERROR_RESPONSES[code].status for code in ERROR_RESPONSES}
-    assert statuses == {code: answered[code] for code in codes}
-    refused = {code for code, status in answered.items() if status in (401, 403)}
-    assert codes == {code for code in refused & PAGES.keys() if PAGES[code].action}
-    waiting = {status for status in answered.values() if status == 429 or status > 500}
-    assert {int(status) for status in re.findall(r"\d{3}", rest[0])} == waiting
+def test_tokens_table_says_where_each_is_kept_and_who_reads_it():
+    rows = {row[0]: row[1:] for row in README.table("Which token goes where")}
+    assert list(rows) == ["Issued to", "Meant for (`aud`)", "Allows (`scp`)", "Kept", "Read by"]
+    assert rows["Read by"] == rows["Meant for (`aud`)"]  # nobody else should
+    session, memory = "in the user's session, on the server", "in FlaskAPI's memory"
+    assert rows["Kept"] == [session, session, memory]
+    # Neither kind of session is the one that Django keeps in a cookie.
+    assert settings.SESSION_ENGINE.startswith("django.contrib.sessions.backends.db")
+    assert issubclass(redis_sessions.SessionStore, cache.SessionStore)
+
+
+# Each promise of the first screen, by its first words, and a test that would notice a broken one.
+PROMISES = {
+    "No tenant needed": "e2e/test_walkthrough.py::test_a_user_signs_in_sees_the_list_and_signs_out",
+    "Every step is visible": (
+        "e2e/test_journey.py::test_tells_the_whole_round_trip_from_the_first_redirect"
+    ),
+    "Conditional Access works": (
+        "e2e/test_challenges.py::test_a_policy_sends_the_user_through_the_second_factor_and_back"
+    ),
+    "The API is strict": "unit/flask_api/test_authorization.py::test_refuses_claims_with",
+    "Users stay apart": (
+        "integration/test_users_stay_apart.py::test_the_trouble_of_one_user_does_not_touch_the_next"
+    ),
+    "It runs in production": "integration/test_redis_sessions.py::test_a_restart_signs_nobody_out",
+}
+
+# Each row of the three tables of troubles, by words of it, and a test that provokes the trouble.
+TROUBLES = {
+    "README.md": {
+        "An approval is missing": (
+            "e2e/test_challenges.py::test_consent_that_the_api_lacks_is_asked_for_once"
+        ),
+        "AADSTS90094": (
+            "e2e/test_challenges.py::test_a_user_who_may_not_consent_learns_whom_to_ask"
+        ),
+        "`invalid_claims`": (
+            "unit/flask_api/test_authorization.py::test_the_log_says_that_a_token_is_of_version_1"
+        ),
+        "AADSTS50011": (
+            "unit/mock_azure/test_authorize.py::test_shows_a_page_and_never_redirects_for"
+        ),
+        "AADSTS7000215": "unit/flask_api/test_token_acquisition.py::test_relays_an_answer_of_entra",
+        "AADSTS50076": (
+            "e2e/test_challenges.py::"
+            "test_a_policy_sends_the_user_through_the_second_factor_and_back"
+        ),
+        "`client_not_allowed`": (
+            "unit/flask_api/test_authorization.py::"
+            "test_a_list_of_clients_decides_about_a_client_that_is"
+        ),
+        "`api_unreachable`": (
+            "unit/django_ui/test_subscriptions.py::test_explains_an_api_that_fails"
+        ),
+        "The list is empty": (
+            "unit/django_ui/test_subscriptions.py::test_says_why_a_list_can_be_empty"
+        ),
+        "Port 5000 is taken": (
+            "unit/repository/test_run.py::test_names_a_taken_port_and_the_option_that_changes_it"
+        ),
+    },
+    "FlaskAPI/README.md": {
+        "Entra has just issued": (
+            "unit/flask_api/test_authorization.py::"
+            "test_refuses_a_token_of_graph_whose_signature_is_over_another_nonce"
+        ),
+        "`insufficient_scope`": (
+            "unit/django_ui/test_subscriptions.py::test_missing_scope_is_asked_for_once"
+        ),
+        "`app_only_token`": "unit/flask_api/test_authorization.py::test_refuses_claims_with",
+        "`token_expired`": (
+            "unit/flask_api/test_authorization.py::test_the_clocks_may_differ_by_a_minute"
+        ),
+        "`FileNotFoundError` in": (
+            "integration/test_credentials.py::"
+            "test_a_certificate_is_a_fault_of_the_settings_while_its_file_is_gone"
+        ),
+        "no token for MANAGED": (
+            "integration/test_credentials.py::test_the_identity_endpoint_refuses_the_app"
+        ),
+        "AADSTS70025": (
+            "integration/test_credentials.py::test_is_refused_if_the_registration_does_not_trust_it"
+        ),
+        "Your access cannot be checked now": (
+            "unit/flask_api/test_signing_keys.py::test_the_api_answers_503_without_keys"
+        ),
+        "Azure cannot be reached": (
+            "unit/flask_api/test_azure_resource_manager.py::"
+            "test_says_that_arm_cannot_be_reached_when_nobody_listens"
+        ),
+    },
+    "DjangoUI/README.md": {
+        "cannot be trusted": "unit/django_ui/test_token_acquisition.py::test_is_refused_with",
+        "`sign_in_expired`": (
+            "integration/test_sign_in.py::test_a_callback_of_somebody_else_signs_nobody_in"
+        ),
+        "`assertion_rejected`": (
+            "unit/django_ui/test_subscriptions.py::test_rejected_assertion_costs_the_token_cache"
+        ),
+        "AADSTS500011": "unit/django_ui/test_account_views.py::test_explains",
+        "`no_token`": (
+            "unit/django_ui/test_subscriptions.py::test_asks_to_sign_in_once_when_no_token_fits"
+        ),
+        "Microsoft Entra ID cannot be reached": (
+            "unit/django_ui/test_subscriptions.py::test_explains_an_entra_that_gives_no_new_token"
+        ),
+        "cannot remember who is signed in": (
+            "integration/test_redis_sessions.py::"
+            "test_without_redis_there_is_a_page_and_afterwards_the_list"
+        ),
+        "too many redirects": (
+            "integration/test_production.py::test_without_a_proxy_nobody_may_say_that_it_is_https"
+        ),
+    },
+}
+
+
+def test_each_promise_of_the_first_screen_has_a_test():
+    first_screen = README.text.partition("\n## ")[0]
+    promised = re.findall(r"^- \*\*(.+?)\.\*\*", first_screen, re.M)
+    assert promised == list(PROMISES)
+    assert all(is_a_test(name) for name in PROMISES.values())
+
+
+@pytest.mark.parametrize("document", [README, API, UI], ids=lambda document: document.name)
+def test_each_trouble_has_a_test(document):
+    rows = [" ".join(row) for row in document.table("Troubleshooting")]
+    troubles = TROUBLES[document.name]
+    for row in rows:
+        assert sum(words in row.partition(" | ")[0] for words in troubles) == 1, row
+    for words, name in troubles.items():
+        assert any(words in row for row in rows), words
+        assert is_a_test(name), name
+    assert document is not README or len(rows) == 10
+
+
+def is_a_test(name: str) -> bool:
+    file, _, function = name.partition("::")
+    return f"def {function}(" in (ROOT / "tests" / file).read_text("utf-8")
 
 
 def test_troubleshooting_names_pages_and_codes_together():
     titles = {page.title: code for code, page in PAGES.items()}
     seen = set()
-    for symptom, remedy in table("Troubleshooting"):
-        quoted = set(re.findall(r'"([A-Z][^"]+)"', symptom))
-        codes = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", symptom))
-        known = PAGES.keys() | ERROR_RESPONSES.keys() | {"access_as_user"}
-        assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", symptom + remedy)) <= known, symptom
-        if quoted & titles.keys():
-            for code in codes:
-                assert PAGES[code].title in quoted, symptom
-        seen |= {PAGES[code].title for code in codes & PAGES.keys()} | quoted
+    known = PAGES.keys() | ERROR_RESPONSES.keys() | {"access_as_user"}
+    for document in (README, API, UI):
+        for symptom, remedy in document.table("Troubleshooting"):
+            quoted = set(re.findall(r'"([A-Z][^"]+)"', symptom))
+            codes = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", symptom))
+            assert set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", symptom + remedy)) <= known, symptom
+            if quoted & titles.keys():
+                for code in codes:
+                    assert PAGES[code].title in quoted, symptom
+            seen |= {PAGES[code].title for code in codes & PAGES.keys()} | quoted
     assert seen - titles.keys() == {"Port 5000 is taken"}  # the launcher's
     for_maintainers = {page.title for page in PAGES.values() if "run this app" in page.text}
     assert for_maintainers <= seen, for_maintainers - seen
@@ -402,17 +480,31 @@ def test_troubleshooting_names_pages_and_codes_together():
     nobody_answers = {p.title for code, p in PAGES.items() if away.search(f"{code} {p.status}")}
     assert nobody_answers <= seen, nobody_answers - seen
     for user in directory.users().values():
-        assert user.may_consent or f"(in the demo: {user.given_name})" in section("Troubleshooting")
+        known_in_demo = f"(in the demo: {user.given_name})"
+        assert user.may_consent or known_in_demo in README.section("Troubleshooting")
 
 
-def test_every_aadsts_number_that_is_named_is_one_the_mock_answers_with():
-    named = {int(number) for number in re.findall(r"AADSTS(\d+)", README)}
+@pytest.mark.parametrize("document", [README, API, UI], ids=lambda document: document.name)
+def test_every_aadsts_number_that_is_named_is_one_the_mock_answers_with(document):
+    named = {int(number) for number in re.findall(r"AADSTS(\d+)", document.text)}
     assert named
     assert named <= AADSTS.keys()
 
 
+def test_the_exchange_is_that_of_the_code():
+    (told,) = README.fences("python")
+    file = re.search(r"from \[`([\w/.]+)`\]", README.text.partition("```python")[0])
+    assert file
+    lines = [line.strip() for line in (ROOT / file[1]).read_text("utf-8").splitlines()]
+    source = "\n".join(lines)
+    parts = told.split("...\n")
+    for part in parts:
+        assert "\n".join(line.strip() for line in part.strip().splitlines()) in source, part
+    assert "acquire_token_on_behalf_of(" in told
+
+
 def test_launch_configurations_have_the_names_of_the_text():
-    named = set(re.findall(r"\*\*(Python: (?:Flask|Django)[^*]*)\*\*", README))
+    named = set(re.findall(r"\*\*(Python: (?:Flask|Django)[^*]*)\*\*", API.text + UI.text))
     found = set()
     for app in ("FlaskAPI", "DjangoUI"):
         launch = json.loads((ROOT / app / ".vscode/launch.json").read_text("utf-8"))
@@ -433,10 +525,11 @@ def test_powershell_blocks_can_be_parsed_and_call_only_what_we_know():
         "pip",
         "flask",
         "python",
+        "Get-Credential",
         "Set-ExecutionPolicy",
         r".\venv\Scripts\Activate.ps1",
     }
-    blocks = fences("powershell")
+    blocks = [block for document in DOCUMENTS for block in document.fences("powershell")]
     assert blocks
     for block in blocks:
         tree = parser.parse(block.encode())

@@ -1,0 +1,234 @@
+"""Each app's README says what the app's code says: settings, answers, pages, modules, numbers."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver
+from dotenv import dotenv_values
+
+import Helpers.environment
+import helpers.environment
+from AzureManagement import subscriptions
+from Helpers.errors import API_PAGES
+from helpers.errors import ERROR_RESPONSES
+from main import create_app
+from tests.unit.repository.documents import API, APPS, ROOT, UI
+from tests.unit.repository.test_import_directions import modules, own
+from tests.unit.repository.test_readme import SAMPLE
+
+ENVIRONMENTS = {"FlaskAPI": helpers.environment, "DjangoUI": Helpers.environment}
+BOTH = pytest.mark.parametrize("app", ["FlaskAPI", "DjangoUI"])
+TENANT = "11111111-2222-4333-8444-555555555555"
+
+
+# --- Settings -------------------------------------------------------------------------------------
+
+
+def default(app: str, key: str) -> str:
+    """Return the cell that the table of settings should have."""
+    module = ENVIRONMENTS[app]
+    if key == "PRODUCTION_HOST":
+        return "in production"
+    if key in module.CREDENTIALS:
+        return "one of four"
+    if value := module.DEFAULTS.get(key):
+        return f"`{Path(value).name}`"
+    return "none" if key in module.OPTIONAL or key == "ENV_FILE" else "required"
+
+
+@BOTH
+def test_the_table_of_settings_is_complete_and_states_each_default(app):
+    module = ENVIRONMENTS[app]
+    stated = {row[0].strip("`"): row[1] for row in APPS[app].table("Settings")}
+    assert stated == {key: default(app, key) for key in (module.MODE, "ENV_FILE", *module.CHECKS)}
+    assert len(module.CREDENTIALS) == 4
+
+
+@BOTH
+def test_the_table_of_settings_shows_values_as_the_template_has_them(app):
+    meanings = {row[0].strip("`"): row[2] for row in APPS[app].table("Settings")}
+    for key in ("AUTHORITY", "SCOPE", "API_SCOPE", "LOGIN_URL"):
+        if value := dotenv_values(ROOT / app / "production.env").get(key):
+            value = value.replace("Flask_API_Client_ID", "<API client ID>")
+            assert f"`{value.replace('ReplaceWithTenantID', '<tenant ID>')}`" in meanings[key]
+
+
+@BOTH
+def test_the_table_of_settings_lists_every_log_level_and_both_modes(app):
+    meanings = {row[0].strip("`"): row[2] for row in APPS[app].table("Settings")}
+    levels = tuple(re.findall(r"`([A-Z]+)`", meanings["LOG_LEVEL"]))
+    assert levels == ENVIRONMENTS[app].LOG_LEVELS
+    mode = ENVIRONMENTS[app].MODE
+    for word in re.findall(r"`(\w+)`", meanings[mode]):
+        assert (ROOT / app / f"{word}.env").name in ("development.env", "production.env")
+
+
+def test_both_tables_of_settings_say_the_same_of_settings_that_mean_the_same():
+    api, ui = ({row[0]: row[1:] for row in APPS[app].table("Settings")} for app in APPS)
+    for key in (*helpers.environment.CREDENTIALS, "ENV_FILE", "CA_BUNDLE", "LOG_LEVEL"):
+        assert api[f"`{key}`"] == ui[f"`{key}`"]
+
+
+@BOTH
+def test_every_setting_that_is_named_exists(app):
+    named = set(re.findall(r"`([A-Z][A-Z]+_[A-Z_]+)`", APPS[app].text))
+    known = {key for module in ENVIRONMENTS.values() for key in (module.MODE, *module.CHECKS)}
+    others = {"HTTPS_PROXY", "NO_PROXY", "ENV_FILE", "AZURE_FEDERATED_TOKEN_FILE"}
+    assert named <= known | others
+
+
+def test_secret_key_is_as_long_as_the_app_demands():
+    (demanded,) = re.findall(r"[Aa]t least (\d+) characters", UI.section("Settings"))
+    assert demanded == str(Helpers.environment.SECRET_KEY_LENGTH)
+
+
+def test_production_needs_what_the_table_says():
+    rows = {key for row in UI.table("In production") for key in re.findall(r"`(\w+)`", row[0])}
+    assert rows == {
+        "ENVIRONMENT",
+        "PRODUCTION_HOST",
+        *("REDIRECT_URI", "POST_LOGOUT_REDIRECT_URI", "FLASK_BACKEND_URL"),  # https, on that host
+        *("MANAGED_IDENTITY_CLIENT_ID", "DJANGO_SECRET_KEY"),  # secrets are not in a file
+        *("REDIS_URL", "BEHIND_TLS_PROXY"),  # several instances, and what is in front of them
+    }
+    told = re.search(r"Secrets \((.+?)\) must be", UI.section("In production"))
+    assert told
+    assert tuple(re.findall(r"`(\w+)`", told[1])) == Helpers.environment.SECRETS
+
+
+# --- National clouds ------------------------------------------------------------------------------
+
+
+def test_national_clouds_are_those_the_script_knows():
+    rows = [
+        [cell.strip("`").replace("<tenant ID>", TENANT) for cell in row]
+        for row in API.table("National clouds")
+    ]
+    titles = [row[0] for row in API.table("National clouds")]
+    columns = list(zip(*(row[1:] for row in rows), strict=True))
+    clouds = list(SAMPLE["clouds"].values())
+    assert len(columns) == len(clouds) == 3
+    for column, cloud in zip(columns, clouds, strict=True):
+        told = dict(zip(titles, column, strict=True))
+        authority, uri = f"{cloud['login']}/{TENANT}", f"{cloud['arm']}/subscriptions"
+        assert told == {
+            "Portal": cloud["portal"],
+            "`AUTHORITY` in both apps": authority,
+            "`ISSUER`": "the authority and `/v2.0",
+            "`SCOPE` of FlaskAPI": f"{cloud['arm']}/user_impersonation",
+            "`AZURE_MANAGEMENT_SUBSCRIPTIONS_URI`": f"{uri}?api-version=2020-01-01",
+        }
+        helpers.environment.load_settings(  # refuses what the API could not start with
+            {
+                "FLASK_ENV": "production",
+                "ENV_FILE": "",
+                "CLIENT_ID": TENANT,
+                "CLIENT_SECRET": "x",
+                "AUTHORITY": authority,
+                "ISSUER": f"{authority}/v2.0",
+                "SCOPE": told["`SCOPE` of FlaskAPI"],
+                "AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": told["`AZURE_MANAGEMENT_SUBSCRIPTIONS_URI`"],
+            }
+        )
+
+
+# --- Answers and pages ----------------------------------------------------------------------------
+
+
+def test_the_table_of_answers_is_that_of_the_code():
+    challenges = {None: "none", "": "a challenge without an error"}
+    told = {row[0].strip("`"): (row[1], row[2].strip("`")) for row in API.tables("Answers")[1]}
+    assert told == {
+        code: (str(answer.status), challenges.get(answer.challenge, answer.challenge))
+        for code, answer in ERROR_RESPONSES.items()
+    }
+    assert list(told) == list(ERROR_RESPONSES)
+
+
+@pytest.mark.usefixtures("one_root")
+def test_the_requests_are_those_that_the_api_answers(azure):
+    requests = [re.match(r"`GET (/[\w-]+)", row[0]) for row in API.tables("Answers")[0]]
+    settings = helpers.environment.load_settings(azure.flask_api_settings())
+    rules = create_app(settings).url_map.iter_rules()
+    assert {match[1] for match in requests if match} == {rule.rule for rule in rules}
+
+
+def addresses(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> set[str]:
+    found = set()
+    for pattern in patterns:
+        here = prefix + re.sub(r"<\w+:(\w+)>", r"<\1>", str(pattern.pattern))
+        found |= (
+            addresses(pattern.url_patterns, here) if hasattr(pattern, "url_patterns") else {here}
+        )
+    return found
+
+
+def test_the_pages_are_those_of_the_app():
+    told = [row[0].strip("`") for row in UI.table("Pages")]
+    assert set(told) == addresses(get_resolver().url_patterns) | {"/health"}
+
+
+def test_the_web_app_reacts_to_every_answer_as_the_code_does():
+    *named, others, waiting = UI.table("When the API says no")
+    reactions = {}
+    for cell, reaction in named:
+        status, *codes = re.findall(r"\d{3}|[a-z]+(?:_[a-z]+)+", cell)
+        for code in codes:
+            assert ERROR_RESPONSES[code].status == int(status), code
+            reactions[code] = reaction
+    statuses = {code: answer.status for code, answer in ERROR_RESPONSES.items()}
+    assert reactions.keys() == {code for code, status in statuses.items() if status in (401, 403)}
+    for code, reaction in reactions.items():
+        signs_in = "to sign in" in reaction or "does the same" in reaction
+        assert signs_in == (code in subscriptions.SIGN_IN), code
+        renews = "gets a new token A" in reaction or "does the same" in reaction
+        assert renews == (code in subscriptions.RETRY_WITH_NEW_TOKEN), code
+        shows_a_page = reaction.startswith("shows a page")
+        assert shows_a_page == (not signs_in and not renews), code
+    forgets = {code for code, reaction in reactions.items() if "forgets its tokens" in reaction}
+    assert forgets == {"assertion_rejected"}
+    rest = {status for status in statuses.values() if status not in (401, 403)}
+    both = [set(map(int, re.findall(r"\d{3}", row[0]))) for row in (others, waiting)]
+    assert both[0] | both[1] == rest
+    for code, status in statuses.items():
+        if status in both[0] and code in API_PAGES:
+            assert API_PAGES[code].action == "", code
+
+
+# --- Modules --------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_the_modules_are_listed_in_reading_order(app):
+    """Complete, and each before those that it imports."""
+    rows = [row[0].strip("`") for row in APPS[app].table("Modules in reading order")]
+    listed = [row.removesuffix(".py").replace("/", ".") for row in rows]
+    assert sorted(listed) == sorted(modules(app))
+    for name, imported in own(app).items():
+        for other in imported - {name}:
+            assert listed.index(name) < listed.index(other), f"{name} imports {other}"
+
+
+# --- Sizing ---------------------------------------------------------------------------------------
+
+
+def rounded(number: float) -> str:
+    """Return a number as the table has it: two digits, and at least one."""
+    digits = 10 ** max(len(str(round(number))) - 2, 0)
+    return f"{max(1, round(number / digits) * digits):,}"
+
+
+def test_the_sizes_follow_from_the_measured_figures():
+    text = " ".join(UI.section("Sizing").split())
+    ui_ms, api_ms = map(int, re.findall(r"(\d+) ms", text))
+    (kilobytes,) = map(int, re.findall(r"(\d+) KB is a safe estimate", text))
+    sizes = UI.table("Sizing")
+    assert [row[0] for row in sizes] == ["1,000", "100,000", "1,000,000"]
+    for users, *told in sizes:
+        number = int(users.replace(",", ""))
+        pages = number / 60
+        megabytes = number * kilobytes / 1000
+        memory = f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:g} GB"
+        cpus = [rounded(pages * ms / 1000) for ms in (ui_ms, api_ms)]
+        assert told == [rounded(pages), *cpus, memory]
