@@ -75,7 +75,7 @@ def test_every_setting_that_is_named_exists(app):
     named = set(re.findall(r"`([A-Z][A-Z]+_[A-Z_]+)`", APPS[app].text))
     known = {key for module in ENVIRONMENTS.values() for key in (module.MODE, *module.CHECKS)}
     others = {"HTTPS_PROXY", "NO_PROXY", "ENV_FILE", "AZURE_FEDERATED_TOKEN_FILE"}
-    assert named <= known | others
+    assert named <= known | others | {"GUNICORN_CMD_ARGS"}
 
 
 def test_secret_key_is_as_long_as_the_app_demands():
