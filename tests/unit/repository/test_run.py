@@ -470,4 +470,6 @@ def test_ci_runs_the_launcher_and_lets_nothing_be_skipped():
     assert stat.S_IMODE((ROOT / ".ci/run").stat().st_mode) & 0o100
     assert "set -euo pipefail" in script
     assert "export CI=true" in script
-    assert script.splitlines()[-1] == "exec python3 run.py test"
+    benchmarks = "tests/venv/bin/python -m tests.benchmarks --quick"
+    assert script.splitlines()[-2:] == ["python3 run.py test", benchmarks]
+    assert f"- run: {benchmarks}" in (ROOT / ".github/workflows/ci.yml").read_text()
