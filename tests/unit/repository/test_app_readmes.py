@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
+import msal
 import pytest
+from django.contrib.sessions.backends.base import SessionBase
 from django.urls import URLPattern, URLResolver, get_resolver
 from dotenv import dotenv_values
 
@@ -12,6 +14,8 @@ import helpers.environment
 from AzureManagement import subscriptions
 from Helpers.errors import API_PAGES
 from helpers.errors import ERROR_RESPONSES
+from Helpers.session import TOKEN_CACHE
+from Helpers.token_cache import sealed, token_cache
 from main import create_app
 from tests.unit.repository.documents import API, APPS, ROOT, UI
 from tests.unit.repository.test_import_directions import modules, own
@@ -232,3 +236,15 @@ def test_the_sizes_follow_from_the_measured_figures():
         memory = f"{megabytes:.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:g} GB"
         cpus = [rounded(pages * ms / 1000) for ms in (ui_ms, api_ms)]
         assert told == [rounded(pages), *cpus, memory]
+
+
+def test_sessions_are_encrypted_as_far_as_the_page_says():
+    """Tokens can't be read, but moved to another session by somebody who can write to the store."""
+    tokens = msal.SerializableTokenCache()
+    tokens.deserialize('{"AccessToken": {"key": {"secret": "token A"}}}')
+    stolen, another = SessionBase(), SessionBase()
+    stolen[TOKEN_CACHE] = sealed(tokens)
+    assert "token A" not in stolen[TOKEN_CACHE]
+    another[TOKEN_CACHE] = stolen[TOKEN_CACHE]
+    with token_cache(another) as moved:
+        assert "token A" in moved.serialize()

@@ -1,0 +1,272 @@
+"""The recipes of both apps' READMEs, each applied as written to a copy, and run."""
+
+import ast
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from base64 import urlsafe_b64decode
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from tests.apps import ONE_WORKER, App, free_ports
+from tests.integration.test_mock_readme import closure
+from tests.mock_azure import directory
+from tests.unit.repository.documents import API, ROOT, UI, Document
+from tests.visitor import Visitor
+
+CONTRIBUTING = Document("CONTRIBUTING.md")
+PROTECT, ANOTHER = "Protect an API of your own", "Add another endpoint"
+GRAPH, BY_HAND = "Call Microsoft Graph instead of Resource Manager", "Get a token by hand"
+DJANGO = "Add the sign-in to an existing Django project"
+AZURE_CLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
+
+# Calls the app in the folder with each token; what nobody has mocked is answered by `fakes`.
+CALLS = """
+import importlib, json, re, sys
+import responses
+
+given = json.load(sys.stdin)
+module, name = given["app"].split(":")
+app = getattr(importlib.import_module(module), name)
+client = (app() if name == "create_app" else app).test_client()
+with responses.RequestsMock(assert_all_requests_are_fired=False) as net:
+    net.add_passthru("https://localhost")
+    for pattern, status, headers, body in given["fakes"]:
+        def answer(request, status=status, headers=headers, body=body):
+            seen = {"url": request.url, "token": request.headers["Authorization"]}
+            return status, headers, json.dumps(body | {"seen": seen})
+        net.add_callback("GET", re.compile(pattern), answer)
+    for path, token in given["requests"]:
+        found = client.get(path, headers={"Authorization": f"Bearer {token}"})
+        print(json.dumps([found.status_code, found.json]))
+"""
+
+
+def call(folder: Path, settings: dict[str, str], app: str, requests: list[Any], fakes=()):
+    """Return status and JSON of each answer that ``app`` gives in ``folder``."""
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(folder), **settings},
+        input=json.dumps({"app": app, "requests": requests, "fakes": fakes}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def claims_of(authorization: str) -> dict[str, Any]:
+    payload = authorization.split(".")[1]
+    return json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+def copy_of_the_api(folder: Path) -> Path:
+    leave = shutil.ignore_patterns("venv", "__pycache__", "*.env")
+    return Path(shutil.copytree(ROOT / "FlaskAPI", folder / "FlaskAPI", ignore=leave))
+
+
+def apply(document: Document, title: str, file: Path, numbers: list[int]) -> int:
+    """Change ``file`` as these diffs of the recipe say; return how many lines they add."""
+    added = 0
+    for number in numbers:
+        lines = document.fences("diff", title)[number].splitlines()
+        before = "\n".join(line[1:] for line in lines if not line.startswith("+"))
+        after = "\n".join(line[1:] for line in lines if not line.startswith("-"))
+        text = file.read_text()
+        assert text.count(before) == 1, before
+        file.write_text(text.replace(before + "\n" * (not after), after, 1))
+        added += sum(line.startswith("+") and bool(line[1:].strip()) for line in lines)
+    return added
+
+
+def test_the_files_named_protect_an_api_alone(azure, tmp_path):
+    text = API.section(PROTECT)
+    files = re.findall(r"`(helpers/\w+\.py)`", text.partition("```")[0])
+    (tmp_path / "helpers").mkdir()
+    for name in files:
+        shutil.copy(ROOT / "FlaskAPI" / name, tmp_path / name)
+    (tmp_path / "app.py").write_text(API.fences("python", PROTECT)[0])
+    settings = azure.flask_api_settings()
+    settings |= {"REQUIRED_SCOPE": "access_as_user", "ALLOWED_CLIENT_IDS": azure.ui.client_id}
+    good, bad = azure.access_token("alice"), azure.access_token("alice", scp="another")
+    requests = [["/hello", good], ["/hello", bad], ["/hello", "junk"]]
+    hello, refused, junk = call(tmp_path, settings, "app:app", requests)
+    assert hello == [200, {"oid": azure.users["alice"].oid}]
+    assert (refused[0], refused[1]["code"]) == (403, "insufficient_scope")
+    assert (junk[0], junk[1]["code"]) == (401, "invalid_token")
+
+    # Nothing but what the recipe names is needed, and nothing of that is left out.
+    (requirements,) = [block for block in re.findall(r"```\n(.*?)```", text, re.S)]
+    installed = closure(requirements.split())
+    names = {"jwt": "pyjwt"}
+    for file in [tmp_path / "app.py", *(tmp_path / name for name in files)]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                modules = [str(node.module)]
+            for top in (module.partition(".")[0] for module in modules):
+                known = top in sys.stdlib_module_names or top == "helpers"
+                assert known or canonicalize_name(names.get(top, top)) in installed, top
+
+
+def test_another_endpoint_lists_resource_groups_in_under_15_lines(azure, tmp_path):
+    folder = copy_of_the_api(tmp_path)
+    lines = apply(API, ANOTHER, folder / "helpers/azure_resource_manager.py", [0, 1])
+    view, imports = API.fences("python", ANOTHER)
+    blueprint = folder / "blueprints/subscriptions_bp.py"
+    rest = blueprint.read_text().partition("subscriptions_bp = ")
+    blueprint.write_text(f"{imports}\n{rest[1]}{rest[2]}\n\n{view}")
+    lines += len([line for line in view.splitlines() if line.strip()])
+    assert lines < 15
+
+    azure.consent_all("alice")
+    token, subscription = azure.access_token("alice"), directory.TENANT_ID
+    fakes = [[rf"{azure.arm_url}/subscriptions/.+/resourcegroups", 200, {}, {"value": [{"a": 1}]}]]
+    requests = [
+        [f"/resource-groups?subscription={subscription}", token],
+        ["/resource-groups?subscription=../tenants", token],
+        ["/resource-groups", token],
+        [f"/resource-groups?subscription={subscription}", azure.access_token("alice", scp="x")],
+        ["/subscriptions", token],
+    ]
+    found = call(folder, azure.flask_api_settings(), "main:create_app", requests, fakes)
+    assert [status for status, _ in found] == [200, 400, 400, 403, 200]
+    assert found[0][1]["value"] == [{"a": 1}]
+    assert found[0][1]["count"] == {"type": "Total", "value": 1}
+    assert len(found[4][1]["value"]) == len(azure.users["alice"].subscriptions)
+
+
+def ask_graph_instead(azure) -> None:
+    """Do in the mock's tenant what the recipe's first step does in the portal."""
+    api = replace(azure.api, required=((directory.GRAPH_ID, "User.Read"),))
+    azure.applications[api.client_id] = api
+    azure.consent_all("alice")
+
+
+def test_graph_answers_in_place_of_resource_manager(azure, tmp_path):
+    folder = copy_of_the_api(tmp_path)
+    (helper,) = API.fences("python", GRAPH)
+    (folder / "helpers/microsoft_graph.py").write_text(helper)
+    apply(API, GRAPH, folder / "views/subscriptions_view.py", [0, 1])
+    (settings,) = API.fences("ini", GRAPH)
+    changed = dict(line.split("=", 1) for line in settings.splitlines())
+    ask_graph_instead(azure)
+    me = {"displayName": "Alice Adams"}
+    fakes = [[re.escape(changed["AZURE_MANAGEMENT_SUBSCRIPTIONS_URI"]), 200, {}, me]]
+    environ = azure.flask_api_settings() | changed
+    requests = [["/subscriptions", azure.access_token("alice")]]
+    ((status, body),) = call(folder, environ, "main:create_app", requests, fakes)
+    assert (status, body["displayName"]) == (200, "Alice Adams")
+    token = claims_of(body["seen"]["token"])
+    assert (token["aud"], token["scp"].split()) == ("https://graph.microsoft.com", ["User.Read"])
+
+    challenge = 'Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnt9fQ=="'
+    fakes[0][1:] = [401, {"WWW-Authenticate": challenge}, {}]
+    ((status, body),) = call(folder, environ, "main:create_app", requests, fakes)
+    assert (status, body["code"]) == (401, "claims_challenge")
+
+
+def bash(script: str, folder: Path, token: str = "") -> str:
+    """Run ``script`` with an Azure CLI that prints ``token``, and notes how it was called."""
+    program = folder / "az"
+    program.write_text(f'#!/bin/sh\necho "$@" >> az.log\nprintf %s "{token}"\n')
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env={"PATH": f"{folder}:{os.environ['PATH']}", "NO_PROXY": "localhost"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_token_by_hand_lists_the_subscriptions(azure, tmp_path):
+    by_cli, by_mock = API.fences("bash", BY_HAND)
+    assert f"`{AZURE_CLI}`" in API.section(BY_HAND)
+    azure.consent_all("alice")
+    (tmp_path / "development.env").write_text(f"CLIENT_ID={azure.api.client_id}\n")
+    both = f"{azure.ui.client_id} {AZURE_CLI}"
+    settings = azure.flask_api_settings() | ONE_WORKER | {"ALLOWED_CLIENT_IDS": both}
+    api = App("FlaskAPI", "main:create_app()", settings, *free_ports(1))
+    try:
+        api.start()
+        script = by_cli.replace("http://localhost:5000", api.url)
+        found = json.loads(bash(script, tmp_path, azure.access_token("alice", azp=AZURE_CLI)))
+    finally:
+        api.stop()
+        api.log.unlink()
+    assert len(found["value"]) == len(azure.users["alice"].subscriptions)
+    asked = (tmp_path / "az.log").read_text()
+    assert f"--scope api://{azure.api.client_id}/access_as_user " in asked
+
+    issued = json.loads(bash(by_mock.replace("http://localhost:8400", azure.front_url), tmp_path))
+    assert claims_of(issued["access_token"])["aud"] == azure.api.client_id
+
+
+@pytest.fixture
+def project(azure, tmp_path):
+    """An existing Django project with the sign-in added as the recipe says, and running."""
+    folder, environ = tmp_path, {"PATH": os.environ["PATH"], **azure.django_ui_settings()}
+    django = [sys.executable, "-m", "django", "startproject", "existing", "."]
+    subprocess.run(django, cwd=folder, check=True)
+    listed = UI.section(DJANGO).partition(": ")[2].partition(". ")[0]
+    *folders, middleware, target = re.findall(r"`([\w./]+)`", listed)
+    for name in folders:
+        shutil.copytree(ROOT / "DjangoUI" / name, folder / name)
+    shutil.copy(ROOT / "DjangoUI" / middleware, folder / target)
+    settings, urls = UI.fences("python", DJANGO)
+    with (folder / "existing/settings.py").open("a") as file:
+        file.write("\n" + settings)
+    (folder / "existing/urls.py").write_text(urls)
+    manage = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    subprocess.run(manage, cwd=folder, env=environ, check=True)
+    (port,) = free_ports(1)
+    url = f"http://localhost:{port}"
+    environ["REDIRECT_URI"] = f"{url}/account/callback"
+    environ["POST_LOGOUT_REDIRECT_URI"] = f"{url}/account/signed-out"
+    app = App(str(folder), "existing.wsgi", environ, port)
+    app.start()
+    yield app
+    app.stop()
+    app.log.unlink()
+
+
+def test_an_existing_django_project_signs_users_in_and_out(project, azure):
+    visitor = Visitor(project.url).sign_in("alice")
+    assert "<p>Hello, Alice Adams!</p>" in visitor.page.text
+    assert visitor.page.url == f"{project.url}/"
+    assert visitor.open("/account/logout").asks("Sign out?")
+    visitor.press()
+    assert visitor.page.url == f"{project.url}/account/signed-out"
+    assert Visitor(project.url).open().asks("Choose who you are")
+    assert visitor.open("/account/problem/access_denied").asks("The sign-in was not completed")
+
+
+def test_the_worked_example_refuses_guests(azure, tmp_path):
+    folder = copy_of_the_api(tmp_path)
+    title = "A worked example: add a claim check"
+    apply(CONTRIBUTING, title, folder / "helpers/authorization.py", [0])
+    apply(CONTRIBUTING, title, folder / "helpers/errors.py", [1])
+    page = tmp_path / "errors.py"
+    shutil.copy(ROOT / "DjangoUI/Helpers/errors.py", page)
+    apply(CONTRIBUTING, title, page, [2])
+    assert runpy.run_path(str(page))["API_PAGES"]["guest_not_allowed"].status == 403
+
+    azure.consent_all("alice")
+    requests = [["/subscriptions", azure.access_token(user)] for user in ("frank", "alice")]
+    frank, alice = call(folder, azure.flask_api_settings(), "main:create_app", requests)
+    assert (frank[0], frank[1]["code"]) == (403, "guest_not_allowed")
+    assert alice[0] == 200
