@@ -53,6 +53,32 @@ def test_the_app_leads_to_its_own_part_of_the_journey(carol: Page, one_demo) -> 
     expect(carol).to_have_url(re.compile(rf"^{one_demo.front}/journey#chapter-\d+$"))
 
 
+def test_the_list_marks_steps_as_the_diagram_does(carol: Page, one_demo) -> None:
+    """A narrow window has no diagram: gray and dashed must be seen in the list, and explained."""
+    carol.goto(f"{one_demo.front}/journey")
+    legend = carol.get_by_role("list", name="Colors").get_by_role("listitem")
+    assert legend.count() == 5
+    looks = {}
+    for kind in ("seen", "inferred", "cached", "challenge", "failed"):
+        for item in (carol.locator(f".legend .{kind}"), carol.locator(f"ol.steps .{kind}").last):
+            style = item.evaluate(
+                "e => getComputedStyle(e).borderLeftStyle + getComputedStyle(e).borderLeftColor"
+            )
+            assert looks.setdefault(kind, style) == style
+    assert len(set(looks.values())) == 5
+
+
+def test_a_double_click_switches_on_once_and_stays_at_the_scenario(one_demo, page: Page) -> None:
+    page.goto(one_demo.front)
+    scenario = page.locator("#arm-away")
+    scenario.get_by_role("button").dblclick()
+    expect(scenario.locator(".state")).to_be_visible()
+    expect(page).to_have_url(f"{one_demo.front}/#arm-away")
+    expect(scenario).to_be_in_viewport()
+    scenario.get_by_role("button", name="Switch off").click()
+    expect(scenario.locator(".state")).to_have_count(0)
+
+
 @pytest.mark.parametrize("path", ["/journey?open=8", "/"], ids=["journey", "front-page"])
 @pytest.mark.parametrize(("width", "scheme"), WINDOWS)
 def test_is_accessible_and_fits(

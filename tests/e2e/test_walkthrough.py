@@ -56,3 +56,7 @@ def test_a_user_signs_in_sees_the_list_and_signs_out(anywhere, page: Page):
     expect(page.get_by_role("table", name="Your subscriptions")).to_have_count(0)
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(f"{anywhere.ui}/account/signed-out")
+
+    page.goto(anywhere.front)  # its buttons work wherever the mock runs, in a container too
+    page.get_by_role("button", name="Reset").click()
+    expect(page.get_by_text("the journey is empty")).to_have_count(1)

@@ -155,6 +155,11 @@ def test_tells_a_renewal_of_token_a(azure, walk, post_token, journey):
     ]
 
 
+def test_tells_who_is_a_guest(walk, journey):
+    walk.sign_in("frank")
+    assert steps(journey())[3] == "Frank (a guest) consented: Entra issued a code"
+
+
 def test_tells_many_pages_of_a_list_as_one_step(walk, journey):
     walk.open_page(walk.sign_in("gina")["access_token"])
     assert steps(journey())[-1] == "FlaskAPI listed 300 subscriptions in 12 pages with token B"

@@ -62,6 +62,7 @@ def test_a_blocked_sign_in_ends_at_entra(azure, visitor):
     azure.scenarios.switch_on("sign-in-blocked")
     page = visitor.press(visitor.authorize(), "user", "alice")
     assert "AADSTS53003" in page.text
+    assert "(That ID belongs to FlaskAPI.)" in page.text
     azure.scenarios.switch_off("sign-in-blocked")
     assert "Permissions requested" in visitor.authorize().text
 
