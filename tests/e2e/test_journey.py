@@ -58,7 +58,7 @@ def test_the_list_marks_steps_as_the_diagram_does(carol: Page, one_demo) -> None
     carol.goto(f"{one_demo.front}/journey")
     legend = carol.get_by_role("list", name="Colors").get_by_role("listitem")
     assert legend.count() == 5
-    looks = {}
+    looks: dict[str, str] = {}
     for kind in ("seen", "inferred", "cached", "challenge", "failed"):
         for item in (carol.locator(f".legend .{kind}"), carol.locator(f"ol.steps .{kind}").last):
             style = item.evaluate(
