@@ -167,6 +167,9 @@ class Application:
         return self.secrets[0].text if self.secrets else ""
 
 
+FLEET = tuple(Subscription(f"Fleet {number:03}") for number in range(1, 301))
+
+
 def users() -> dict[str, User]:
     alice = (
         Subscription("Contoso Production", tags={"env": "prod"}),
@@ -174,11 +177,10 @@ def users() -> dict[str, User]:
         Subscription("Contoso Sandbox", "Warned", "PayAsYouGo_2014-09-01"),
         Subscription("Contoso Archive", "Disabled", "Sponsored_2016-01-01"),
     )
-    gina = tuple(Subscription(f"Fleet {number:03}") for number in range(1, 301))
     everyone = (
         User("Alice", "Adams", "has four subscriptions, and administers", alice, is_admin=True),
         User("Bob", "Brown", "has no subscriptions"),
-        User("Gina", "Green", "has 300 subscriptions, which come in many pages", gina),
+        User("Gina", "Green", "has 300 subscriptions, which come in many pages", FLEET),
         User("Carol", "Clark", "needs a second factor for Azure", alice[:2], needs_mfa=True),
         User("Dave", "Dunn", "must ask an administrator for consent", alice[:1], may_consent=False),
         User("Frank", "Fox", "is a guest from Fabrikam", alice[1:2], home_tenant_id=PARTNER_ID),

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -25,6 +26,7 @@ from flask import request
 import cleanup
 import command_line
 import configure
+import credentials
 import graph
 import Helpers.environment
 import helpers.environment
@@ -128,6 +130,23 @@ def folder(azure: MockAzure, use_machine, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setenv("AZURE_CLIENT_ID", service.client_id)
     monkeypatch.setenv("AZURE_CLIENT_SECRET", service.secret)
     return use_machine("first machine")
+
+
+@cache
+def ready_made_keys() -> Iterator[rsa.RSAPrivateKey]:
+    return cycle([rsa.generate_private_key(65537, 2048) for _ in range(4)])
+
+
+@pytest.fixture(autouse=True)
+def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the scripts keys that exist, because making one takes long; each differs from the last.
+
+    The tests with processes make theirs.
+    """
+    made = ready_made_keys()
+    monkeypatch.setattr(
+        credentials, "rsa", SimpleNamespace(generate_private_key=lambda **_: next(made))
+    )
 
 
 @pytest.fixture

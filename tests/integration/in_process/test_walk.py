@@ -52,8 +52,7 @@ def test_the_list_is_gone_after_signing_out(alice):
 
 def test_declined_consent_ends_on_a_page(visitor):
     alice = visitor().open().press(user="alice").press(decision="cancel")
-    assert alice.page.status_code == 403
-    assert alice.asks("if you let it act for you")
+    assert alice.reads == (403, "The sign-in was not completed")
 
 
 @pytest.mark.usefixtures("production")
