@@ -40,7 +40,7 @@ def main() -> None:
             page.get_by_role("button", name=re.compile("Alice")).click()
             take(page, "consent", page.locator(".decision"))
             page.get_by_role("button", name="Accept").click()
-            page.get_by_text("How it works").wait_for()
+            page.get_by_role("heading", name="How it works").wait_for()
             take(page, "subscriptions", page.locator(".hops"))
             chromium.close()
     finally:

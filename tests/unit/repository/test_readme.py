@@ -89,7 +89,8 @@ def spoken(seconds: float) -> str:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_links_within_the_repository_lead_somewhere(document):
-    for target in re.findall(r"\]\(([^)\s]+)\)", document.text):
+    for links in re.findall(r"\]\(([^)\s]+)\)|<img .*?src=\"([^\"]+)\"", document.text):
+        target = "".join(links)
         if "://" in target:
             assert target.startswith("https://"), target
             continue
