@@ -92,10 +92,10 @@ def find_noted(graph: Graph, registration: Registration, note: dict[str, Json]) 
     return bool(registration.application)
 
 
-def foreign_access(graph: Graph, application: Json, known: set[str]) -> list[str]:
+def foreign_access(graph: Graph, application: Json, expected: set[str]) -> list[str]:
     """Return a line for each owner, redirect URI and credential that the script did not make.
 
-    ``known`` holds the IDs of owners and credentials, and the redirect URIs, that it did.
+    ``expected`` holds the IDs of owners and credentials, and the redirect URIs, that it did.
     """
     path = f"/applications/{application['id']}"
     principal = graph.get(f"/servicePrincipals(appId='{application['appId']}')") or {}
@@ -113,7 +113,7 @@ def foreign_access(graph: Graph, application: Json, known: set[str]) -> list[str
     for client in (application.get("api") or {}).get("preAuthorizedApplications", []):
         entries.append(("preauthorized client", client["appId"], client["appId"]))
     # Others chose these texts: repr keeps control characters from the terminal.
-    return [f"  {what}: {text!r}" for what, value, text in entries if value not in known]
+    return [f"  {what}: {text!r}" for what, value, text in entries if value not in expected]
 
 
 def redirect_uris(application: Json, platform: str = "web") -> list[str]:
@@ -131,8 +131,8 @@ def refuse_foreign_access(
     for registration in both:
         if application := registration.application:
             made = note.get(registration.key, {}).get("made", [])
-            known = {user_id, *made, *redirect_uris(registration.description["application"])}
-            if access := foreign_access(graph, application, known):
+            expected = {user_id, *made, *redirect_uris(registration.description["application"])}
+            if access := foreign_access(graph, application, expected):
                 lines += [label(application), *access]
     if lines:
         raise ScriptError(

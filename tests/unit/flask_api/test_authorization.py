@@ -523,6 +523,7 @@ def test_a_request_without_a_token_gets_a_bare_challenge(api, headers):
         pytest.param("Bearer =a.b.c", id="padding-first"),
         pytest.param(f"Bearer {'a' * (16 * 1024 + 1)}", id="more-than-16-KiB"),
         pytest.param(f"Bearer {'a' * 1_000_000}", id="a-megabyte"),
+        pytest.param(f"Bearer {' ' * 16 * 1024}a.b.c", id="a-token-behind-16-KiB-of-spaces"),
     ],
 )
 def test_refuses_authorization_header(api, value):

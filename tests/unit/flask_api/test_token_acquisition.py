@@ -3,17 +3,13 @@
 import base64
 import json
 import re
-import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs
 
 import pytest
-import requests
 import responses
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from helpers import entra, request_scope, token_acquisition, token_cache
 from helpers.claims_challenges import encode_claims
@@ -25,14 +21,16 @@ from tests.unit.flask_api.conftest import (
     REALM,
     SETTINGS,
     SUBSCRIPTIONS,
-    TENANT_ID,
-    Tenant,
 )
 
 MULTILINE = 'AADSTS50076: use "MFA"\r\nSet-Cookie: x=y alice@contoso.example'
+
 HUGE = '{"x":"%s"}' % ("y" * 5000)
+
 NESTED = f"e30.{base64url(b'[' * 100_000)}.e30"  # a JWT whose payload is too deep to read
+
 TOKEN = {"access_token": "b", "token_type": "Bearer"}
+
 CLAIMS = '{"access_token":{"capolids":{"essential":true,"values":["p1"]}}}'
 
 
@@ -71,92 +69,6 @@ def test_one_assertion_is_exchanged_once(tenant, api, bearer):
     answers = [api.get("/subscriptions", headers=bearer) for _ in range(3)]
     assert len(exchanges(tenant)) == 1
     assert ["hit" in answer.headers["Server-Timing"] for answer in answers] == [False, True, True]
-
-
-def test_another_assertion_of_the_same_user_is_exchanged_anew(tenant, api):
-    tenant.grants()
-    tenant.lists("first")
-    get(api, tenant, uti="1")
-    get(api, tenant, uti="2")
-    assert len(exchanges(tenant)) == 2
-
-
-def test_a_token_goes_to_the_user_it_was_issued_for(tenant, api):
-    def by_assertion(request):
-        name = parse_qs(request.body)["assertion"][0].split(".")[2][:20]
-        answer = {"token_type": "Bearer", "expires_in": 3600, "access_token": f"for-{name}"}
-        return 200, {}, json.dumps(answer)
-
-    tenant.net.add_callback(responses.POST, tenant.token_endpoint, by_assertion)
-    tenant.lists("first")
-    for number in [1, 2, 3, 2, 1]:
-        token = tenant.issue_access_token(uti=str(number))
-        api.get("/subscriptions", headers={"Authorization": f"Bearer {token}"})
-        sent = tenant.calls("GET", ARM)[-1].headers["Authorization"]
-        assert sent == f"Bearer for-{token.split('.')[2][:20]}"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param({"status": 429, "headers": {"Retry-After": "60"}}, id="429"),
-        pytest.param({"status": 503, "headers": {"Retry-After": "60"}}, id="503"),
-        pytest.param({"status": 500}, id="500"),
-        pytest.param({"status": 400}, id="400"),
-    ],
-)
-def test_the_refusal_of_one_user_does_not_reach_the_next(tenant, api, answer):
-    """MSAL's own memory of failures has no user in its key for this flow."""
-    tenant.net.post(tenant.token_endpoint, json={"error": "invalid_grant"}, **answer)
-    assert get(api, tenant, uti="alice").status_code != 200
-    tenant.net.remove(responses.POST, tenant.token_endpoint)
-    tenant.grants()
-    tenant.lists("first")
-    assert get(api, tenant, uti="bob").status_code == 200
-
-
-def test_the_token_of_one_user_does_not_reach_the_next_through_retry_after(tenant, api):
-    """A success with Retry-After would be replayed by MSAL's memory as well."""
-    for name in ("alice", "bob"):
-        answer = {"token_type": "Bearer", "expires_in": 3600, "access_token": f"token-of-{name}"}
-        tenant.net.post(tenant.token_endpoint, json=answer, headers={"Retry-After": "60"})
-    tenant.lists("first")
-    get(api, tenant, uti="alice")
-    get(api, tenant, uti="bob")
-    sent = [call.headers["Authorization"] for call in tenant.calls("GET", ARM)]
-    assert sent == ["Bearer token-of-alice", "Bearer token-of-bob"]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param({"status": 429, "headers": {"Retry-After": "60"}}, id="429"),
-        pytest.param({"status": 200, "headers": {"Retry-After": "60"}}, id="200"),
-    ],
-)
-def test_with_msals_own_memory_one_users_answer_would_reach_the_next(
-    tenant, settings_of_api, answer, monkeypatch
-):
-    """If this fails one day, MSAL has fixed it, and NoReplay is no longer needed."""
-    monkeypatch.setattr(entra, "NoReplay", dict)
-    monkeypatch.setattr(entra, "HttpClient", lambda session: Unguarded(session))
-    api = create_app(settings_of_api).test_client()
-    of_alice = {"error": "invalid_grant"} if answer["status"] == 429 else TOKEN | {"expires_in": 9}
-    tenant.net.post(tenant.token_endpoint, json=of_alice, **answer)
-    tenant.net.post(tenant.token_endpoint, json=TOKEN | {"expires_in": 9, "access_token": "bobs"})
-    tenant.lists("first")
-    get(api, tenant, uti="alice")
-    response = get(api, tenant, uti="bob")
-    assert len(exchanges(tenant)) == 1
-    assert (response.status_code == 200) == (answer["status"] == 200)
-    assert "Bearer bobs" not in [call.headers["Authorization"] for call in tenant.calls("GET", ARM)]
-
-
-class Unguarded:
-    """MSAL's HTTP client as its documentation has it."""
-
-    def __init__(self, session):
-        self.get, self.post, self.close = session.get, session.post, session.close
 
 
 def test_two_users_by_turns_never_get_each_others_token(tenant, api):
@@ -530,97 +442,6 @@ def test_the_key_of_the_cache_names_what_was_asked_for(api, monkeypatch, setting
         assert token_acquisition.cache_key("header.payload.signature") != key
 
 
-def discovery_for_msal(tenant, **answer):
-    """Let discovery succeed once, for the signing keys, and then give MSAL this answer."""
-    tenant.net.get(tenant.discovery, **answer)
-
-
-@pytest.mark.parametrize(
-    ("answer", "status", "code"),
-    [
-        pytest.param({"json": {}}, 502, "idp_unavailable", id="nothing-in-it"),
-        pytest.param({"json": {"token_endpoint": 7}}, 502, "idp_unavailable", id="odd-types"),
-        pytest.param({"body": "[]"}, 502, "idp_unavailable", id="a-list"),
-        pytest.param({"body": "<html>"}, 502, "idp_unavailable", id="html"),
-        pytest.param({"status": 503, "json": {}}, 502, "idp_unavailable", id="503"),
-        pytest.param({"status": 304, "json": {}}, 502, "idp_unavailable", id="304"),
-        pytest.param({"status": 429, "json": {}}, 503, "idp_throttled", id="429"),
-        pytest.param({"body": requests.ReadTimeout()}, 504, "idp_timeout", id="timeout"),
-        pytest.param({"body": requests.ConnectionError()}, 502, "idp_unavailable", id="reset"),
-        pytest.param({"status": 400, "json": {}}, 500, "api_misconfigured", id="400"),
-    ],
-)
-def test_maps_a_failure_of_discovery_and_recovers(tenant, api, bearer, answer, status, code):
-    discovery_for_msal(tenant, **answer)
-    response = api.get("/subscriptions", headers=bearer)
-    assert (response.status_code, response.json["code"]) == (status, code)
-    tenant.net.replace(responses.GET, tenant.discovery, json=tenant.metadata)
-    tenant.grants()
-    tenant.lists("first")
-    assert get(api, tenant, uti="later").status_code == 200
-
-
-def pem_of(key, encryption=None):
-    form = serialization.PrivateFormat.PKCS8
-    encryption = encryption or serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, form, encryption).decode()
-
-
-CERTIFICATE = ssl.DER_cert_to_PEM_cert(Tenant.key.der)
-
-
-@pytest.mark.parametrize(
-    "pem",
-    [
-        pytest.param(None, id="gone"),
-        pytest.param("no PEM", id="other-text"),
-        pytest.param("k\u00e9y", id="not-ascii"),
-        pytest.param(CERTIFICATE, id="no-key"),
-        pytest.param(pem_of(Tenant.key.private), id="no-certificate"),
-        pytest.param(
-            pem_of(Tenant.key.private, serialization.BestAvailableEncryption(b"x")) + CERTIFICATE,
-            id="a-key-with-a-passphrase",
-        ),
-        pytest.param(
-            pem_of(ec.generate_private_key(ec.SECP256R1())) + CERTIFICATE, id="an-elliptic-key"
-        ),
-    ],
-)
-def test_it_is_a_fault_of_the_settings_when_the_certificates_file_is_or_holds(
-    tenant, settings_of_api, bearer, tmp_path, pem
-):
-    file = tmp_path / "client.pem"
-    file.write_text(pem or "", encoding="utf-8")
-    file.rename(tmp_path / ("client.pem" if pem else "elsewhere.pem"))
-    settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(file)}
-    tenant.grants()
-    response = create_app(settings).test_client().get("/subscriptions", headers=bearer)
-    assert (response.status_code, response.json["code"]) == (500, "api_misconfigured")
-
-
-@pytest.mark.parametrize(
-    "origin",
-    [
-        pytest.param("https://evil.example", id="another-host"),
-        pytest.param("https://login.microsoftonline.com.evil.example", id="suffix"),
-        pytest.param("https://login.microsoftonline.com:444", id="another-port"),
-    ],
-)
-def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, api, bearer, origin):
-    elsewhere = f"{origin}/{TENANT_ID}/oauth2/v2.0/token"
-    changed = tenant.metadata | {"token_endpoint": elsewhere}
-    tenant.net.replace(responses.GET, tenant.discovery, json=changed)
-    tenant.net.post(elsewhere, json=TOKEN | {"expires_in": 3600})
-    for attempt in ("first", "second"):  # what the first one learned is not trusted later
-        response = get(api, tenant, uti=attempt)
-        assert (response.status_code, response.json["code"]) == (502, "idp_unavailable")
-    assert not tenant.calls("POST", elsewhere)
-    tenant.net.replace(responses.GET, tenant.discovery, json=tenant.metadata)
-    tenant.grants()
-    tenant.lists("first")
-    assert api.get("/subscriptions", headers=bearer).status_code == 200
-
-
 @pytest.mark.parametrize(
     ("status", "body", "expected", "code"),
     [
@@ -689,54 +510,6 @@ def test_relays_an_answer_of_entra(tenant, api, bearer, caplog, status, body, ex
     assert "contoso.example" not in written
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        pytest.param(None, id="null"),
-        pytest.param(5, id="a-number"),
-        pytest.param(["invalid_grant"], id="a-list"),
-        pytest.param({"code": "invalid_grant"}, id="an-object"),
-        pytest.param("invalid\r\ngrant", id="two-lines"),
-        pytest.param("invalid_gr\u00e4nt", id="not-ascii"),
-        pytest.param("invalid_grant" * 5, id="no-code-but-a-text"),
-    ],
-)
-def test_the_next_user_does_not_suffer_from_an_odd_answer_whose_error_is(tenant, api, error):
-    """MSAL kept what it was, and failed over it with every later request."""
-    tenant.net.post(tenant.token_endpoint, status=400, json={"error": error})
-    tenant.grants()
-    tenant.lists("first")
-    assert get(api, tenant, uti="alice").json["code"] == "idp_unavailable"
-    assert get(api, tenant, uti="bob").status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("answer", "status", "code"),
-    [
-        pytest.param({"body": requests.ConnectTimeout()}, 504, "idp_timeout", id="connect-timeout"),
-        pytest.param({"body": requests.ReadTimeout()}, 504, "idp_timeout", id="read-timeout"),
-        pytest.param({"body": requests.ConnectionError()}, 502, "idp_unavailable", id="reset"),
-        pytest.param({"body": "<html>", "status": 200}, 502, "idp_unavailable", id="html-200"),
-        pytest.param({"body": "<html>", "status": 400}, 502, "idp_unavailable", id="html-400"),
-        pytest.param({"body": "busy", "status": 429}, 503, "idp_throttled", id="text-429"),
-        pytest.param({"body": "[]", "status": 200}, 502, "idp_unavailable", id="a-list"),
-        pytest.param({"body": "", "status": 200}, 502, "idp_unavailable", id="nothing"),
-        pytest.param({"body": "[" * 100_000}, 502, "idp_unavailable", id="deeply-nested"),
-        pytest.param(
-            {"status": 302, "headers": {"Location": "https://evil.example/"}},
-            502,
-            "idp_unavailable",
-            id="a-redirect",
-        ),
-    ],
-)
-def test_maps_a_failure_of_the_exchange(tenant, api, bearer, answer, status, code):
-    tenant.net.post(tenant.token_endpoint, **answer)
-    response = api.get("/subscriptions", headers=bearer)
-    assert (response.status_code, response.json["code"]) == (status, code)
-    assert not tenant.calls("GET", "https://evil.example")
-
-
 def test_a_consent_challenge_names_the_scope_to_ask_for(tenant, api, bearer):
     refuse(tenant, error="invalid_grant", suberror="consent_required")
     response = api.get("/subscriptions", headers=bearer)
@@ -770,45 +543,6 @@ def test_claims_can_not_break_out_of_their_header(tenant, api, bearer, text):
     assert response.status_code == 401
     assert "Set-Cookie" not in response.headers
     assert response.headers["WWW-Authenticate"].isprintable()
-
-
-def test_throttling_says_how_long_to_wait(tenant, api):
-    for header, relayed in (("7", "7"), ("99999", "120"), ("-3", "5"), ("soon", "5")):
-        tenant.net.post(
-            tenant.token_endpoint, status=429, json={"error": "x"}, headers={"Retry-After": header}
-        )
-        response = get(api, tenant, uti=header)
-        assert response.headers["Retry-After"] == relayed
-        tenant.net.remove(responses.POST, tenant.token_endpoint)
-
-
-def test_the_correlation_id_goes_to_entra_and_arm_and_back(tenant, api, bearer):
-    tenant.grants()
-    tenant.lists("first")
-    guid = "12345678-1234-4234-8234-123456789abc"
-    headers = bearer | {"x-ms-client-request-id": guid}
-    assert api.get("/subscriptions", headers=headers).headers["x-ms-client-request-id"] == guid
-    (exchange,) = tenant.calls("POST", tenant.token_endpoint)
-    (listing,) = tenant.calls("GET", SUBSCRIPTIONS)
-    assert exchange.headers["client-request-id"] == guid
-    assert exchange.headers["Accept"] == "application/json"  # as MSAL asks
-    assert listing.headers["x-ms-client-request-id"] == guid
-    assert listing.headers["x-ms-correlation-request-id"] == guid
-
-
-def test_a_certificate_takes_the_place_of_the_secret(tenant, settings_of_api, bearer, tmp_path):
-    pem = tmp_path / "client.pem"
-    pem.write_text(pem_of(tenant.key.private) + CERTIFICATE)
-    settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(pem)}
-    tenant.grants()
-    tenant.lists("first")
-    api = create_app(settings).test_client()
-    assert api.get("/subscriptions", headers=bearer).status_code == 200
-    (form,) = exchanges(tenant)
-    assert "client_secret" not in form
-    assert form["client_assertion_type"] == [
-        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-    ]
 
 
 @pytest.mark.parametrize(
