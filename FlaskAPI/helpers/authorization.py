@@ -50,12 +50,12 @@ def get_token_auth_header() -> str:
 
     :raises AuthError: ``authorization_header_missing`` or ``invalid_header``.
     """
-    scheme, _, access_token = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise AuthError("authorization_header_missing")
-    access_token = access_token.lstrip(" ")
+    access_token = credentials.lstrip(" ")
     # Check the size first, so that a stranger can't make this API parse a megabyte.
-    if len(access_token) > MAX_TOKEN_BYTES or not TOKEN68.fullmatch(access_token):
+    if len(credentials) > MAX_TOKEN_BYTES or not TOKEN68.fullmatch(access_token):
         raise AuthError("invalid_header", "too long, or not one token")
     return access_token
 

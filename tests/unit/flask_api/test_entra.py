@@ -9,7 +9,7 @@ import responses
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from helpers import entra
+from helpers import entra, request_scope
 from main import create_app
 from tests.unit.flask_api.conftest import (
     ARM,
@@ -269,3 +269,12 @@ def test_a_certificate_takes_the_place_of_the_secret(tenant, settings_of_api, be
     assert form["client_assertion_type"] == [
         "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     ]
+
+
+def test_entra_gets_no_more_time_than_the_request_has_left(tenant, api, bearer, monkeypatch):
+    monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 2)
+    tenant.grants()
+    tenant.lists("first")
+    assert api.get("/subscriptions", headers=bearer).status_code == 200
+    (exchange,) = tenant.calls("POST", tenant.token_endpoint)
+    assert all(0 < seconds <= 2 for seconds in exchange.req_kwargs["timeout"])
