@@ -13,6 +13,7 @@ from tests.waiting import wait_for
 ROOT = Path(__file__).parents[2]
 INSTANCES = 2  # of each app
 SECONDS_TO_BE_READY = 120
+START_SECONDS = 300  # of all instances, on a slow machine
 PROBE = """
 import contextlib, sys, urllib.request
 for port in (8000, 5000):
@@ -54,15 +55,21 @@ class Containers:
     def start(self) -> None:
         """Start everything, two instances of each app, and wait until all of it is healthy."""
         scale = [f"--scale={app}={INSTANCES}" for app in ("flaskapi", "djangoui")]
-        self.compose("up", "--detach", "--no-build", "--wait", *scale)
+        try:
+            self.compose("up", "--detach", "--no-build", "--wait", *scale, timeout=START_SECONDS)
+        except subprocess.TimeoutExpired:  # Compose itself waits for ever
+            state = self.compose("ps", "--all")
+            sys.exit(f"Not everything was healthy within {START_SECONDS} seconds:\n{state}")
 
-    def compose(self, *command: str) -> str:
-        return self.run(*self._compose, *command)
+    def compose(self, *command: str, timeout: float | None = None) -> str:
+        return self.run(*self._compose, *command, timeout=timeout)
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, timeout: float | None = None) -> str:
         """Run a command of the engine; return what it writes to standard output."""
         command = (self.engine, *command)
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=timeout
+        )
         if done.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout

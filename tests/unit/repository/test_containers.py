@@ -132,6 +132,16 @@ def test_compose_gives_containers_no_rights_and_no_secrets(services):
     assert services["proxy"]["cap_add"] == ["NET_BIND_SERVICE"]
 
 
+def test_containers_have_time_to_finish_running_requests(services):
+    """The proxy too: it waits for the apps' answers."""
+    for name, service in services.items():
+        seconds = int(service["stop_grace_period"].removesuffix("s"))
+        assert seconds >= 30, name
+    for app in ("FlaskAPI", "DjangoUI"):
+        (graceful,) = re.findall(r"--graceful-timeout=(\d+)", (ROOT / DOCKERFILES[app]).read_text())
+        assert int(graceful) < seconds
+
+
 def test_the_development_container_forwards_what_a_browser_opens():
     text = (ROOT / ".devcontainer/devcontainer.json").read_text()
     described = json.loads(re.sub(r"^//.*", "", text, flags=re.M))
