@@ -241,6 +241,7 @@ class MockAzure:
         """Whose GUIDs are in ``value``, as the mock's pages call them."""
         known = {app.client_id: app.name for app in self.applications.values()}
         known |= {self.ui.client_id: "DjangoUI", self.api.client_id: "FlaskAPI"}
+        known |= {directory.ARM_ID: "Azure Resource Manager"}
         known |= {user.oid: user.name for user in self.users.values()}
         known |= {self.tenant_id: "this tenant", directory.PARTNER_ID: "the tenant of Fabrikam"}
         return [name for guid, name in known.items() if guid in str(value)]
