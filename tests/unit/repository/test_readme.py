@@ -203,7 +203,7 @@ DURATIONS = {
         "Tokens live two minutes": {120},  # tests/mock_azure/scenarios.py
     },
     "FlaskAPI/README.md": {
-        "clocks may differ": {authorization.CLOCK_SKEW_SECONDS},
+        "clocks of the servers": {authorization.CLOCK_SKEW_SECONDS},
         "A download happens": {signing_keys.REFRESH_SECONDS, signing_keys.USABLE_SECONDS},
         "An unknown key ID": {signing_keys.UNKNOWN_KEY_SECONDS},
         "kept no longer": {token_acquisition.REFRESH_EARLY_SECONDS},
@@ -218,7 +218,7 @@ DURATIONS = {
     "DjangoUI/README.md": {
         "Each unfinished sign-in": {unfinished_sign_ins.KEEP_SECONDS},
         "MSAL only decodes it": {Helpers.token_acquisition.CLOCK_SKEW_SECONDS},
-        "A small cookie": {unfinished_sign_ins.JUST_SECONDS},
+        "A cookie records": {unfinished_sign_ins.JUST_SECONDS},
         "A session ends": {settings.SESSION_COOKIE_AGE},
         "Remove the old key": {settings.SESSION_COOKIE_AGE},
         "finishes its running requests": {30},
