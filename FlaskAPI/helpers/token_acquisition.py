@@ -1,5 +1,8 @@
 """Call a downstream API on behalf of the user: exchange token A for token B, and call with that.
 
+Token A is the user assertion, for this API; token B is for the downstream API. Token B comes from
+the cache (``_acquire_token``) or from Entra (``_exchange``). If Entra refuses, ``_refusal`` decides
+what that means for the user: consent, another sign-in, or nothing but waiting.
 Protocol: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow
 """
 
@@ -33,7 +36,7 @@ def call_on_behalf_of(call: Callable[[str], Result]) -> Result:
     :raises DownstreamError: if Entra can't issue a token to any user.
     """
     claims: str | None = None
-    for _ in range(2):
+    for _ in range(2):  # the second time with a new token
         access_token = _acquire_token(claims)
         try:
             return call(access_token)
@@ -46,9 +49,9 @@ def call_on_behalf_of(call: Callable[[str], Result]) -> Result:
 
 
 def _acquire_token(claims: str | None) -> str:
-    """Return token B from the cache or from Entra, with one exchange at a time per assertion.
+    """Return token B from the cache or from Entra, with one exchange at a time per token A.
 
-    :param claims: the JSON of the claims challenge that the token has to satisfy.
+    :param claims: the JSON of the claims challenge that token B has to satisfy.
     """
     cache: TokenCache = current_app.extensions["token_cache"]
     key = cache_key(g.user_assertion)
@@ -68,9 +71,10 @@ def _acquire_token(claims: str | None) -> str:
             try:
                 token = _exchange(claims)
             except ApiError as error:
-                if token_in_use := _usable(cache.get(key), claims):  # nobody rejected it meanwhile
-                    token_in_use.refresh_at = monotonic() + PAUSE_SECONDS
-                    return token_in_use.text
+                # The old token serves on, unless it was rejected meanwhile.
+                if cached := _usable(cache.get(key), claims):
+                    cached.refresh_at = monotonic() + PAUSE_SECONDS
+                    return cached.text
                 if error.code == "idp_throttled" and error.retry_after:
                     ends = monotonic() + min(error.retry_after, PAUSE_SECONDS)
                     cache.put(key, CachedToken("", ends, ends))
@@ -82,7 +86,7 @@ def _acquire_token(claims: str | None) -> str:
 def _usable(cached: CachedToken | None, claims: str | None) -> CachedToken | None:
     """Return ``cached`` if it satisfies ``claims``.
 
-    :raises DownstreamError: ``idp_throttled`` while Entra wants no request with this assertion.
+    :raises DownstreamError: ``idp_throttled`` while Entra wants no request with this token A.
     """
     if cached and not cached.text:
         raise DownstreamError("idp_throttled", retry_after=ceil(cached.expires_at - monotonic()))
@@ -136,6 +140,7 @@ def _refusal(answer: dict[str, Any], claims_sent: str | None) -> ApiError:
 
 
 def _claims_challenge(claims: str, reason: str = "") -> AuthError:
+    """Return the error that tells the client which ``claims`` (JSON) its next token needs."""
     return AuthError("claims_challenge", reason, {"claims": encode_claims(claims)})
 
 
