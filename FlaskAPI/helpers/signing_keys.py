@@ -46,10 +46,10 @@ class SigningKeys:
         :raises DownstreamError: ``keys_unavailable`` if no keys could be loaded.
         """
         if self._is_usable() and self._is_due(None) and not self._refreshing.locked():
-            thread = Thread(None, self._refresh_if_due, "signing-keys", (None, 0), daemon=True)
+            thread = Thread(target=self._refresh, args=(None, 0), name="signing-keys", daemon=True)
             with suppress(RuntimeError):  # no thread to spare: a later request tries again
                 thread.start()
-        self._refresh_if_due(kid, WAIT_SECONDS)
+        self._refresh(kid, WAIT_SECONDS)
         if not self._is_usable():
             raise DownstreamError("keys_unavailable")
         if kid not in (keys := self._keys):
@@ -66,7 +66,7 @@ class SigningKeys:
             return kid not in self._keys and now - self._unknown_at > UNKNOWN_KEY_SECONDS
         return now - self._loaded_at > REFRESH_SECONDS and now - self._tried_at > RETRY_SECONDS
 
-    def _refresh_if_due(self, kid: str | None, wait: float) -> None:
+    def _refresh(self, kid: str | None, wait: float) -> None:
         """Replace the keys if that is due, and still is after another request's refresh.
 
         After any failure the old keys stay.
