@@ -26,12 +26,12 @@ def subscriptions_of(session: SessionBase) -> SubscriptionList:
     access_token = acquire_token_silent(session)
     try:
         try:
-            listed = list_subscriptions(access_token, correlation_id.get())
+            subscription_list = list_subscriptions(access_token, correlation_id.get())
         except ApiRefusal as refusal:
             if refusal.code not in RETRY_WITH_NEW_TOKEN:
                 raise
             access_token = acquire_token_silent(session, force_refresh=True, claims=refusal.claims)
-            listed = list_subscriptions(access_token, correlation_id.get())
+            subscription_list = list_subscriptions(access_token, correlation_id.get())
     except ApiRefusal as refusal:
         if refusal.code not in SIGN_IN:
             raise
@@ -39,4 +39,4 @@ def subscriptions_of(session: SessionBase) -> SubscriptionList:
             session.pop(TOKEN_CACHE, None)  # Entra has revoked these tokens
         raise SignInRequired(refusal.code, claims=refusal.claims) from refusal
     note_success(session)
-    return listed
+    return subscription_list
