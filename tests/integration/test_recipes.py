@@ -109,14 +109,19 @@ def test_the_files_named_protect_an_api_alone(azure, tmp_path):
     (requirements,) = [block for block in re.findall(r"```\n(.*?)```", text, re.S)]
     installed = closure(requirements.split())
     names = {"jwt": "pyjwt"}
+    used = set()
     for file in [tmp_path / "app.py", *(tmp_path / name for name in files)]:
         for node in ast.walk(ast.parse(file.read_text())):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
                 modules = [str(node.module)]
+                used |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
             for top in (module.partition(".")[0] for module in modules):
                 known = top in sys.stdlib_module_names or top == "helpers"
                 assert known or canonicalize_name(names.get(top, top)) in installed, top
+    for name in files:
+        module = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        assert module in used or module == "helpers", f"nobody imports {module}"
 
 
 def test_another_endpoint_lists_resource_groups_in_under_15_lines(azure, tmp_path):
@@ -252,17 +257,19 @@ def test_an_existing_django_project_signs_users_in_and_out(project, azure):
     visitor.press()
     assert visitor.page.url == f"{project.url}/account/signed-out"
     assert Visitor(project.url).open().asks("Choose who you are")
+    assert visitor.open("/static/ui.css").page.status_code == 200
     assert visitor.open("/account/problem/access_denied").asks("The sign-in was not completed")
 
 
 def test_the_worked_example_refuses_guests(azure, tmp_path):
     folder = copy_of_the_api(tmp_path)
     title = "A worked example: add a claim check"
-    apply(CONTRIBUTING, title, folder / "helpers/authorization.py", [0])
-    apply(CONTRIBUTING, title, folder / "helpers/errors.py", [1])
-    page = tmp_path / "errors.py"
-    shutil.copy(ROOT / "DjangoUI/Helpers/errors.py", page)
-    apply(CONTRIBUTING, title, page, [2])
+    tests = Path(shutil.copy(ROOT / "tests/unit/flask_api/test_authorization.py", tmp_path))
+    apply(CONTRIBUTING, title, tests, [0, 1])
+    apply(CONTRIBUTING, title, folder / "helpers/authorization.py", [2])
+    apply(CONTRIBUTING, title, folder / "helpers/errors.py", [3])
+    page = Path(shutil.copy(ROOT / "DjangoUI/Helpers/errors.py", tmp_path))
+    apply(CONTRIBUTING, title, page, [4])
     assert runpy.run_path(str(page))["API_PAGES"]["guest_not_allowed"].status == 403
 
     azure.consent_all("alice")
