@@ -9,9 +9,13 @@ python3 run.py test       the checks and tests; further arguments go to pytest
 
 from __future__ import annotations
 
+import signal
 import sys
 
 if __name__ == "__main__":  # before all other imports, so that Ctrl-C never prints a traceback
+    # Nothing runs yet, so until ``main`` handles Ctrl-C it just ends this process. A
+    # KeyboardInterrupt during an import may get lost.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.excepthook = lambda kind, *rest: (
         print("\nStopped.") if kind is KeyboardInterrupt else sys.__excepthook__(kind, *rest)
     )
@@ -22,7 +26,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sysconfig
@@ -409,9 +412,9 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < OLDEST_PYTHON:
         oldest, this = ".".join(map(str, OLDEST_PYTHON)), sys.version.split()[0]
         raise LauncherError(f"This sample needs Python {oldest} or newer; this is {this}.")
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Ctrl-C, kill, a closed terminal
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), request_stop)
+    # Ctrl-C, kill, and a closed terminal, for which Windows has no signal.
+    for number in {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+        signal.signal(number, request_stop)
     with tempfile.TemporaryDirectory(prefix="on-behalf-of-") as scratch:
         try:
             if arguments[:1] == ["test"]:
