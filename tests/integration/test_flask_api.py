@@ -35,17 +35,17 @@ def test_one_id_goes_through_all_hops_of_a_call(azure, apps):
     azure.consent_all()
     answer = get(apps.api, azure.access_token(), **{"x-ms-client-request-id": GUID})
     assert answer.headers["x-ms-client-request-id"] == GUID
-    asked = azure.requests("token:on_behalf_of") + azure.requests("arm")
-    assert [found.correlation_id for found in asked] == [GUID, GUID]
+    calls = azure.requests("token:on_behalf_of") + azure.requests("arm")
+    assert [call.correlation_id for call in calls] == [GUID, GUID]
     assert f"correlation_id={GUID} outcome='ok'" in apps.api.written()
 
 
 def test_one_id_goes_through_all_hops_of_a_page(azure, apps, visitor):
     page = visitor().sign_in("alice").page
-    one = page.headers["x-ms-client-request-id"]
+    correlation_id = page.headers["x-ms-client-request-id"]
     for hop in ("token:on_behalf_of", "arm"):
-        assert one in [found.correlation_id for found in azure.requests(hop, "alice")]
-    assert f"correlation_id={one} outcome='ok'" in apps.api.written()
+        assert correlation_id in [call.correlation_id for call in azure.requests(hop, "alice")]
+    assert f"correlation_id={correlation_id} outcome='ok'" in apps.api.written()
 
 
 # --- what a server lets through -------------------------------------------------------------------
@@ -158,7 +158,7 @@ def answer_of_new_api(azure, user="alice", **settings):
 def test_keys_exchange_and_list_go_through_the_proxy(far_azure, proxy, machine):
     assert answer_of_new_api(far_azure).status_code == 200
     hops = ["discovery", "jwks", "discovery", "token:on_behalf_of", "arm:subscriptions"]
-    assert [found.hop for found in far_azure.requests()] == hops
+    assert [call.hop for call in far_azure.requests()] == hops
     assert set(proxy.tunnels) == {far_azure.back_url.removeprefix("https://")}
     assert len(proxy.tunnels) == 2  # a connection for Entra and one for ARM, each used again
 

@@ -25,8 +25,8 @@ COMMANDS = re.findall(r"^curl .*$", README, re.MULTILINE)
 
 def block(after):
     """The first block of code behind the line that ends in ``after``."""
-    _, found, rest = README.partition(f"{after}:\n\n```")
-    assert found, after
+    _, heading, rest = README.partition(f"{after}:\n\n```")
+    assert heading, after
     return rest.partition("\n")[2].partition("```")[0]
 
 
@@ -63,7 +63,7 @@ def on(answer):
 def test_the_commands_switch_scenarios_on_and_off(azure, run):
     azure.reset()
     listed, first, off, second, *_ = range(len(COMMANDS))
-    assert [found["name"] for found in run(listed)["controls"]] == list(SCENARIOS)
+    assert [scenario["name"] for scenario in run(listed)["controls"]] == list(SCENARIOS)
     assert on(run(first)) == ["second-factor"]
     assert on(run(off)) == []
     assert on(run(second)) == ["entra-throttles-user"]
@@ -94,16 +94,16 @@ def test_the_table_of_scenarios_is_complete():
 
 def closure(requirements):
     """The names of all distributions that installing ``requirements`` brings."""
-    found = set()
+    names = set()
     todo = [Requirement(line) for line in requirements]
     while todo:
-        wanted = todo.pop()
-        found.add(canonicalize_name(wanted.name))
-        for needed in map(Requirement, requires(wanted.name) or []):
-            extras = wanted.extras or {""}
+        requirement = todo.pop()
+        names.add(canonicalize_name(requirement.name))
+        for needed in map(Requirement, requires(requirement.name) or []):
+            extras = requirement.extras or {""}
             if not needed.marker or any(needed.marker.evaluate({"extra": e}) for e in extras):
                 todo.append(needed)
-    return found
+    return names
 
 
 def test_an_empty_folder_with_a_copy_and_four_requirements_has_a_tenant(tmp_path):

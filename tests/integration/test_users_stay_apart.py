@@ -49,7 +49,7 @@ def users(azure) -> dict[str, str]:
 def ask(session, api, token):
     headers = {"Authorization": f"Bearer {token}"}
     answer = session.get(f"{api.url}/subscriptions", headers=headers, timeout=30)
-    names = [found["displayName"] for found in answer.json().get("value", [])]
+    names = [subscription["displayName"] for subscription in answer.json().get("value", [])]
     return answer.status_code, names
 
 
@@ -71,7 +71,9 @@ def test_each_answer_carries_the_users_own_list_or_their_own_trouble(azure, apps
 
     with ThreadPoolExecutor(THREADS) as pool:
         answers = [
-            found for one in pool.map(lambda n: list(use(n)), range(THREADS)) for found in one
+            answer
+            for of_thread in pool.map(lambda thread: list(use(thread)), range(THREADS))
+            for answer in of_thread
         ]
 
     assert len(answers) == THREADS * USERS * ROUNDS
@@ -98,4 +100,4 @@ def test_the_trouble_of_one_user_does_not_touch_the_next(azure, apps, users, tro
         first = ask(session, apps.api, azure.access_token("user0"))
         assert first[0] == status
         assert ask(session, apps.api, azure.access_token("user1")) == (200, ["Of 1"])
-    assert [found.user for found in azure.requests(EXCHANGE)] == ["user0", "user1"]
+    assert [call.user for call in azure.requests(EXCHANGE)] == ["user0", "user1"]

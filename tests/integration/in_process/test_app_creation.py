@@ -62,7 +62,7 @@ class EachCallFailsOnce(Faults):
         self.seen.add(call)
         registry = self.azure.registry
         made = [*registry.applications.values(), *registry.principals.values()]
-        is_fresh = any(one[name] in call for one in made for name in ("id", "appId"))
+        is_fresh = any(item[name] in call for item in made for name in ("id", "appId"))
         code = "Request_ResourceNotFound"
         if hop == "graph:create_principal":  # the one call that says it in another way
             code = graph.NO_APPLICATION_YET
@@ -977,8 +977,10 @@ def test_cleaning_up_takes_the_redirect_uris_of_this_machine_from_an_adopted_reg
 def registered(azure: MockAzure, folder: Path, app: str) -> list[bytes]:
     """The certificates of that app's registration, DER."""
     client_id = dotenv_values(folder / app / "development.env")["CLIENT_ID"]
-    (found,) = [x for x in azure.registry.applications.values() if x["appId"] == client_id]
-    return [base64.b64decode(key["key"]) for key in found["keyCredentials"]]
+    (application,) = [
+        item for item in azure.registry.applications.values() if item["appId"] == client_id
+    ]
+    return [base64.b64decode(key["key"]) for key in application["keyCredentials"]]
 
 
 def der_of(file: Path) -> bytes:
@@ -1028,8 +1030,10 @@ def replace_certificate(azure: MockAzure, folder: Path, app: str, days_left: int
     der = old.public_bytes(serialization.Encoding.DER)
     private = file.read_bytes().partition(b"-----BEGIN CERTIFICATE")[0]
     client_id = dotenv_values(folder / app / "development.env")["CLIENT_ID"]
-    (found,) = [x for x in azure.registry.applications.values() if x["appId"] == client_id]
-    found["keyCredentials"][0]["key"] = base64.b64encode(der).decode()
+    (application,) = [
+        item for item in azure.registry.applications.values() if item["appId"] == client_id
+    ]
+    application["keyCredentials"][0]["key"] = base64.b64encode(der).decode()
     file.write_bytes(private + old.public_bytes(serialization.Encoding.PEM))
     return der
 

@@ -13,11 +13,11 @@ def alice(visitor):
 
 def test_a_user_sees_their_subscriptions(alice, azure):
     assert alice.page.status_code == 200
-    assert alice.names == [one.name for one in azure.users["alice"].subscriptions]
+    assert alice.names == [subscription.name for subscription in azure.users["alice"].subscriptions]
 
 
 def test_the_json_array_lists_the_same_subscriptions(alice):
-    assert [one["displayName"] for one in alice.json] == alice.names
+    assert [subscription["displayName"] for subscription in alice.json] == alice.names
 
 
 def test_a_user_without_subscriptions_sees_why_there_may_be_none(visitor):
@@ -68,7 +68,7 @@ def test_the_settings_name_microsofts_hosts_and_no_mock(api, settings):
 
 
 def test_no_cookie_of_the_web_app_shows_what_it_holds(alice):
-    cookies = [one for one in alice.session.cookies if one.domain == "ui.contoso.example"]
+    cookies = [cookie for cookie in alice.session.cookies if cookie.domain == "ui.contoso.example"]
     assert cookies
     for cookie in cookies:
         assert cookie.name.startswith("__Host-")

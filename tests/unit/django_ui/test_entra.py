@@ -3,10 +3,11 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from time import sleep
+from time import monotonic, sleep
 
 import pytest
 import requests
+import responses
 from django.conf import settings
 
 from Helpers import entra as module
@@ -14,11 +15,31 @@ from Helpers.correlation import correlation_id
 from Helpers.entra import EntraClient, entra_client
 from Helpers.errors import PageError
 from Helpers.token_acquisition import begin_sign_in, complete_sign_in
+from tests.unit.django_ui.conftest import Entra
 
 
 def client() -> EntraClient:
     """Return the client that ``begin_sign_in`` will use."""
     return entra_client(settings.AUTHORITY, settings.CA_BUNDLE)
+
+
+def let_a_day_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = monotonic()
+    monkeypatch.setattr(module, "monotonic", lambda: now + 25 * 3600)
+
+
+def answer_when_told(entra: Entra, network: responses.RequestsMock) -> tuple[Event, Event]:
+    """Let discovery be slow: return whether it was asked, and what has to be set first."""
+    asked, answer = Event(), Event()
+
+    def slowly(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+        asked.set()
+        assert answer.wait(10)
+        return 200, {}, json.dumps(entra.discovery())
+
+    network.remove("GET", entra.discovery_url)
+    network.add_callback("GET", entra.discovery_url, slowly)
+    return asked, answer
 
 
 def test_discovery_is_asked_for_once(entra):
@@ -40,8 +61,7 @@ def test_discovery_that_failed_is_tried_again_by_the_next_visitor(entra, network
 def test_discovery_of_yesterday_serves_while_entra_is_down(entra, network, monkeypatch):
     begin_sign_in()
     network.replace("GET", entra.discovery_url, status=500)
-    now = module.monotonic()
-    monkeypatch.setattr(module, "monotonic", lambda: now + 25 * 3600)
+    let_a_day_pass(monkeypatch)
     assert begin_sign_in()["auth_uri"]
     assert entra.discovery_requests() == 2
 
@@ -59,8 +79,7 @@ def test_discovery_of_yesterday_serves_when_entra_answers_something_else(
 ):
     begin_sign_in()
     network.replace("GET", entra.discovery_url, **change)
-    now = module.monotonic()
-    monkeypatch.setattr(module, "monotonic", lambda: now + 25 * 3600)
+    let_a_day_pass(monkeypatch)
     assert begin_sign_in()["auth_uri"]
 
 
@@ -106,15 +125,7 @@ def test_discovery_of_a_new_process_that_is_slow_holds_up_one_thread_only(
     """Else all threads would wait for it, and none would be left to answer a health probe."""
     client()
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.05)
-    asked, answer = Event(), Event()
-
-    def slowly(request):
-        asked.set()
-        assert answer.wait(10)
-        return 200, {}, json.dumps(entra.discovery())
-
-    network.remove("GET", entra.discovery_url)
-    network.add_callback("GET", entra.discovery_url, slowly)
+    asked, answer = answer_when_told(entra, network)
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(begin_sign_in)
         assert asked.wait(10)
@@ -128,17 +139,8 @@ def test_discovery_of_a_new_process_that_is_slow_holds_up_one_thread_only(
 
 def test_discovery_that_is_slow_holds_up_one_thread_only(entra, network, monkeypatch):
     begin_sign_in()
-    asked, answer = Event(), Event()
-
-    def slowly(request):
-        asked.set()
-        assert answer.wait(10)
-        return 200, {}, json.dumps(entra.discovery())
-
-    network.remove("GET", entra.discovery_url)
-    network.add_callback("GET", entra.discovery_url, slowly)
-    now = module.monotonic()
-    monkeypatch.setattr(module, "monotonic", lambda: now + 25 * 3600)
+    asked, answer = answer_when_told(entra, network)
+    let_a_day_pass(monkeypatch)
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(begin_sign_in)
         assert asked.wait(10)

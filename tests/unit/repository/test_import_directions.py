@@ -32,12 +32,12 @@ FLASK_API = [
 
 def modules(folder: str) -> dict[str, Path]:
     """The modules of an app by name, without packages, virtual environments and settings."""
-    found = {}
+    files = {}
     for file in sorted((ROOT / folder).rglob("*.py")):
         parts = file.relative_to(ROOT / folder).with_suffix("").parts
         if "venv" not in parts and parts[-1] not in ("__init__", "gunicorn.conf"):
-            found[".".join(parts)] = file
-    return found
+            files[".".join(parts)] = file
+    return files
 
 
 @cache
@@ -125,7 +125,7 @@ def test_a_script_imports_what_comes_before_and_what_the_api_has_installed(name)
     assert sorted(modules("AppCreationScripts")) == sorted(APP_CREATION)
     before = set(APP_CREATION[: APP_CREATION.index(name)])
     installed = {"cryptography", "dotenv", "helpers", "msal", "requests"}
-    used = {one.partition(".")[0] for one in imports(modules("AppCreationScripts")[name])}
+    used = {module.partition(".")[0] for module in imports(modules("AppCreationScripts")[name])}
     assert used <= before | installed | sys.stdlib_module_names
 
 
