@@ -22,9 +22,11 @@ class Visitor:
         self.page = self.session.get(urljoin(self.ui, path), timeout=40)
         return self
 
-    def press(self, **button: str) -> Self:
-        """Send the page's first form by one of its buttons, ``name=value``; none needs a name."""
-        form = re.search(r'<form method="post" action="([^"]+)"(.*?)</form>', self.page.text, re.S)
+    def press(self, action: str = '[^"]+', **button: str) -> Self:
+        """Send the page's first form, or that with ``action``, by its button ``name=value``."""
+        form = re.search(
+            rf'<form method="post" action="({action})"(.*?)</form>', self.page.text, re.S
+        )
         assert form, self.page.text
         hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form[2])
         data = {name: unescape(value) for name, value in hidden} | button
@@ -69,10 +71,10 @@ class Visitor:
         return tab
 
     def click(self, label: str) -> Self:
-        """Follow the link that looks like a button and is called ``label``."""
-        link = re.search(rf'<a class="button[^"]*" href="([^"]+)">{label}</a>', self.page.text)
+        """Follow the first link that is called ``label``."""
+        link = re.search(rf'<a\b[^>]* href="([^"]+)">{label}</a>', self.page.text)
         assert link, self.page.text
-        return self.open(unescape(link[1]))
+        return self.open(urljoin(self.page.url, unescape(link[1])))
 
     @property
     def reads(self) -> tuple[int, str]:

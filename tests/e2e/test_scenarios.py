@@ -1,71 +1,64 @@
-"""Each scenario of the mock's front page, as its own words tell it, with the demo and a browser."""
+"""Each scenario of the mock's front page, as its own words tell it, with the demo."""
 
 import re
 from collections.abc import Callable, Iterator
+from html import unescape
 
 import pytest
-import requests
-from playwright.sync_api import Page, expect
 
+from tests.e2e.conftest import Demo
 from tests.mock_azure.scenarios import SCENARIOS
+from tests.visitor import Visitor
 
 
-class Learner:
+class Learner(Visitor):
     """Somebody who has signed in to the demo and does what the front page says."""
 
-    def __init__(self, page: Page, demo) -> None:
-        self.page, self.demo = page, demo
+    def __init__(self, demo: Demo) -> None:
+        super().__init__(demo.ui)
+        self.demo = demo
 
     def switch_on(self, name: str) -> None:
-        self.page.goto(f"{self.demo.front}/#scenarios")
-        scenario = self.page.locator(f"#{name}")
-        scenario.get_by_role("button").click()
-        expect(scenario.locator(".state")).to_be_visible()
+        self.open(self.demo.front).press(f"/scenarios/{name}", switch="on")
+        scenario = re.search(rf'<section [^>]*id="{name}".*?</section>', self.page.text, re.S)
+        assert scenario
+        assert 'class="state"' in scenario[0]
 
-    def sign_in(self, name: str = "Alice") -> None:
-        self.page.goto(self.demo.ui)
-        self.page.get_by_role("button", name=re.compile(name)).click()
-        accept = self.page.get_by_role("button", name="Accept")
-        if accept.is_visible():
-            accept.click()
+    def sign_out_and_in(self, name: str = "alice") -> None:
+        self.open("/account/logout").press()
+        self.choose(name)
 
-    def sign_out_and_in(self, name: str = "Alice") -> None:
-        self.page.goto(f"{self.demo.ui}/account/logout")
-        self.page.get_by_role("main").get_by_role("button", name="Sign out").click()
-        self.sign_in(name)
-
-    def load_again(self) -> None:
-        self.page.goto(self.demo.ui)
+    def choose(self, name: str = "alice") -> None:
+        """Sign in as somebody, and accept if Entra asks for consent."""
+        self.open().press(user=name)
+        if self.asks("Permissions requested"):
+            self.press(decision="accept")
 
     def approve(self) -> None:
-        self.reads("Approve this sign-in")
-        self.page.get_by_role("button", name="Approve").click()
+        self.is_told("Approve this sign-in")
+        self.press(decision="accept")
 
-    def follow(self, link: str) -> None:
-        self.page.get_by_role("link", name=link).click()
-
-    def reads(self, heading: str) -> None:
-        expect(self.page.get_by_role("heading", level=1)).to_have_text(re.compile(heading))
+    def is_told(self, heading: str) -> None:
+        assert self.reads[1].startswith(heading)
 
     def sees_the_list(self) -> None:
-        table = self.page.get_by_role("table", name="Your subscriptions")
-        expect(table).to_contain_text("Contoso Production")
+        assert self.names[0] == "Contoso Production"
 
     def journey_says(self, *titles: str) -> None:
         """Look at the journey: the last step with each title, in this order."""
-        self.page.goto(f"{self.demo.front}/journey")
-        told = self.page.locator("summary strong").all_inner_texts()
+        self.open(f"{self.demo.front}/journey")
+        told = [unescape(title) for title in re.findall("<summary><strong>(.*?)</", self.page.text)]
         last = [len(told) - 1 - told[::-1].index(title) for title in titles if title in told]
         assert (len(last), sorted(last)) == (len(titles), last), told
 
 
 @pytest.fixture
-def learner(page: Page, demo) -> Iterator[Learner]:
-    learner = Learner(page, demo)
-    learner.sign_in()
+def learner(demo: Demo) -> Iterator[Learner]:
+    learner = Learner(demo)
+    learner.choose()
     learner.sees_the_list()
     yield learner
-    requests.post(f"{demo.front}/controls/reset", timeout=5).raise_for_status()
+    demo.reset()
 
 
 def second_factor(learner: Learner) -> None:
@@ -81,7 +74,7 @@ def second_factor(learner: Learner) -> None:
 
 
 def arm_step_up(learner: Learner) -> None:
-    learner.load_again()
+    learner.open()
     learner.approve()
     learner.sees_the_list()
     learner.journey_says(
@@ -94,18 +87,18 @@ def arm_step_up(learner: Learner) -> None:
 
 def sign_in_blocked(learner: Learner) -> None:
     learner.sign_out_and_in()
-    learner.reads("A policy blocks this sign-in")
-    expect(learner.page.get_by_role("main")).to_contain_text("belongs to FlaskAPI")
-    learner.page.get_by_role("link").first.click()
-    learner.reads("Your organization does not allow this sign-in")
-    learner.follow("See every step")
-    learner.reads("Azure was not asked")
-    learner.follow("Alice did not sign in: blocked by policy")
+    learner.is_told("A policy blocks this sign-in")
+    assert learner.asks("belongs to FlaskAPI")
+    learner.click("Go back to DjangoUI")
+    learner.is_told("Your organization does not allow this sign-in")
+    learner.click("See every step that led here")
+    learner.is_told("Azure was not asked")
+    learner.click("Alice did not sign in: blocked by policy")
     learner.journey_says("Alice did not sign in: blocked by policy")
 
 
 def session_revoked(learner: Learner) -> None:
-    learner.sign_in()  # loading the page leads to the sign-in page
+    learner.choose()  # loading the page leads to the sign-in page
     learner.sees_the_list()
     learner.journey_says(
         "Resource Manager refused the list: token B is not enough",
@@ -116,7 +109,7 @@ def session_revoked(learner: Learner) -> None:
 
 
 def consent_withdrawn(learner: Learner) -> None:
-    learner.load_again()
+    learner.open()
     learner.sees_the_list()
     learner.sign_out_and_in()
     learner.sees_the_list()
@@ -140,58 +133,58 @@ def key_rollover(learner: Learner) -> None:
 def short_tokens(learner: Learner) -> None:
     learner.sign_out_and_in()
     learner.sees_the_list()
-    learner.load_again()
+    learner.open()
     learner.sees_the_list()
     learner.journey_says("DjangoUI renewed token A", "FlaskAPI exchanged token A for token B")
 
 
 def secret_expired(learner: Learner) -> None:
-    learner.load_again()
+    learner.open()
     learner.sees_the_list()
     learner.sign_out_and_in()
-    learner.reads("The API is not set up correctly")
+    learner.is_told("The API is not set up correctly")
     learner.journey_says("Entra refused the exchange: the client secret has expired")
 
 
 def entra_throttles_user(learner: Learner) -> None:
-    learner.sign_out_and_in("Alice")
-    learner.reads("Microsoft Entra ID is busy")
-    expect(learner.page.get_by_text("Try again in 30 seconds")).to_be_visible()
-    learner.load_again()  # FlaskAPI does not ask Entra now, and the page's link says so
-    learner.reads("Microsoft Entra ID is busy")
-    learner.follow("See every step")
-    learner.reads("Azure was not asked")
-    learner.follow("Entra refused the exchange: too many requests")
-    learner.sign_out_and_in("Carol")
+    learner.sign_out_and_in("alice")
+    learner.is_told("Microsoft Entra ID is busy")
+    assert learner.asks("Try again in 30 seconds")
+    learner.open()  # FlaskAPI does not ask Entra now, and the page's link says so
+    learner.is_told("Microsoft Entra ID is busy")
+    learner.click("See every step that led here")
+    learner.is_told("Azure was not asked")
+    learner.click("Entra refused the exchange: too many requests")
+    learner.sign_out_and_in("carol")
     learner.approve()
     learner.sees_the_list()
 
 
 def entra_throttles_everybody(learner: Learner) -> None:
-    learner.load_again()
+    learner.open()
     learner.sees_the_list()
     learner.sign_out_and_in()
-    learner.reads("Microsoft Entra ID is busy")
+    learner.is_told("Microsoft Entra ID is busy")
     learner.journey_says("Entra refused the exchange: too many requests")
 
 
 def entra_away(learner: Learner) -> None:
-    learner.load_again()
+    learner.open()
     learner.sees_the_list()
     learner.sign_out_and_in()
-    learner.reads("Microsoft Entra ID cannot be reached")
+    learner.is_told("Microsoft Entra ID cannot be reached")
     learner.journey_says("Microsoft Entra ID did not answer DjangoUI")
 
 
 def arm_slow(learner: Learner) -> None:
-    learner.load_again()
-    learner.reads("Azure took too long")
+    learner.open()
+    learner.is_told("Azure took too long")
     learner.journey_says("FlaskAPI gave up waiting for Azure Resource Manager")
 
 
 def arm_away(learner: Learner) -> None:
-    learner.load_again()
-    learner.reads("Azure had an error")
+    learner.open()
+    learner.is_told("Azure had an error")
     learner.journey_says("Azure Resource Manager did not answer FlaskAPI, in 3 attempts")
 
 
@@ -227,7 +220,7 @@ def test_no_scenario_is_without_its_walk() -> None:
 
 
 def test_the_second_load_is_served_from_the_cache(learner: Learner) -> None:
-    learner.load_again()
+    learner.open()
     learner.journey_says(
         "FlaskAPI exchanged token A for token B",
         "Not asked: FlaskAPI’s token B was still good",

@@ -95,8 +95,9 @@ def test_the_back_button_shows_nothing_after_signing_out(azure, apps, page_with_
     expect(page).to_have_url(f"{apps.ui.url}/account/signed-out")
     page.wait_for_load_state()
     for _ in range(2):
-        page.evaluate("history.back()")
-        page.wait_for_timeout(700)
+        with page.expect_event("framenavigated"):
+            page.evaluate("setTimeout(() => history.back())")
+        page.wait_for_load_state()
         # Entra's page, which is where this leads, has a header without her and a button with her.
         expect(page.get_by_text("Contoso Production")).to_have_count(0)
         expect(page.get_by_role("banner").get_by_text("Alice Adams")).to_have_count(0)
