@@ -210,8 +210,9 @@ EXCHANGE, ARM = "token:on_behalf_of", "arm:subscriptions"
     ],
 )
 def test_has_a_status_of_its_own(azure, monkeypatch, hop, fault, status, code):
-    """With one second for each request in place of twenty."""
-    monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 1.0)
+    """With one second for a request that lasts until its end, in place of twenty."""
+    if status == 504:
+        monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 1.0)
     azure.consent_all()
     azure.faults.add(hop, times=None, **fault)
     begun = time.monotonic()
