@@ -14,7 +14,7 @@ import pytest
 import requests
 import responses
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from helpers import azure_resource_manager
@@ -207,6 +207,8 @@ GOOD_METADATA = {"issuer": ISSUER, "jwks_uri": KEYS_URI}
         {"keys": JSON | st.lists(JWK | st.sampled_from([GOOD_JWK, *WEAK_JWKS]) | JSON, max_size=3)}
     ),
 )
+@example(metadata=GOOD_METADATA, jwks={"keys": WEAK_JWKS[:1]})
+@example(metadata=GOOD_METADATA, jwks={"keys": WEAK_JWKS[1:]})
 def test_any_key_document_gives_a_strong_key_or_an_error_of_the_table(session, metadata, jwks):
     published = jwks.get("keys") if isinstance(jwks, dict) else None
     with responses.RequestsMock(assert_all_requests_are_fired=False) as net:
