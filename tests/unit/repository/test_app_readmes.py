@@ -1,5 +1,6 @@
 """Each app's README says what the app's code says: settings, answers, pages, modules, numbers."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from dotenv import dotenv_values
 import Helpers.environment
 import helpers.environment
 from AzureManagement import subscriptions
+from helpers import authorization
 from Helpers.errors import API_PAGES
 from helpers.errors import ERROR_RESPONSES
 from Helpers.session import TOKEN_CACHE
@@ -248,3 +250,9 @@ def test_sessions_are_encrypted_as_far_as_the_page_says():
     another[TOKEN_CACHE] = stolen[TOKEN_CACHE]
     with token_cache(another) as moved:
         assert "token A" in moved.serialize()
+
+
+def test_the_apis_log_names_a_setting_that_its_readme_explains():
+    """``authorization.py`` sends readers of its log to README.md, which may be this one alone."""
+    assert "requestedAccessTokenVersion in README.md" in inspect.getsource(authorization)
+    assert "`requestedAccessTokenVersion`" in API.text
