@@ -215,7 +215,7 @@ def pythons_of(*folders: str) -> list[str]:
     environments = [Environment(folder) for folder in folders]
     outdated = [environment for environment in environments if not environment.is_current]
     for environment in outdated:
-        say(environment.folder, "preparing the virtual environment")
+        say(environment.folder, "making the virtual environment, which may take half a minute")
         environment.installed.unlink(missing_ok=True)
     if failed := names_of_failed([Service(env.folder, ROOT, env.make()) for env in outdated]):
         raise LauncherError(f"The virtual environment of {failed} could not be made. {NO_VENV}")
