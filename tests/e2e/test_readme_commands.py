@@ -17,7 +17,9 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect
 
+import run
 from tests.apps import ROOT
+from tests.e2e.test_app_creation import TRY_IT
 from tests.mock_azure import MockAzure
 from tests.unit.repository.documents import API, README, UI, tracked
 
@@ -57,14 +59,6 @@ def environment() -> dict[str, str]:
     venv = Path(sys.prefix, "bin")
     environ["PATH"] = ":".join(p for p in environ["PATH"].split(":") if Path(p) != venv)
     return environ
-
-
-def bash(script: str, folder: Path) -> None:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=folder, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @contextlib.contextmanager
@@ -109,8 +103,10 @@ def ports_of_the_readme() -> None:
 
 @pytest.fixture(scope="module")
 def installed(clone) -> Path:
-    """Both apps as Setup makes them by hand."""
-    bash(block("pip install"), clone)
+    """Both apps with the environments that run.py makes, by the same commands as Setup."""
+    run.pythons_of("FlaskAPI", "DjangoUI")
+    for app in ("FlaskAPI", "DjangoUI"):
+        (clone / app / "venv").symlink_to(ROOT / app / "venv")
     return clone
 
 
@@ -155,26 +151,29 @@ def test_both_apps_by_hand(installed, page: Page):
         assert "code=" not in written  # neither in the development servers' own lines
 
 
-@pytest.mark.usefixtures("ports_of_the_readme")
-def test_both_apps_with_one_command(installed, page: Page):
-    command = block("--azure")
-    with MockAzure() as azure:
-        registered(installed, azure)
-        with background(
-            command.replace("run.py", "run.py --no-browser"),
-            installed,
-            "http://localhost:8000/health",
-        ):
-            walk(page)
+def test_setup_makes_the_environments_that_run_py_makes(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)  # without uv
+
+    def words(command: list[str]) -> list[str]:
+        return [word.removeprefix(f"{ROOT}/") for word in command if word != "--clear"]
+
+    lines = block("pip install").splitlines()
+    for app, line in zip(("FlaskAPI", "DjangoUI"), lines, strict=True):
+        environment = run.Environment(app)
+        make, install = words(environment.make()), words(environment.install())
+        made, installed = (command.split() for command in line.split(" && "))
+        assert made == ["python3", *make[1:]]
+        assert installed == [f"{app}/venv/bin/pip", "install", *install[-2:]]
+        assert install[:4] == [f"{app}/venv/bin/python", "-m", "pip", "install"]
 
 
 def test_every_shell_block_is_run_by_a_test():
     """A new block in the README needs a test that runs it; this list says which does."""
     run_by = {
         "run.py test": "demo starts run.py; the continuous integration runs the tests with it",
-        "python3 -m venv": "installed",
+        "python3 -m venv": "test_setup_makes_the_environments_that_run_py_makes",
         "AppCreationScripts/configure.py": "test_app_creation, with the mock's addresses",
-        "run.py --azure": "test_both_apps_with_one_command",
+        "run.py --azure": "test_app_creation, as the last command of its document",
         "flask run": "test_both_apps_by_hand",
         "manage.py runserver": "test_both_apps_by_hand",
         "docker compose up": "tests.containers.demo, where there is Docker",
@@ -183,3 +182,4 @@ def test_every_shell_block_is_run_by_a_test():
     for text in BLOCKS:
         assert sum(words in text for words in run_by) == 1, text
     assert len(BLOCKS) == len(run_by)
+    assert block("--azure").strip() == TRY_IT.splitlines()[-1]

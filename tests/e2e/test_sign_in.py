@@ -7,11 +7,22 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserType, Page, expect
 
-from tests.e2e.test_challenges import reads, sees_the_list, sign_in
-
 
 def choose_alice(page: Page) -> None:
     page.get_by_role("button", name=re.compile("Alice")).click()
+
+
+def sign_in(page: Page, apps) -> None:
+    page.goto(apps.ui.url)
+    choose_alice(page)
+    page.get_by_role("button", name="Accept").click()
+
+
+def sees_the_list(page: Page, apps) -> None:
+    expect(page).to_have_url(f"{apps.ui.url}/")
+    expect(page.get_by_role("table", name="Your subscriptions")).to_contain_text(
+        "Contoso Production"
+    )
 
 
 def test_double_clicks_do_no_harm(azure, apps, page: Page):
@@ -60,19 +71,6 @@ def test_three_tabs_sign_in_side_by_side(azure, apps, page: Page):
         expect(tab.get_by_role("table", name="Your subscriptions")).to_contain_text(
             "Contoso Production"
         )
-
-
-def test_the_oldest_of_six_tabs_is_told_what_to_do(azure, apps, page: Page):
-    tabs = [page, *(page.context.new_page() for _ in range(5))]
-    for number, tab in enumerate(tabs):
-        tab.goto(f"{apps.ui.url}/?tab={number}")
-    names = [cookie["name"] for cookie in page.context.cookies(f"{apps.ui.url}/account/")]
-    assert len([name for name in names if name.startswith("sign_in_")]) == 5
-    choose_alice(tabs[0])
-    tabs[0].get_by_role("button", name="Accept").click()
-    reads(tabs[0], "This sign-in cannot be finished")
-    choose_alice(tabs[1])
-    expect(tabs[1]).to_have_url(f"{apps.ui.url}/?tab=1")
 
 
 @pytest.fixture

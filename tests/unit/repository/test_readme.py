@@ -336,7 +336,7 @@ PROMISES = {
         "e2e/test_journey.py::test_tells_the_whole_round_trip_from_the_first_redirect"
     ),
     "Conditional Access works": (
-        "e2e/test_challenges.py::test_a_policy_sends_the_user_through_the_second_factor_and_back"
+        "integration/test_challenges.py::test_a_policy_sends_the_user_through_the_second_factor_and_back"
     ),
     "The API is strict": "unit/flask_api/test_authorization.py::test_refuses_claims_with",
     "Users stay apart": (
@@ -349,10 +349,10 @@ PROMISES = {
 TROUBLES = {
     "README.md": {
         "An approval is missing": (
-            "e2e/test_challenges.py::test_consent_that_the_api_lacks_is_asked_for_once"
+            "integration/test_challenges.py::test_consent_that_the_api_lacks_is_asked_for_once"
         ),
         "AADSTS90094": (
-            "e2e/test_challenges.py::test_a_user_who_may_not_consent_learns_whom_to_ask"
+            "integration/test_challenges.py::test_a_user_who_may_not_consent_learns_whom_to_ask"
         ),
         "`invalid_claims`": (
             "unit/flask_api/test_authorization.py::test_the_log_says_that_a_token_is_of_version_1"
@@ -362,7 +362,7 @@ TROUBLES = {
         ),
         "AADSTS7000215": "unit/flask_api/test_token_acquisition.py::test_relays_an_answer_of_entra",
         "AADSTS50076": (
-            "e2e/test_challenges.py::"
+            "integration/test_challenges.py::"
             "test_a_policy_sends_the_user_through_the_second_factor_and_back"
         ),
         "`client_not_allowed`": (
