@@ -127,12 +127,18 @@ def proxy() -> Iterator[Proxy]:
         server.shutdown()
 
 
-@pytest.fixture
-def far_azure() -> Iterator[MockAzure]:
-    """A tenant whose host name nobody but the proxy knows, so that no call can go around it."""
+@pytest.fixture(scope="module")
+def one_far_azure() -> Iterator[MockAzure]:
     with MockAzure(back_host="azure.test") as azure:
-        azure.consent_all()
         yield azure
+
+
+@pytest.fixture
+def far_azure(one_far_azure: MockAzure) -> MockAzure:
+    """A tenant whose host name nobody but the proxy knows, so that no call can go around it."""
+    one_far_azure.reset()
+    one_far_azure.consent_all()
+    return one_far_azure
 
 
 @pytest.fixture
