@@ -418,6 +418,10 @@ TROUBLES = {
             "unit/django_ui/test_subscriptions.py::test_rejected_assertion_costs_the_token_cache"
         ),
         "AADSTS500011": "unit/django_ui/test_account_views.py::test_explains",
+        "`FileNotFoundError` or": (
+            "unit/django_ui/test_token_acquisition.py::"
+            "test_file_that_is_no_certificate_is_a_fault_of_the_settings"
+        ),
         "`no_token`": (
             "unit/django_ui/test_subscriptions.py::test_asks_to_sign_in_once_when_no_token_fits"
         ),
