@@ -217,7 +217,7 @@ DURATIONS = {
     },
     "DjangoUI/README.md": {
         "Each unfinished sign-in": {unfinished_sign_ins.KEEP_SECONDS},
-        "MSAL only decodes it": {Helpers.token_acquisition.CLOCK_SKEW_SECONDS},
+        "MSAL itself checks": {Helpers.token_acquisition.CLOCK_SKEW_SECONDS},
         "A cookie records": {unfinished_sign_ins.JUST_SECONDS},
         "A session ends": {settings.SESSION_COOKIE_AGE},
         "Remove the old key": {settings.SESSION_COOKIE_AGE},
