@@ -85,9 +85,9 @@ def start_demo(front_host: str = "localhost") -> Demo:
     return demo
 
 
-def stop_demo(demo: Demo, number: signal.Signals = signal.SIGINT) -> None:
-    """Stop as Ctrl-C does, or by another signal: no process, file or traceback may be left."""
-    os.killpg(demo.process.pid, number)
+def stop_demo(demo: Demo) -> None:
+    """Stop as Ctrl-C does: no process, file or traceback may be left."""
+    os.killpg(demo.process.pid, signal.SIGINT)
     assert demo.process.wait(60) == 0
     assert demo.reader
     demo.reader.join(10)
@@ -116,17 +116,6 @@ def demo(one_demo: Demo) -> Demo:
     """The demo, in whose tenant nothing has happened yet."""
     one_demo.reset()
     return one_demo
-
-
-@pytest.fixture(scope="session")
-def demo_on_another_site() -> Iterator[Demo]:
-    """Likewise, with the sign-in pages on ``127.0.0.1``: to a browser another site, as Entra is.
-
-    It ends as when its terminal is closed.
-    """
-    demo = start_demo(front_host="127.0.0.1")
-    yield demo
-    stop_demo(demo, signal.SIGHUP)
 
 
 @pytest.fixture(scope="session")

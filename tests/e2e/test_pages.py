@@ -1,18 +1,20 @@
 """Every page, wide in light and narrow in dark: reachable, readable, and inside the window."""
 
 import re
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, ViewportSize, expect
 
-WINDOWS = [(1280, "light"), (320, "dark")]
+ColorScheme = Literal["light", "dark"]
+WINDOWS: list[tuple[int, ColorScheme]] = [(1280, "light"), (320, "dark")]
 """Widths in pixels, of which 320 is what WCAG 2.2 asks for in "Reflow", and colour schemes."""
 
 
-def is_fine(page: Page) -> None:
-    """No rule of axe is broken in either window, and nothing sticks out of it."""
-    for width, scheme in WINDOWS:
+def is_fine(page: Page, windows: list[tuple[int, ColorScheme]] = WINDOWS) -> None:
+    """No rule of axe is broken in any window, and nothing sticks out of it."""
+    for width, scheme in windows:
         page.set_viewport_size(ViewportSize(width=width, height=800))
         page.emulate_media(color_scheme=scheme)
         found = Axe().run(page, options={"resultTypes": ["violations"]})

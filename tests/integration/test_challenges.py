@@ -30,9 +30,9 @@ def is_told(person: Visitor, heading: str) -> bool:
 
 def come_back_later(person: Visitor) -> None:
     """Visit with the cookies of Entra's site alone, as after this app's eight hours."""
-    for cookie in list(person.session.cookies):
-        if not cookie.name.startswith("mockazure"):
-            person.session.cookies.clear(cookie.domain, cookie.path, cookie.name)
+    for name in person.session.cookies.get_dict():
+        if not name.startswith("mockazure"):
+            person.session.cookies.set(name, None)
     person.open()
 
 
