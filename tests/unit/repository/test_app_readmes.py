@@ -13,7 +13,7 @@ from dotenv import dotenv_values
 import Helpers.environment
 import helpers.environment
 from AzureManagement import subscriptions
-from helpers import authorization
+from helpers import authorization, request_scope
 from Helpers.errors import API_PAGES
 from helpers.errors import ERROR_RESPONSES
 from Helpers.session import TOKEN_CACHE
@@ -256,3 +256,23 @@ def test_the_apis_log_names_a_setting_that_its_readme_explains():
     """``authorization.py`` sends readers of its log to README.md, which may be this one alone."""
     assert "requestedAccessTokenVersion in README.md" in inspect.getsource(authorization)
     assert "`requestedAccessTokenVersion`" in API.text
+
+
+@pytest.mark.usefixtures("one_root")
+def test_the_headers_are_those_of_the_api(azure):
+    """Every word in code type of that paragraph, and every request header that the API reads."""
+    settings = helpers.environment.load_settings(azure.flask_api_settings())
+    answer = create_app(settings).test_client().get("/subscriptions")
+    assert answer.status_code == 401
+    on_all = ("Cache-Control", "X-Content-Type-Options")
+    always = [f"{name}: {answer.headers[name]}" for name in on_all]
+    expected = {*always, request_scope.CORRELATION_HEADER, "Server-Timing", "Retry-After"}
+    assert request_scope.CORRELATION_HEADER in answer.headers
+    assert "Server-Timing" in answer.headers
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "FlaskAPI/helpers").glob("*.py"))
+    expected |= set(re.findall(r'timed\("(\w+)"\)', source))
+    expected |= set(re.findall(r'describe_timing\("obo", "(\w+)"\)', source))
+    (paragraph,) = re.findall(r"^Every answer has .+$", API.section("Answers"), re.M)
+    assert set(re.findall(r"`([^`]+)`", paragraph)) == expected
+    read = set(re.findall(r"request\.headers(?:\.get\(|\[)([^,\])]+)", source))
+    assert read == {"CORRELATION_HEADER", '"Authorization"'}
