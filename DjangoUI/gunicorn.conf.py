@@ -1,30 +1,30 @@
-"""How gunicorn serves this app: ``gunicorn UI.wsgi`` in this folder."""
+"""Gunicorn's settings. Run ``gunicorn UI.wsgi`` in this folder to use them."""
 
 import logging
 import re
 from typing import Any
 
-preload_app = True  # wrong settings end gunicorn with one message; new ones need a restart
+preload_app = True  # wrong settings stop gunicorn with one message; changes need a restart
 worker_class = "gthread"
 workers = 2
-threads = 8  # a client that sends slowly holds one: a proxy that buffers belongs in front
-timeout = 60  # seconds; the app itself waits 28 for its API
+threads = 8  # a slow client occupies one, so put a buffering proxy in front
+timeout = 60  # seconds; the app waits at most 28 for its API
 limit_request_line = 8190  # sign-in codes are long
-limit_request_field_size = 32 * 1024  # as are the cookies of unfinished sign-ins
+limit_request_field_size = 32 * 1024  # so are the cookies of unfinished sign-ins
 accesslog = None  # the app logs each request itself, without the query string: it may hold a code
-# Django decides by BEHIND_TLS_PROXY whether the browser used https.
+# BEHIND_TLS_PROXY tells Django whether to trust the header that says https.
 secure_scheme_headers: dict[str, str] = {}
-forwarder_headers = ""  # no header may say where this app is mounted
-control_socket_disable = True  # gunicorn writes no file beside the code
+forwarder_headers = ""  # no request header may say where this app is mounted
+control_socket_disable = True  # gunicorn writes no file next to the code
 
 
 def on_starting(server: Any) -> None:
-    """Keep what clients send out of gunicorn's own log: it may be a code or a token."""
+    """Keep request data out of gunicorn's own log: it may contain a code or a token."""
     server.log.error_log.addFilter(_without_query_and_header)
 
 
 def _without_query_and_header(record: logging.LogRecord) -> bool:
-    """Cut what a client sent out of lines such as these two, and keep the rest.
+    """Remove the request data from lines such as these two.
 
     ``Invalid request from ip=::1: Invalid HTTP Header: 'Authorization Bearer <token>'``
     ``Error handling request /account/callback?code=0.Ab``

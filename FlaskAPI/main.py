@@ -15,18 +15,18 @@ from helpers.token_cache import TokenCache
 
 
 def create_app(settings: dict[str, str] | None = None) -> Flask:
-    """Return the API, wired but idle: it calls nobody before the first request.
+    """Return the API. It calls no other server before the first request.
 
-    :param settings: as ``load_settings`` returns them, which is the default.
+    :param settings: in the form that ``load_settings`` returns, which is also the default.
     """
     settings = load_settings() if settings is None else settings
     logging.basicConfig(
         level=settings["LOG_LEVEL"], format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    logging.getLogger("werkzeug").addFilter(_is_no_access_log)
+    logging.getLogger("werkzeug").addFilter(_is_not_access_log)
 
     app = Flask(__name__, static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # Azure's order is as good
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # keep Azure's order
     app.config.from_mapping(settings, TENANT_ID=settings["AUTHORITY"].rpartition("/")[2])
     # One session per upstream. Sessions hold connections, never credentials.
     entra_session = http_session(settings["CA_BUNDLE"])
@@ -45,14 +45,15 @@ def create_app(settings: dict[str, str] | None = None) -> Flask:
     return app
 
 
-def _is_no_access_log(record: logging.LogRecord) -> bool:
-    """Drop the development server's access log, which holds query strings; we log each request.
+def _is_not_access_log(record: logging.LogRecord) -> bool:
+    """Drop the development server's access log, which contains query strings.
 
-    Its format is ``"%s" %s %s``, as in ``127.0.0.1 - - [date] "GET /?code=secret HTTP/1.1" 401 -``.
+    This API logs each request itself. The access log's format is ``"%s" %s %s``, as in
+    ``127.0.0.1 - - [date] "GET /?code=secret HTTP/1.1" 401 -``.
     """
     return '"%s" %s %s' not in str(record.msg)
 
 
 def health() -> dict[str, str]:
-    """Report that this process is up. Calls nobody, so it works even while Entra is down."""
+    """Report that this process is up. It makes no calls, so it works even while Entra is down."""
     return {"status": "ok"}

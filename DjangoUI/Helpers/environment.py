@@ -1,4 +1,4 @@
-"""Read this app's settings: the only module that looks at the environment and at .env files."""
+"""Read this app's settings. No other module reads the environment or .env files."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     if problems:
         where = f"{env_file} or the environment" if env_file else "the environment"
         if env_file and name != TEMPLATE and not env_file.is_file():
-            where += f" (that file is not there: copy {TEMPLATE} to it)"
+            where += f" (that file does not exist: copy {TEMPLATE} to it)"
         raise ImproperlyConfigured("\n  ".join([f"Fix these settings in {where}:", *problems]))
     return settings
 
@@ -62,7 +62,7 @@ def _mode(environ: Mapping[str, str]) -> str:
 
 
 def _read(env_file: Path) -> dict[str, str]:
-    # No interpolation, since a secret may hold a dollar sign; a Windows editor may add a BOM.
+    # No interpolation, because a secret may contain a dollar sign. Windows editors may add a BOM.
     try:
         values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -80,7 +80,7 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
         elif PLACEHOLDER.search(value):
             # The template holds a host name that development has no use for.
             if key != "PRODUCTION_HOST" or production:
-                yield f"{key} still holds the placeholder of the template."
+                yield f"{key} still has the template's placeholder."
         elif reason := check(value):
             yield f"{key} {reason}"
     if re.fullmatch(GUID, settings["CLIENT_SECRET"]):
@@ -109,7 +109,7 @@ def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
 
 
 def _file(value: str) -> str | None:
-    return None if Path(value).is_file() else f"names a file that is not there: {value}"
+    return None if Path(value).is_file() else f"names a file that does not exist: {value}"
 
 
 def _secret_keys(value: str) -> str | None:
@@ -122,7 +122,7 @@ def _secret_keys(value: str) -> str | None:
 
 
 def _matches(pattern: str, reason: str) -> Callable[[str], str | None]:
-    """Return a check: it answers ``None``, or the rest of a sentence that begins with the key."""
+    """Return a check that returns ``None``, or the rest of a sentence that begins with the key."""
     return lambda value: None if re.fullmatch(pattern, value, re.ASCII) else reason
 
 

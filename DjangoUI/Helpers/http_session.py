@@ -1,4 +1,4 @@
-"""How this app talks to other servers: one recipe for trust, proxies, time and size.
+"""HTTP sessions for calls to other servers: trust, proxies, timeouts and size limits.
 
 MSAL and the call to the API use sessions made here.
 """
@@ -30,11 +30,11 @@ def http_session(ca_bundle: str = "") -> requests.Session:
     requests takes, by default ``(CONNECT_SECONDS, ANSWER_SECONDS)``; the second number also bounds
     the time from sending the request until the whole body has been read.
 
-    :raises requests.RequestException: from each call, for every way in which it can fail.
+    :raises requests.RequestException: from each call, for any failure.
     """
     session = requests.Session()
-    # Otherwise requests would read the environment for every call, and let REQUESTS_CA_BUNDLE
-    # silently replace the trust that is set up below.
+    # Otherwise requests would read the environment at every call, and REQUESTS_CA_BUNDLE would
+    # silently replace the trusted roots below.
     session.trust_env = False
     session.max_redirects = 0
     trust = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
@@ -47,7 +47,7 @@ def http_session(ca_bundle: str = "") -> requests.Session:
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Reads the whole body within a deadline and a size limit, over trusted TLS only."""
+    """Verifies TLS, and reads the whole body within a deadline and a size limit."""
 
     def __init__(self, trust: ssl.SSLContext) -> None:
         self._trust = trust
@@ -66,7 +66,7 @@ class BoundedAdapter(HTTPAdapter):
     def send(
         self, request: requests.PreparedRequest, *args: Any, timeout: Any = None, **kwargs: Any
     ) -> requests.Response:
-        """Send ``request`` and read the answer; of the options, only ``timeout`` counts."""
+        """Send ``request`` and read the response; all options except ``timeout`` are ignored."""
         timeout = timeout or (CONNECT_SECONDS, ANSWER_SECONDS)
         deadline = monotonic() + timeout[1]
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(request.url or ""))
@@ -82,9 +82,9 @@ class BoundedAdapter(HTTPAdapter):
 
 
 def _proxies_for(origin: str) -> dict[str, str]:
-    """Return the environment's proxies, but none for this machine or if ``no_proxy`` says so.
+    """Return the environment's proxies, or none for this machine and for hosts in ``no_proxy``.
 
-    169.254.0.0/16 counts as this machine: Azure offers managed identities at such addresses.
+    169.254.0.0/16 counts as this machine, because Azure's managed identity endpoint is there.
     """
     host = urlsplit(origin).hostname or ""
     is_local = host in ("localhost", "::1") or re.fullmatch(r"(127\.\d+|169\.254)(\.\d+){2}", host)
@@ -95,7 +95,7 @@ def _read(raw: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     """Return the decoded body unless it is too large or arrives too slowly."""
     body = bytearray()
     try:
-        # read1 returns what has arrived; other ways to read would wait for a whole chunk.
+        # read1 returns the bytes that have arrived; read would wait for a whole chunk.
         while chunk := raw.read1(65536, decode_content=True):
             body += chunk
             if len(body) > MAX_BODY_BYTES:
@@ -103,12 +103,12 @@ def _read(raw: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
             if monotonic() > deadline:
                 raise requests.ReadTimeout("The answer takes too long.")
     finally:
-        raw.close()  # a body that was read to its end has given its connection back before
+        raw.close()  # after a complete body, the connection is already back in the pool
     return bytes(body)
 
 
 def retry_after_seconds(response: requests.Response, most: int) -> int | None:
-    """Return the whole seconds, 1 to ``most``, that ``Retry-After`` asks to wait, if it does.
+    """Return the seconds to wait (1 to ``most``) that ``Retry-After`` asks for, or ``None``.
 
     RFC 9110 section 10.2.3: a number of seconds or a date.
     """

@@ -1,6 +1,6 @@
-"""Validate the access token that a request carries: who may call this API.
+"""Validate the access token of a request, which decides who may call this API.
 
-Everything here happens before the token is exchanged on behalf of the user. The rules follow
+All of this happens before the token is exchanged on behalf of the user. The rules follow
 https://learn.microsoft.com/entra/identity-platform/access-tokens and RFC 8725 (JWT best practices).
 """
 
@@ -18,22 +18,22 @@ from helpers.errors import AuthError
 from helpers.request_scope import timed
 
 MAX_TOKEN_BYTES = 16 * 1024
-MAX_LIFETIME_SECONDS = 29 * 3600  # Entra's are of 28 hours at most
+MAX_LIFETIME_SECONDS = 29 * 3600  # Entra's tokens last at most 28 hours
 CLOCK_SKEW_SECONDS = 60
 TOKEN_TYPES = ("JWT", "at+jwt", None)  # "typ" (RFC 8725 section 3.11); Entra sends JWT
 REFUSED_HEADERS = {"crit", "b64", "zip", "cty"}  # extensions that this API does not understand
-# Exactly these types: neither true nor 17.5 is a time, and a list is not one audience.
+# Exact types: true and 17.5 are not times, and a list of audiences is not accepted.
 CLAIM_TYPES: dict[str, type] = {"exp": int, "nbf": int, "iat": int}
 CLAIM_TYPES |= dict.fromkeys(["iss", "aud", "ver", "tid", "oid", "sub"], str)
 
 TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 section 2.1
-# Three parts of base64url without padding (RFC 7515), of which two hold a JSON object: the letter
-# that "{" begins with is e. PyJWT accepts padding and a byte order mark.
+# Three parts of base64url without padding (RFC 7515). The first two are JSON objects, and "{"
+# always encodes to "e...". PyJWT alone would accept padding and a byte order mark.
 COMPACT_JWT = re.compile(r"e[\w-]+\.e[\w-]+\.[\w-]+", re.ASCII)
 
 
 def requires_jwt_authorization(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Run ``view`` only for a valid access token, kept as ``g.user_assertion`` and ``g.claims``."""
+    """Run ``view`` only for a valid access token; set ``g.user_assertion`` and ``g.claims``."""
 
     @wraps(view)
     def authorized(*args: Any, **kwargs: Any) -> Any:
@@ -46,7 +46,7 @@ def requires_jwt_authorization(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def get_token_auth_header() -> str:
-    """Return the access token of the Authorization header, not validated yet.
+    """Return the access token in the Authorization header, not yet validated.
 
     :raises AuthError: ``authorization_header_missing`` or ``invalid_header``.
     """
@@ -54,19 +54,19 @@ def get_token_auth_header() -> str:
     if scheme.lower() != "bearer":
         raise AuthError("authorization_header_missing")
     access_token = credentials.lstrip(" ")
-    # Check the size first, so that a stranger can't make this API parse a megabyte.
+    # Check the size first, so that nobody can make this API parse a megabyte.
     if len(credentials) > MAX_TOKEN_BYTES or not TOKEN68.fullmatch(access_token):
-        raise AuthError("invalid_header", "too long, or not one token")
+        raise AuthError("invalid_header", "too long, or not a single token")
     return access_token
 
 
 def validate_access_token(access_token: str) -> dict[str, Any]:
-    """Return the claims of ``access_token``: signed by the tenant, for this API, for a user.
+    """Return the claims of ``access_token`` if the tenant issued it for this API and a user.
 
-    ``jwt.decode`` alone is not enough: it accepts any ``typ``, times that are text or fractions,
-    and other spellings of one token, and it knows none of Entra's own claims.
+    ``jwt.decode`` alone is not enough: it accepts any ``typ``, times given as text or fractions,
+    and several encodings of the same token, and it does not check Entra's own claims.
 
-    :raises AuthError: which rule is broken.
+    :raises AuthError: with the code of the rule that the token breaks.
     :raises DownstreamError: ``keys_unavailable``.
     """
     if not COMPACT_JWT.fullmatch(access_token):
@@ -78,7 +78,7 @@ def validate_access_token(access_token: str) -> dict[str, Any]:
         claims: dict[str, Any] = jwt.decode(
             access_token,
             signing_key,
-            algorithms=["RS256"],  # never those that the token itself names
+            algorithms=["RS256"],  # never the algorithm that the token names
             audience=config["CLIENT_ID"],  # version 1 tokens have api://... instead
             issuer=config["ISSUER"],
             leeway=CLOCK_SKEW_SECONDS,
@@ -97,7 +97,7 @@ def validate_access_token(access_token: str) -> dict[str, Any]:
 
 
 def _key_id(encoded_header: str) -> str:
-    """Return the ID of the key that the token says it was signed with."""
+    """Return the key ID that the token's header names."""
     try:
         header = STRICT_JSON.decode(urlsafe_b64decode(encoded_header + "==").decode())
     except (ValueError, RecursionError) as error:
@@ -119,9 +119,9 @@ STRICT_JSON = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _check_claims(claims: dict[str, Any]) -> None:
-    """Accept only tokens of version 2, of this tenant, and with one of Entra's lifetimes."""
+    """Accept only version 2 tokens of this tenant, with a lifetime that Entra could give them."""
     if any(type(claims[name]) is not kind for name, kind in CLAIM_TYPES.items()):
-        raise AuthError("invalid_token", "a claim has another type")
+        raise AuthError("invalid_token", "a claim has the wrong type")
     if claims["exp"] - claims["iat"] > MAX_LIFETIME_SECONDS:
         raise AuthError("invalid_token", "longer lifetime than Entra's")
     if claims["ver"] != "2.0":
@@ -131,10 +131,10 @@ def _check_claims(claims: dict[str, Any]) -> None:
 
 
 def _require_permission(claims: dict[str, Any]) -> None:
-    """Let only users through, by clients that were granted this API's scope."""
+    """Require a user's token with this API's scope, from a client that may call this API."""
     config = current_app.config
     scopes = claims.get("scp")
-    # Only a space separates scopes (RFC 6749 section 3.3); split() would take tabs and more.
+    # Only a space separates scopes (RFC 6749 section 3.3); split() would also split at tabs.
     granted = scopes.split(" ") if isinstance(scopes, str) else [""]
     challenge = {"scope": f"api://{config['CLIENT_ID']}/{config['REQUIRED_SCOPE']}"}
     if claims.get("idtyp") == "app" or (scopes is None and "roles" in claims):

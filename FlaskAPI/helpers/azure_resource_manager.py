@@ -1,4 +1,4 @@
-"""The downstream API: list subscriptions with Azure Resource Manager.
+"""Call the downstream API: list subscriptions with Azure Resource Manager.
 
 Reference: https://learn.microsoft.com/rest/api/resources/subscriptions/list
 """
@@ -25,7 +25,7 @@ MAX_PAGES = 100
 
 
 def list_subscriptions(access_token: str) -> dict[str, Any]:
-    """Return all pages as one: ``{"value": [{"subscriptionId": ...}], "count": {...}}``.
+    """Return all pages merged: ``{"value": [{"subscriptionId": ...}], "count": {...}}``.
 
     :raises AccessTokenRejected: if another token may help.
     :raises DownstreamError: for any other failure; an incomplete list is never returned.
@@ -46,14 +46,14 @@ def list_subscriptions(access_token: str) -> dict[str, Any]:
             # The token goes to Resource Manager's own origin and nowhere else.
             if not str(url).startswith((f"{origin}/", f"{origin}:443/")):
                 raise DownstreamError("downstream_error", "nextLink names another origin")
-            # All pages together may be no larger than a single answer.
+            # The size limit of one response applies to all pages together.
             if (size := size + len(response.content)) > MAX_BODY_BYTES:
                 raise DownstreamError("downstream_error", "the pages are too large")
     raise DownstreamError("downstream_error", f"more than {MAX_PAGES} pages")
 
 
 def _get(url: str, access_token: str) -> requests.Response:
-    """Return the response to a GET request; repeat it after a passing fault while time is left."""
+    """Return the response to a GET request; retry transient failures while time is left."""
     session: requests.Session = current_app.extensions["arm_session"]
     headers = {
         "Authorization": f"Bearer {access_token}",
@@ -71,7 +71,7 @@ def _get(url: str, access_token: str) -> requests.Response:
             raise DownstreamError("downstream_timeout") from error
         except requests.RequestException as error:
             if is_last or not isinstance(error, requests.ConnectionError):
-                refused = "NewConnectionError" in str(error)  # nobody listens, or an unknown name
+                refused = "NewConnectionError" in str(error)  # refused, or an unknown host name
                 code = "downstream_unreachable" if refused else "downstream_error"
                 raise DownstreamError(code, failure_reason(error)) from error
         time.sleep(min(pause, seconds_left()))
@@ -79,7 +79,7 @@ def _get(url: str, access_token: str) -> requests.Response:
 
 
 def _page(response: requests.Response) -> dict[str, Any]:
-    """Return the page in ``response``, or raise what its status means."""
+    """Return the page in ``response``, or raise the error for its status."""
     status = response.status_code
     if status == 401:
         raise AccessTokenRejected(claims_of_challenge(response.headers.get("WWW-Authenticate", "")))
@@ -94,12 +94,12 @@ def _page(response: requests.Response) -> dict[str, Any]:
         raise DownstreamError("downstream_forbidden", details={"azure_code": _code(body)})
     rows = body.get("value") if isinstance(body, dict) else None
     if status != 200 or not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
-        raise DownstreamError("downstream_error", f"status {status} or not a page")
+        raise DownstreamError("downstream_error", f"status {status}, or not a list")
     return dict(body)
 
 
 def _code(body: Any) -> str:
-    """Return Resource Manager's error code, such as ``AuthorizationFailed``, if it is one."""
+    """Return Resource Manager's error code, e.g. ``AuthorizationFailed``, or an empty string."""
     try:
         code = body["error"]["code"]
     except (KeyError, TypeError, IndexError):

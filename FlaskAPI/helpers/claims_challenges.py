@@ -1,4 +1,4 @@
-"""Claims challenges: a resource asks for a token with more in it, and the user signs in for that.
+"""Claims challenges: an API asks for a token with more claims, and the user signs in to get it.
 
 Format: https://learn.microsoft.com/entra/identity-platform/claims-challenge
 """
@@ -14,11 +14,11 @@ MAX_CLAIMS_BYTES = 4096
 
 def claims_of_challenge(www_authenticate: str) -> str | None:
     """Return the JSON of the ``claims`` that a Bearer challenge asks for, or ``None``."""
-    # Werkzeug expects one challenge; another scheme's, such as PoP, may come first.
+    # Werkzeug parses only one challenge; one of another scheme, such as PoP, may come first.
     bearer = re.search(r"(?:^|,)\s*(bearer .*)", www_authenticate, re.IGNORECASE | re.DOTALL)
     challenge = WWWAuthenticate.from_header(bearer[1]) if bearer else None
     claims = challenge and challenge.get("claims")
-    # Seen in both base64 alphabets, with and without padding.
+    # Azure sends both base64 alphabets, with and without padding.
     encoded = (claims or "").replace("-", "+").replace("_", "/").rstrip("=")
     try:
         decoded = b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
@@ -31,7 +31,7 @@ def checked_claims(text: object) -> str | None:
     """Return ``text`` if it is a claims request of at most ``MAX_CLAIMS_BYTES``, else ``None``.
 
     Only checked claims go to Entra or to a client. Format: a JSON object, OpenID Connect Core
-    section 5.5. MSAL adds to its member ``access_token``, so that has to be an object too.
+    section 5.5. MSAL adds to its member ``access_token``, so that must be an object too.
     """
     try:
         if not isinstance(text, str) or len(text.encode()) > MAX_CLAIMS_BYTES:
@@ -44,5 +44,5 @@ def checked_claims(text: object) -> str | None:
 
 
 def encode_claims(claims: str) -> str:
-    """Return ``claims`` (JSON) as the ``claims`` parameter of a challenge holds it."""
+    """Return ``claims`` (JSON) encoded for the ``claims`` parameter of a challenge."""
     return b64encode(claims.encode()).decode()

@@ -20,19 +20,19 @@ MAX_RETRY_AFTER_SECONDS = 120
 
 
 class Entra:
-    """One MSAL client for all threads and users, which keeps nothing of what it receives."""
+    """One MSAL client for all threads and users. It stores no tokens and no responses."""
 
     def __init__(self, settings: dict[str, str], session: requests.Session) -> None:
         self._settings = settings
         self._http_client = HttpClient(session)
-        # Keyed by what the credential's file contains, so that a new certificate or token is used.
+        # Keyed by the content of the credential's file, so that a replaced file takes effect.
         self._client = lru_cache(maxsize=1)(self._confidential_client)
 
     def exchange(self, user_assertion: str, claims: str | None) -> dict[str, Any]:
         """Return Entra's answer to an on-behalf-of request: a token or an OAuth error.
 
         :param claims: the JSON of a claims challenge that the new token has to satisfy.
-        :raises DownstreamError: if there is no such answer.
+        :raises DownstreamError: if Entra returns neither.
         """
         file = self._settings["CLIENT_CERTIFICATE"] or self._settings["CLIENT_ASSERTION_FILE"]
         try:
@@ -40,9 +40,9 @@ class Entra:
             client = self._client(Path(file).read_text("ascii", "replace").strip() if file else "")
             scope = self._settings["SCOPE"]
             return dict(client.acquire_token_on_behalf_of(user_assertion, [scope], claims))
-        except OSError as error:  # the file with the credential is gone
+        except OSError as error:  # the credential's file can't be read
             raise DownstreamError("api_misconfigured", type(error).__name__) from error
-        # What MSAL raises for JSON that it does not expect.
+        # MSAL raises these for JSON of an unexpected shape.
         except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
             raise DownstreamError("idp_unavailable", "neither token nor error") from error
 
@@ -54,14 +54,14 @@ class Entra:
                 authority=self._settings["AUTHORITY"],
                 instance_discovery=False,  # the authority is configured, not guessed
                 client_capabilities=["cp1"],  # this API relays claims challenges
-                exclude_scopes=["offline_access"],  # no refresh token is kept here
+                exclude_scopes=["offline_access"],  # this API has no use for refresh tokens
                 http_client=self._http_client,
                 http_cache=NoReplay(),
                 token_cache=NoTokenCache(),
             )
-        except ValueError as error:  # discovery's 4xx; a file without a certificate
+        except ValueError as error:  # a 4xx from discovery, or no certificate in the file
             raise DownstreamError("api_misconfigured", type(error).__name__) from error
-        # MSAL accepts any address that discovery names. The secret is sent to the authority only.
+        # MSAL accepts any address from discovery. Send the secret only to the authority.
         if not client.authority.token_endpoint.startswith(f"{self._settings['AUTHORITY']}/"):
             raise DownstreamError("idp_unavailable", "discovery names another token endpoint")
         return client
@@ -86,16 +86,17 @@ class Entra:
 
 
 class NoTokenCache(msal.TokenCache):  # type: ignore[misc]  # MSAL has no types
-    """MSAL writes on-behalf-of tokens to its cache but never reads them."""
+    """A cache that stays empty: MSAL writes on-behalf-of tokens to it but never reads them."""
 
     def add(self, event: dict[str, Any], **kwargs: Any) -> None:
         """Store nothing."""
 
 
 class NoReplay(dict[str, Any]):
-    """MSAL's memory of throttled and failed requests ignores the user.
+    """An ``http_cache`` that stays empty.
 
-    It would answer one user's exchange with what Entra answered to another.
+    MSAL caches throttled and failed responses in it without regard to the user, so one user would
+    get Entra's response to another.
     """
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -103,7 +104,7 @@ class NoReplay(dict[str, Any]):
 
 
 class HttpClient:
-    """The HTTP client for MSAL: passes on OAuth answers only."""
+    """MSAL's HTTP client. It returns only OAuth responses."""
 
     def __init__(self, session: requests.Session) -> None:
         self._session = session
@@ -127,7 +128,7 @@ class HttpClient:
         if response.status_code == 429 or code == "temporarily_unavailable":
             wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)
             raise DownstreamError("idp_throttled", retry_after=wait)
-        # One word, because MSAL repeats it in a header of its later requests for any user.
+        # Allow one word only: MSAL repeats it in a header of later requests for other users.
         is_oauth = isinstance(code, str) and re.fullmatch(r"[\w.-]{0,64}", code, re.ASCII)
         if response.status_code // 100 not in (2, 4) or not is_oauth:
             raise DownstreamError("idp_unavailable", f"status {response.status_code}")

@@ -1,4 +1,4 @@
-"""Read this API's settings: the only module that looks at the environment and at .env files."""
+"""Read this API's settings. No other module reads the environment or .env files."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 
 APP_DIR = Path(__file__).resolve().parent.parent
 
-# Flask gave up the name FLASK_ENV in version 2.3; here it chooses the file to read.
+# Flask itself has ignored FLASK_ENV since version 2.3; here it chooses the file to read.
 MODE = "FLASK_ENV"
 TEMPLATE = "production.env"
 PLACEHOLDER = re.compile(r"ReplaceWith|Flask_API_Client_ID")
@@ -24,7 +24,7 @@ CREDENTIALS = ("CLIENT_SECRET", "CLIENT_CERTIFICATE", "CLIENT_ASSERTION_FILE",
 
 
 class ConfigurationError(click.ClickException):
-    """The settings can't start this app; ``flask run`` prints the reason without a traceback."""
+    """The settings are wrong; ``flask run`` prints the message without a traceback."""
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -47,13 +47,13 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     if problems:
         where = f"{env_file} or the environment" if env_file else "the environment"
         if env_file and name != TEMPLATE and not env_file.is_file():
-            where += f" (that file is not there: copy {TEMPLATE} to it)"
+            where += f" (that file does not exist: copy {TEMPLATE} to it)"
         raise ConfigurationError("\n  ".join([f"Fix these settings in {where}:", *problems]))
     return settings
 
 
 def _read(env_file: Path) -> dict[str, str]:
-    # No interpolation, since a secret may hold a dollar sign; a Windows editor may add a BOM.
+    # No interpolation, because a secret may contain a dollar sign. Windows editors may add a BOM.
     try:
         values = dotenv_values(env_file, interpolate=False, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -68,14 +68,14 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
             if key not in OPTIONAL:
                 yield f"{key} is missing."
         elif PLACEHOLDER.search(value):
-            yield f"{key} still holds the placeholder of the template."
+            yield f"{key} still has the template's placeholder."
         elif reason := check(value):
             yield f"{key} {reason}"
     if re.fullmatch(GUID, settings["CLIENT_SECRET"]):
         yield "CLIENT_SECRET is the secret's ID. Use its Value, which is shown only once."
     if sum(bool(settings[key]) for key in CREDENTIALS) != 1:
         yield f"Set exactly one of {', '.join(CREDENTIALS)}."
-    # A wrong AUTHORITY has been named already; then this says nothing new.
+    # If AUTHORITY is wrong, that has been reported, and this would add nothing.
     authority, issuer = settings["AUTHORITY"], settings["ISSUER"]
     if issuer and not CHECKS["AUTHORITY"](authority) and issuer != f"{authority}/v2.0":
         yield "ISSUER must be the AUTHORITY followed by /v2.0: this API takes version 2 tokens."
@@ -91,12 +91,12 @@ def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
 
 
 def _matches(pattern: str, reason: str) -> Callable[[str], str | None]:
-    """Return a check: it answers ``None``, or the rest of a sentence that begins with the key."""
+    """Return a check that returns ``None``, or the rest of a sentence that begins with the key."""
     return lambda value: None if re.fullmatch(pattern, value, re.ASCII) else reason
 
 
 def _file(value: str) -> str | None:
-    return None if Path(value).is_file() else f"names a file that is not there: {value}"
+    return None if Path(value).is_file() else f"names a file that does not exist: {value}"
 
 
 _https_address = _matches(rf"{HTTPS}(?:/\S*)?", "must be an https:// address.")

@@ -1,4 +1,4 @@
-"""What belongs to one request: its correlation ID, its deadline, its timings and its log line."""
+"""The state of one request: its correlation ID, its deadline, its timings and its log line."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ from flask import Response, g, request
 
 from helpers.http_session import ANSWER_SECONDS, CONNECT_SECONDS
 
-REQUEST_SECONDS = 20.0  # for everything that one request causes
+REQUEST_SECONDS = 20.0  # for one request, with all the calls that it makes
 CORRELATION_HEADER = "x-ms-client-request-id"
 GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -37,7 +37,7 @@ def end(response: Response) -> Response:
     times = g.milliseconds.items()  # https://www.w3.org/TR/server-timing/
     if hops := [f"{name}{g.descriptions.get(name, '')};dur={ms:.1f}" for name, ms in times]:
         response.headers["Server-Timing"] = ", ".join(hops)
-    # Log the route instead of the path, and only known methods: callers can put anything there.
+    # Log the route instead of the path, and only known methods: clients can send anything there.
     logger.info(
         "method=%s path=%s status=%d ms=%.1f correlation_id=%s outcome=%r",
         request.method if request.method in HTTPMethod.__members__ else "-",
@@ -62,7 +62,7 @@ def timed(name: str) -> Iterator[None]:
 
 
 def describe_timing(name: str, description: str) -> None:
-    """Add one word to a part of ``Server-Timing``, for example ``hit`` or ``miss``."""
+    """Add a description to a part of ``Server-Timing``, for example ``hit`` or ``3 pages``."""
     g.descriptions[name] = f';desc="{description}"'
 
 
@@ -73,6 +73,6 @@ def seconds_left() -> float:
 
 
 def time_budget() -> tuple[float, float]:
-    """Return the ``timeout`` of the next call upstream: the usual one, or what is left."""
+    """Return the ``timeout`` of the next outgoing call: the usual one, or less if time is short."""
     left = seconds_left()
     return min(CONNECT_SECONDS, left), min(ANSWER_SECONDS, left)

@@ -1,4 +1,4 @@
-"""The tenant's signing keys (JWKS): find them through discovery, cache and refresh them.
+"""The tenant's signing keys (JWKS): discover, cache and refresh them.
 
 The rules follow https://learn.microsoft.com/entra/identity-platform/signing-key-rollover.
 """
@@ -18,19 +18,19 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from helpers.errors import AuthError, DownstreamError
 from helpers.http_session import CONNECT_SECONDS
 
-REFRESH_SECONDS = 60 * 60  # after this the next request starts a refresh and does not wait for it
+REFRESH_SECONDS = 60 * 60  # after this, the next request starts a refresh in the background
 USABLE_SECONDS = 24 * 60 * 60  # use the last good keys this long while Entra can't be reached
-UNKNOWN_KEY_SECONDS = 60  # between two refreshes that an unknown key ID may cause
+UNKNOWN_KEY_SECONDS = 60  # at least this long between refreshes for unknown key IDs
 RETRY_SECONDS = 5  # after a failed refresh
-WAIT_SECONDS = 1  # for another request's refresh: anybody can cause one, with any key ID
-ANSWER_SECONDS = 5  # for each of the two documents
+WAIT_SECONDS = 1  # for another request's refresh, which anyone can cause with a made-up key ID
+ANSWER_SECONDS = 5  # for each of the two documents, discovery and keys
 MIN_KEY_BITS = 2048
 
 logger = logging.getLogger(__name__)
 
 
 class SigningKeys:
-    """Keys by key ID (``kid``). One object for all threads; loads nothing before its first use."""
+    """Signing keys by key ID (``kid``), shared by all threads and loaded on first use."""
 
     def __init__(self, session: requests.Session, issuer: str) -> None:
         self._session = session
@@ -47,7 +47,7 @@ class SigningKeys:
         """
         if self._is_usable() and self._is_due(None) and not self._refreshing.locked():
             thread = Thread(target=self._refresh, args=(None, 0), name="signing-keys", daemon=True)
-            with suppress(RuntimeError):  # no thread to spare: a later request tries again
+            with suppress(RuntimeError):  # no thread available: a later request tries again
                 thread.start()
         self._refresh(kid, WAIT_SECONDS)
         if not self._is_usable():
@@ -60,16 +60,16 @@ class SigningKeys:
         return monotonic() - self._loaded_at <= USABLE_SECONDS
 
     def _is_due(self, kid: str | None) -> bool:
-        """Return whether to load keys: for ``kid``, or (None) because those at hand are old."""
+        """Return whether to load keys: for ``kid``, or (None) because the current ones are old."""
         now = monotonic()
         if kid is not None and self._is_usable():
             return kid not in self._keys and now - self._unknown_at > UNKNOWN_KEY_SECONDS
         return now - self._loaded_at > REFRESH_SECONDS and now - self._tried_at > RETRY_SECONDS
 
     def _refresh(self, kid: str | None, wait: float) -> None:
-        """Replace the keys if that is due, and still is after another request's refresh.
+        """Replace the keys if that is due, unless another request has just done so.
 
-        After any failure the old keys stay.
+        After a failure the old keys stay.
         """
         if not self._is_due(kid) or not self._refreshing.acquire(timeout=wait):
             return
@@ -89,12 +89,12 @@ class SigningKeys:
     def _download(self) -> dict[str, jwt.PyJWK]:
         """Return the usable keys.
 
-        :raises requests.RequestException: when Entra can't be reached.
-        :raises ValueError: when an answer is malformed.
+        :raises requests.RequestException: if Entra can't be reached.
+        :raises ValueError: if a response is malformed.
         """
         metadata = self._get_json(f"{self._issuer}/.well-known/openid-configuration")
         if metadata.get("issuer") != self._issuer:
-            raise ValueError("discovery names another issuer than ISSUER")
+            raise ValueError("discovery names an issuer other than ISSUER")
         jwks_uri = str(metadata.get("jwks_uri"))
         if urlsplit(jwks_uri)[:2] != urlsplit(self._issuer)[:2]:
             raise ValueError("discovery names signing keys on another host")
@@ -110,7 +110,7 @@ class SigningKeys:
         response = self._session.get(url, timeout=(CONNECT_SECONDS, ANSWER_SECONDS))
         document = json.loads(response.content)
         if response.status_code != 200 or not isinstance(document, dict):
-            raise ValueError(f"no JSON object but status {response.status_code}")
+            raise ValueError(f"status {response.status_code}, or not a JSON object")
         return document
 
     def _usable(self, jwk: Any, cloud: object) -> jwt.PyJWK | None:

@@ -1,8 +1,8 @@
-"""Call a downstream API on behalf of the user: exchange token A for token B, and call with that.
+"""Call a downstream API on behalf of the user, by exchanging token A for token B.
 
 Token A is the user assertion, for this API; token B is for the downstream API. Token B comes from
 the cache (``_acquire_token``) or from Entra (``_exchange``). If Entra refuses, ``_refusal`` decides
-what that means for the user: consent, another sign-in, or nothing but waiting.
+which error the client gets: for consent, for another sign-in, or one that the user can't fix.
 Protocol: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow
 """
 
@@ -21,19 +21,20 @@ from helpers.request_scope import describe_timing, seconds_left, timed
 from helpers.token_cache import CachedToken, TokenCache
 
 REFRESH_EARLY_SECONDS = 300  # refresh a cached token this long before it expires
-PAUSE_SECONDS = 60  # after an early refresh that failed; at most this long when Entra throttles
+PAUSE_SECONDS = 60  # after a failed early refresh; the longest pause when Entra throttles
 
 Result = TypeVar("Result")
 
 
 def call_on_behalf_of(call: Callable[[str], Result]) -> Result:
-    """Return ``call(access_token)``, the token being the user's own for the downstream API.
+    """Return ``call(access_token)``, called with the user's token for the downstream API.
 
     If that API rejects the token, for example because it was revoked, call once more with a new
-    one that satisfies the claims challenge, if there was any.
+    one that satisfies the claims challenge, if there is one.
 
     :raises AuthError: ``consent_required``, ``claims_challenge`` or ``assertion_rejected``.
-    :raises DownstreamError: if Entra can't issue a token to any user.
+    :raises DownstreamError: if Entra is unavailable or busy, this API's registration or credential
+        is wrong, or the downstream API also rejects the new token.
     """
     claims: str | None = None
     for _ in range(2):  # the second time with a new token
@@ -51,7 +52,7 @@ def call_on_behalf_of(call: Callable[[str], Result]) -> Result:
 def _acquire_token(claims: str | None) -> str:
     """Return token B from the cache or from Entra, with one exchange at a time per token A.
 
-    :param claims: the JSON of the claims challenge that token B has to satisfy.
+    :param claims: the JSON of the claims challenge that token B must satisfy.
     """
     cache: TokenCache = current_app.extensions["token_cache"]
     key = cache_key(g.user_assertion)
@@ -67,11 +68,11 @@ def _acquire_token(claims: str | None) -> str:
                 return cached.text
             describe_timing("obo", "miss")
             if not acquired:
-                raise DownstreamError("idp_timeout", "another thread still waits for Entra")
+                raise DownstreamError("idp_timeout", "another thread is still waiting for Entra")
             try:
                 token = _exchange(claims)
             except ApiError as error:
-                # The old token serves on, unless it was rejected meanwhile.
+                # Keep using the old token, unless it has been rejected in the meantime.
                 if cached := _usable(cache.get(key), claims):
                     cached.refresh_at = monotonic() + PAUSE_SECONDS
                     return cached.text
@@ -86,7 +87,7 @@ def _acquire_token(claims: str | None) -> str:
 def _usable(cached: CachedToken | None, claims: str | None) -> CachedToken | None:
     """Return ``cached`` if it satisfies ``claims``.
 
-    :raises DownstreamError: ``idp_throttled`` while Entra wants no request with this token A.
+    :raises DownstreamError: ``idp_throttled`` while Entra throttles requests with this token A.
     """
     if cached and not cached.text:
         raise DownstreamError("idp_throttled", retry_after=ceil(cached.expires_at - monotonic()))
@@ -96,7 +97,7 @@ def _usable(cached: CachedToken | None, claims: str | None) -> CachedToken | Non
 def _exchange(claims: str | None) -> CachedToken:
     """Exchange token A for token B.
 
-    :raises ApiError: what Entra's refusal means for the caller.
+    :raises ApiError: the error that the client gets if Entra refuses or is unavailable.
     """
     started = monotonic()
     answer = current_app.extensions["entra"].exchange(g.user_assertion, claims)
@@ -107,7 +108,7 @@ def _exchange(claims: str | None) -> CachedToken:
         is_bearer = answer["token_type"].lower() == "bearer"
         if not is_bearer or seconds <= 0 or not re.fullmatch("[!-~]+", text):
             raise ValueError("not a usable token")
-        # No token B is kept longer than the token A that it was issued for.
+        # Cache token B no longer than the token A that it was issued for.
         lifetime = min(seconds, g.claims["exp"] - time())
         refresh_at = started + seconds - min(REFRESH_EARLY_SECONDS, seconds / 2)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -116,7 +117,7 @@ def _exchange(claims: str | None) -> CachedToken:
 
 
 def _refusal(answer: dict[str, Any], claims_sent: str | None) -> ApiError:
-    """Return what an OAuth error means for the caller: sign in again, consent, or wait.
+    """Return the error that the client gets for Entra's OAuth error.
 
     https://learn.microsoft.com/entra/identity-platform/reference-error-codes advises against
     branching on AADSTS numbers, so ``error``, ``suberror`` and ``claims`` decide.
@@ -145,7 +146,7 @@ def _claims_challenge(claims: str, reason: str = "") -> AuthError:
 
 
 def cache_key(user_assertion: str) -> bytes:
-    """Return a key for a validated assertion, however its signature is spelled."""
+    """Return the cache key of a validated assertion, for any valid encoding of its signature."""
     signed = user_assertion.rpartition(".")[0]
     exchange = "{CLIENT_ID} {AUTHORITY} {SCOPE} ".format_map(current_app.config)
     return sha256((exchange + signed).encode()).digest()

@@ -10,21 +10,21 @@ from weakref import WeakValueDictionary
 from cachetools import TLRUCache
 
 MAX_BYTES = 64 * 1024 * 1024
-OVERHEAD_BYTES = 1024  # of one entry beside its texts, rounded up
+OVERHEAD_BYTES = 1024  # of one entry, in addition to its strings; rounded up
 
 
 @dataclass(slots=True)
 class CachedToken:
-    """An access token. Times are those of ``time.monotonic``, which no change of clock affects."""
+    """An access token. Times are seconds of ``time.monotonic``, which clock changes don't move."""
 
-    text: str
+    text: str  # empty while Entra throttles requests for this token
     expires_at: float
     refresh_at: float
-    claims: str | None = None  # the claims challenge that it satisfies
+    claims: str | None = None  # the JSON of the claims challenge that it satisfies
 
 
 class TokenCache:
-    """Cached tokens by key. When they exceed ``max_bytes``, the least recently used ones go."""
+    """Tokens by key. If they exceed ``max_bytes``, the least recently used are removed first."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._lock = Lock()
@@ -38,7 +38,7 @@ class TokenCache:
         self._key_locks: WeakValueDictionary[bytes, Lock] = WeakValueDictionary()
 
     def get(self, key: bytes) -> CachedToken | None:
-        """Return the token of ``key`` if there is one that has not expired."""
+        """Return the token of ``key``, or ``None`` if there is none or it has expired."""
         with self._lock:
             token: CachedToken | None = self._tokens.get(key)
             return token
@@ -49,7 +49,7 @@ class TokenCache:
             self._tokens[key] = token
 
     def remove(self, key: bytes, text: str) -> None:
-        """Forget the token of ``key`` unless it has been replaced by another one."""
+        """Remove the token of ``key``, unless another one has replaced it."""
         with self._lock:
             token = self._tokens.get(key)
             if token and token.text == text:

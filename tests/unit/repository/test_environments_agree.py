@@ -98,7 +98,7 @@ def test_good_settings_are_taken(app):
         pytest.param({"CLIENT_ID": "   "}, "CLIENT_ID is missing.", id="blank"),
         pytest.param(
             {"CLIENT_ID": "ReplaceWithClientID"},
-            "CLIENT_ID still holds the placeholder of the template.",
+            "CLIENT_ID still has the template's placeholder.",
             id="placeholder",
         ),
         pytest.param(
@@ -143,7 +143,7 @@ def test_good_settings_are_taken(app):
         ),
         pytest.param(
             {"CLIENT_SECRET": "", "CLIENT_ASSERTION_FILE": "/nowhere/token"},
-            "CLIENT_ASSERTION_FILE names a file that is not there: /nowhere/token",
+            "CLIENT_ASSERTION_FILE names a file that does not exist: /nowhere/token",
             id="no-token-file",
         ),
         pytest.param(
@@ -153,7 +153,7 @@ def test_good_settings_are_taken(app):
         ),
         pytest.param(
             {"CA_BUNDLE": "/nowhere/ca.pem"},
-            "CA_BUNDLE names a file that is not there: /nowhere/ca.pem",
+            "CA_BUNDLE names a file that does not exist: /nowhere/ca.pem",
             id="no-such-file",
         ),
         pytest.param({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL must be one of DEBUG", id="log-level"),
@@ -229,7 +229,7 @@ def test_all_that_is_missing_is_said_at_once_with_the_file(app):
 
 def test_a_file_that_is_not_there_is_named_with_the_template_to_copy(app):
     message = app.load({MODE[app.name]: "development"})
-    assert "development.env or the environment (that file is not there: copy" in message
+    assert "development.env or the environment (that file does not exist: copy" in message
     assert "production.env to it)" in message
 
 
@@ -269,7 +269,7 @@ def test_the_template_itself_is_refused_key_by_key(name):
     app = App(name, ROOT / name)
     message = app.load({MODE[name]: "production"})
     for key in ("CLIENT_ID", "CLIENT_SECRET", "AUTHORITY"):
-        assert f"{key} still holds the placeholder of the template." in message
+        assert f"{key} still has the template's placeholder." in message
 
 
 @pytest.mark.parametrize("name", ["FlaskAPI", "DjangoUI"])
