@@ -21,7 +21,7 @@ from Helpers.token_cache import sealed, token_cache
 from main import create_app
 from tests.unit.repository.documents import API, APPS, ROOT, UI
 from tests.unit.repository.test_import_directions import modules, own
-from tests.unit.repository.test_readme import SAMPLE
+from tests.unit.repository.test_readme import SAMPLE, names_of_tests
 
 ENVIRONMENTS = {"FlaskAPI": helpers.environment, "DjangoUI": Helpers.environment}
 BOTH = pytest.mark.parametrize("app", ["FlaskAPI", "DjangoUI"])
@@ -276,3 +276,55 @@ def test_the_headers_are_those_of_the_api(azure):
     assert set(re.findall(r"`([^`]+)`", paragraph)) == expected
     read = set(re.findall(r"request\.headers(?:\.get\(|\[)([^,\])]+)", source))
     assert read == {"CORRELATION_HEADER", '"Authorization"'}
+
+
+# Each security decision, by its first words, and a test that fails if it is not kept.
+DECISIONS = {
+    "FlaskAPI/README.md": {
+        "The signature is checked": "test_refuses_another_algorithm_of_the_right_key",
+        "`iss`, `aud`": "test_refuses_claims_with",
+        "Only users may call": "test_refuses_claims_with",
+        "`ALLOWED_CLIENT_IDS`": "test_a_list_of_clients_decides_about_a_client_that_is",
+        "A token of more": "test_a_token_of_16_kib_is_still_looked_at",
+        "The clocks": "test_the_clocks_may_differ_by_a_minute",
+        "They are downloaded": "test_a_key_is_skipped_that_is",
+        "A download happens": "test_old_keys_are_refreshed_without_making_anybody_wait",
+        "An unknown key ID": "test_unknown_keys_cause_one_refresh_in_a_minute",
+        "It is cached per": "test_two_users_by_turns_never_get_each_others_token",
+        "It is kept no longer": "test_no_token_outlives_the_assertion_it_came_from",
+        "The cache holds": "test_keeps_no_more_than_64_mib_of_memory_by_default",
+        "MSAL's own caches": "test_with_msals_own_memory_one_users_answer_would_reach_the_next",
+        "It is sent to": "test_the_token_never_leaves_arm_through_a_next_link_of",
+        "Everything that one": "test_the_ui_waits_longer_than_the_api_works",
+        "An answer of more": "test_pages_without_end_are_an_error",
+        "A line": "test_the_log_has_one_line_for_each_request_without_the_user",
+    },
+    "DjangoUI/README.md": {
+        "Each unfinished sign-in": "test_tabs_can_sign_in_at_once_in_any_order",
+        "Entra's answer": "test_asks_for_all_permissions_of_the_api_with_pkce_and_by_query",
+        "The app checks": "test_has_its_nonce_checked_here_too_should_msal_leave_that_as_well",
+        "`oid` and `tid`": "test_identity_is_named_by_oid_and_tenant",
+        "The session gets": "test_gives_the_session_a_new_key_and_nothing_of_the_old_one",
+        "After a sign-in": "test_signing_in_leads_to_this_site_only",
+        "A cookie records": "test_end_when_the_session_does_not_last",
+        "A session ends": "test_ends_the_session_after_eight_hours_however_much_it_is_used",
+        "MSAL's token cache": "test_no_token_can_be_read_in_redis",
+        "It does not protect": "test_sessions_are_encrypted_as_far_as_the_page_says",
+        "Each sign-in deletes": "test_clears_up_what_has_ended",
+        "It is a POST": "test_signing_out_needs_the_forms_token",
+        "A Content-Security-Policy": "test_allow_nothing_but_our_style_and_images",
+        "Django's debug pages": "test_keeps_what_a_page_is_made_of_out_of_the_log",
+        "A line": "test_names_the_route_and_what_came_of_it",
+    },
+}
+
+
+@BOTH
+def test_each_security_decision_has_a_test(app):
+    document = APPS[app]
+    decided = re.findall(r"^- (.+)$", document.section("Security decisions"), re.M)
+    proved = DECISIONS[document.name]
+    assert len(decided) == len(proved)
+    for text, words in zip(decided, proved, strict=True):
+        assert text.startswith(words), text
+    assert set(proved.values()) <= names_of_tests(), set(proved.values()) - names_of_tests()
