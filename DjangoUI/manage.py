@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Django's command line, with the settings that ENVIRONMENT asks for."""
+"""Django's command line, with the settings module that ENVIRONMENT selects."""
 
 import os
 import sys

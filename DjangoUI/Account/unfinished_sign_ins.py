@@ -1,7 +1,7 @@
 """Keep each unfinished sign-in in its own cookie until Entra sends the browser back.
 
-So several tabs, double clicks and the back button work, and visitors leave nothing in the session
-store. Another cookie records for ten seconds that a sign-in has succeeded.
+This way several tabs, double clicks and the Back button work, and visitors leave nothing in the
+session store. Another cookie records for ten seconds that a sign-in has succeeded.
 """
 
 import json
@@ -77,9 +77,10 @@ def _name_for(state: str) -> str:
 
 
 def _cookie_name(name: str) -> str:
-    """Return ``name``, over https with the prefix that keeps other hosts from setting the cookie.
+    """Return ``name``, over https with the prefix ``__Host-``.
 
-    Another host of our domain could otherwise make a user complete an attacker's sign-in.
+    It keeps other hosts of the domain from setting the cookie. Such a host could otherwise make a
+    user complete an attacker's sign-in.
     """
     return f"__Host-{name}" if settings.SESSION_COOKIE_SECURE else name
 
@@ -96,7 +97,7 @@ def _set_cookie(response: HttpResponse, name: str, value: str, seconds: int) -> 
         max_age=seconds,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
-        samesite="Lax",  # not Strict: Entra's page, which is another site, redirects here
+        samesite="Lax",  # not Strict: Entra, which is another site, redirects here
     )
 
 

@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 
 
 class LoginView(View):
-    """Redirect the browser to Entra's sign-in page, and in the end to ``next``."""
+    """Redirect the browser to Entra's sign-in page. After the sign-in it goes to ``next``."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         if IDENTITY not in request.session and unfinished_sign_ins.just_signed_in(request):
             # Entra would sign the user in again silently, causing a redirect loop.
-            raise PageError("store_unavailable", "the session of the latest sign-in is gone")
+            raise PageError("store_unavailable", "the session of the last sign-in is gone")
         pending = pending_sign_in(request.session)
         choose_account = request.GET.get("prompt") == "select_account"
         flow = begin_sign_in(pending, choose_account)
@@ -42,7 +42,7 @@ class LoginView(View):
 
 
 class CallbackView(View):
-    """The redirect URI. It always redirects, so that no code stays in the browser's history."""
+    """The redirect URI. It always redirects, so that the browser's history contains no code."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         state = request.GET.get("state", "")
@@ -56,7 +56,7 @@ class CallbackView(View):
             sign_in = complete_sign_in(unfinished.flow, request.GET.dict())
         except PageError as error:
             if error.code == "sign_in_expired" and error.code not in unfinished.reasons:
-                # The code was used or has expired. Try once more: Entra still knows the user.
+                # The code has been used or has expired. Try once more: Entra remembers the user.
                 reasons = [*unfinished.reasons, error.code]
                 flow = begin_sign_in(pending_sign_in(request.session))
                 response = _to_entra(request, flow, unfinished.next, reasons)
@@ -90,7 +90,7 @@ class LogOutView(View):
     """Delete the user's session and tokens here, then sign out of Entra."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        """Ask first, because a link or an image on another site must not sign users out."""
+        """Ask first: a link or an image on another site must not sign users out."""
         if IDENTITY not in request.session:
             return redirect("signed_out")
         return render(request, "Account/sign_out.html", {"user": request.session[IDENTITY]})
@@ -121,15 +121,15 @@ class SignedOutView(View):
 
 
 class ClearSiteDataView(View):
-    """An empty image on the signed-out page, which makes the browser delete its cached pages.
+    """An empty response to an image on the signed-out page; it clears the browser's cache.
 
-    Chromium keeps even ``no-store`` pages for its Back button, unless this header says otherwise:
+    Chromium keeps even ``no-store`` pages for its Back button, unless this header clears them:
     https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Clear-Site-Data
     """
 
     def get(self, request: HttpRequest) -> HttpResponse:
         response = HttpResponse(status=204)
-        # Other sites must not clear the cache of this one. Some browsers don't send this header.
+        # Other sites must not clear this site's cache. Some browsers don't send this header.
         if request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin":
             response["Clear-Site-Data"] = '"cache"'
         return response
@@ -146,7 +146,7 @@ def _to_entra(
 
 
 def _own_path(address: str) -> str:
-    """Return ``address`` if it is a path of this site, else the home page."""
+    """Return ``address`` if it is a path on this site, else the home page."""
     is_own = url_has_allowed_host_and_scheme(address, allowed_hosts=None)
     if is_own and address.startswith("/") and len(address) <= MAX_NEXT_LENGTH:
         return address

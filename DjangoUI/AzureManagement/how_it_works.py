@@ -1,7 +1,7 @@
 """Explain the request just made and the claims of its tokens, in development only.
 
-Clients should not read access tokens, which are meant for the API. This page does, to show the
-claims to learners. It never shows a signature or a whole token.
+Clients should not read access tokens, which are meant for the API. This page does so only to show
+the claims to learners. It never shows a signature or a whole token.
 """
 
 import json
@@ -27,10 +27,10 @@ MEANINGS = {
     "iss": "Issuer: the tenant that issued the token.",
     "scp": "Scope: what the client may do in the API for the user. An ID token has none.",
     "oid": "The user, with the same value in every token of the tenant.",
-    "tid": "The tenant. Together with oid it identifies the account. Neither of them changes.",
+    "tid": "The tenant. Together with oid it identifies the account. Neither changes.",
     "idp": "Identity provider. You are a guest here; your account is from this other tenant.",
-    "sub": "The user, with a different value for each app, so that apps can’t compare their users.",
-    "exp": "Expiry. MSAL renews token A with the refresh token five minutes earlier.",
+    "sub": "The user, with a different value for each app, so that apps can’t match their users.",
+    "exp": "Expiry. MSAL renews token A with the refresh token five minutes before.",
 }
 # One entry of Server-Timing: its name, a description if there is one, and its milliseconds.
 TIMING = re.compile(r'(\w+)(?:;desc="([\w ]+)")?;dur=(\d+(?:\.\d+)?)')
@@ -67,7 +67,7 @@ def _latest(tokens: msal.TokenCache, kind: str) -> dict[str, Any]:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """Return the payload of a JWT, unverified: good enough to show, not to rely on."""
+    """Return the claims of a JWT, unverified: use them for display only."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

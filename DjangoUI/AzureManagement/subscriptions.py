@@ -8,7 +8,7 @@ from Helpers.flask_api import SubscriptionList, list_subscriptions
 from Helpers.session import TOKEN_CACHE, note_success
 from Helpers.token_acquisition import acquire_token_silent
 
-# What may help after each of the API's error codes. For the other codes, nothing does.
+# The API's error codes after which a new token or a new sign-in may help.
 TOKEN_REJECTED = {"invalid_token", "token_expired", "claims_challenge"}
 RETRY_WITH_NEW_TOKEN = TOKEN_REJECTED | {"authorization_header_missing"}
 SIGN_IN = TOKEN_REJECTED | {"consent_required", "insufficient_scope", "assertion_rejected"}

@@ -1,4 +1,4 @@
-"""The page that this app is about."""
+"""The home page."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -11,7 +11,7 @@ from Helpers.session import IDENTITY
 
 
 class SubscriptionsView(View):
-    """Home page: the signed-in user's Azure subscriptions, as a table and as JSON."""
+    """Show the signed-in user's Azure subscriptions, as a table and as JSON."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         listed = subscriptions_of(request.session)

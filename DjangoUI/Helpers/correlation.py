@@ -8,12 +8,13 @@ from django.conf import settings
 
 CORRELATION_HEADER = "x-ms-client-request-id"
 
-# A new GUID for each request. Entra, the API and Azure receive it too, so one search finds all.
+# A new GUID for each request. Entra, the API and Azure receive it too, so one search in the logs
+# finds every step.
 correlation_id: ContextVar[str] = ContextVar("correlation_id", default="-")
 
 
 def trace_url(reference: str) -> str:
-    """Return the address where the mock shows this request, or "" if there is no mock."""
+    """Return the address where the mock shows this request, or an empty string without a mock."""
     if settings.ENVIRONMENT != "development" or not settings.TRACE_URL:
         return ""
     return f"{settings.TRACE_URL}{reference}"

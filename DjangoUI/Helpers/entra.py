@@ -22,7 +22,7 @@ MAX_RETRY_AFTER_SECONDS = 120
 class EntraClient:
     """MSAL's ``http_client``. It returns only OAuth responses, and caches the discovery document.
 
-    MSAL fetches that document whenever a client is built, which here is once per page. Nothing
+    MSAL fetches that document whenever a client is created, which here is once per page. Nothing
     else is cached: Entra's response to one user must never reach another.
 
     :raises PageError: ``entra_unavailable`` or ``entra_busy``, from each call.
@@ -36,7 +36,7 @@ class EntraClient:
         self._expires = 0.0
 
     def get(self, url: str, **kwargs: Any) -> requests.Response:
-        """Return the discovery document, or what the endpoint of a managed identity answers."""
+        """Return the discovery document, or the response of a managed identity's endpoint."""
         if not url.startswith(f"{self._authority}/"):
             return self._send("GET", url, **kwargs)
         if self._discovery and monotonic() < self._expires:
@@ -52,7 +52,7 @@ class EntraClient:
         return self._discovery
 
     def post(self, url: str, **kwargs: Any) -> requests.Response:
-        if not url.startswith(f"{self._authority}/"):  # MSAL would send the secret anywhere
+        if not url.startswith(f"{self._authority}/"):  # MSAL would send the secret to any address
             raise PageError("entra_unavailable", "discovery names a foreign token endpoint")
         return self._send("POST", url, **kwargs)
 
@@ -60,18 +60,18 @@ class EntraClient:
         """Do nothing: all threads share the session."""
 
     def _fetch_discovery(self, url: str, **kwargs: Any) -> requests.Response:
-        if self._discovery and monotonic() < self._expires:  # another thread was faster
+        if self._discovery and monotonic() < self._expires:  # another thread has fetched it
             return self._discovery
         try:
             response = self._send("GET", url, **kwargs)
             if response.json().get("issuer") == f"{self._authority}/v2.0":
                 self._discovery, self._expires = response, monotonic() + DISCOVERY_SECONDS
             elif response.ok:
-                raise PageError("entra_unavailable", "no discovery document of this tenant")
+                raise PageError("entra_unavailable", "not this tenant's discovery document")
         except PageError:
             if not self._discovery:
                 raise
-        return self._discovery or response  # a 400, for which MSAL raises: unknown tenant
+        return self._discovery or response  # a 4xx: MSAL raises ValueError for an unknown tenant
 
     def _send(
         self, method: str, url: str, headers: dict[str, str] | None = None, **kwargs: Any

@@ -24,9 +24,9 @@ SECRET_KEY_LENGTH = 32
 
 
 def settings_module(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the name of the settings module that ``ENVIRONMENT`` asks for.
+    """Return the name of the settings module that ``ENVIRONMENT`` selects.
 
-    :raises ImproperlyConfigured: if it asks for none, or for one that does not exist.
+    :raises ImproperlyConfigured: if it is neither development nor production.
     """
     return f"UI.{_mode(environ)}_settings"
 
@@ -78,7 +78,7 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
             if key not in OPTIONAL or (key == "PRODUCTION_HOST" and production):
                 yield f"{key} is missing."
         elif PLACEHOLDER.search(value):
-            # The template holds a host name that development has no use for.
+            # Development does not use the template's host name.
             if key != "PRODUCTION_HOST" or production:
                 yield f"{key} still has the template's placeholder."
         elif reason := check(value):
@@ -92,7 +92,7 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
     if settings["CLIENT_ID"] and f"/{settings['CLIENT_ID']}/" in settings["API_SCOPE"]:
         yield "CLIENT_ID must be this app's, and the ID in SCOPE and API_SCOPE the API's."
     if production and (reason := _safe_elsewhere(settings["FLASK_BACKEND_URL"])):
-        yield f"FLASK_BACKEND_URL {reason} Access tokens travel to it."
+        yield f"FLASK_BACKEND_URL {reason} Access tokens are sent there."
     for key in ("REDIRECT_URI", "POST_LOGOUT_REDIRECT_URI"):
         if production and urlsplit(settings[key]).hostname != settings["PRODUCTION_HOST"]:
             yield f"{key} must be an address of PRODUCTION_HOST."
@@ -101,7 +101,7 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
 def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
     for key in in_file:
         if key not in CHECKS:
-            yield f"{key} is not a setting of this app. Is it misspelt?"
+            yield f"{key} is not a setting of this app. Is it misspelled?"
     if mode == "production":
         for key in SECRETS:
             if in_file.get(key) and not PLACEHOLDER.search(in_file[key]):
@@ -131,7 +131,7 @@ SAFE = rf"(https://{HOST}|http://localhost(:\d+)?)"
 _safe_address = _matches(
     rf"{SAFE}(/\S*)?", "must begin with https://; http:// is for localhost only."
 )
-# An address that need not be the one registered with Entra, so 127.0.0.1 is as good as localhost.
+# This address need not be registered with Entra, so 127.0.0.1 is allowed besides localhost.
 _safe_elsewhere = _matches(
     rf"(https://{HOST}|http://(localhost|127\.0\.0\.1)(:\d+)?)/\S*",
     "must begin with https://; http:// is for this machine only.",

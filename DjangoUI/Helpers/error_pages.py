@@ -25,13 +25,13 @@ def error_page(
     reference: str = "",
 ) -> HttpResponse:
     """Return the page for ``error``. It does not read the session, whose store may be down."""
-    # Entra may still be signed in with an account that does not work here, so let the user choose.
+    # The user may be signed in to Entra with an account that does not work here: offer a choice.
     sign_in_url = settings.LOGIN_URL if user else f"{settings.LOGIN_URL}?prompt=select_account"
     buttons = {
         "retry": ("Try again", retry_url),
         "sign_in": ("Sign in again", sign_in_url),
         "sign_out": ("Sign out", reverse("logout")),
-        "home": ("Go to the start", "/"),
+        "home": ("Go to the home page", "/"),
         "": ("", ""),
     }
     label, url = buttons[error.page.action]
@@ -53,7 +53,7 @@ def error_page(
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, SessionInterrupted) and not _store_failed(exception):
-        # Another request deleted this session meanwhile: a sign-out, or a new sign-in.
+        # In the meantime another request deleted this session: a sign-out, or a new sign-in.
         return redirect("signed_out")
     return error_page(request, PageError(_code(exception, "bad_request")))
 

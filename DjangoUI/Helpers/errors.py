@@ -10,7 +10,7 @@ class Page:
 
     status: int
     title: str
-    text: str = ""  # what happened, and what to do next; the template of "retry" adds the waiting
+    text: str = ""  # what happened and what to do next; error.html adds when to try again
     action: str = "retry"  # the button: "retry", "sign_in", "sign_out", "home", or "" for none
 
 
@@ -32,9 +32,9 @@ API_PAGES = {
     "authorization_header_missing": _APP_MISTAKE,
     "invalid_header": _APP_MISTAKE,
     "invalid_token": Page(502, "The API does not accept your sign-in",
-        f"It rejected the access token, and then a new one too. {_AGAIN}", "sign_in"),
-    "token_expired": Page(502, "The API finds your sign-in too old",
-        "It rejected even a new access token as expired, so the clock of one server may be wrong. "
+        f"It rejected the access token and then a new one. {_AGAIN}", "sign_in"),
+    "token_expired": Page(502, "The API says that your sign-in has expired",
+        "It rejected even a new access token, so the clock of one server may be wrong. "
         f"{_AGAIN}", "sign_in"),
     "invalid_claims": Page(502, "This app and its API do not match",
         "The access token is for another API or another tenant, or has another version. "
@@ -42,7 +42,8 @@ API_PAGES = {
     "insufficient_scope": Page(403, "A permission is missing",
         "The API requires a permission that this app does not have. "
         f"Sign in again and accept it, {_ADMIN} to approve the app.", "sign_in"),
-    "app_only_token": Page(403, "This needs a person", f"The API serves users only. {_TELL}", ""),
+    "app_only_token": Page(403, "The API accepts users only",
+        f"The access token names no user. {_TELL}", ""),
     "client_not_allowed": Page(403, "This app may not call the API",
         f"It is not on the API’s list of allowed apps. {_TELL}", ""),
     # Entra does not let the API act for the user yet.
@@ -91,13 +92,13 @@ PAGES = API_PAGES | {
         " complete that step or to use another account. Only an administrator of your organization"
         " can change the policy: give them the reference below.", "sign_in"),
     "session_ended": _SIGN_IN_ENDED,
-    "no_token": Page(500, "This app gets no access to its API",
+    "no_token": Page(500, "This app has no access to its API",
         "You are signed in, but this app received no access token. Most likely API_SCOPE in its"
         " settings names a scope that the API’s registration does not have.", "sign_in"),
     "id_token_rejected": Page(502, "The answer to this sign-in cannot be trusted",
         f"It belongs to another sign-in, or the clock of one server is wrong. {_AGAIN}", "sign_in"),
     "sign_in_refused": Page(502, "Microsoft Entra ID did not complete the sign-in",
-        f"It gave no reason that this app knows. {_AGAIN}", "sign_in"),
+        f"This app does not recognize the reason. {_AGAIN}", "sign_in"),
     "ui_misconfigured": Page(500, "This app is not set up correctly",
         "Microsoft Entra ID rejects its registration or its credential, which may have expired. "
         f"{_TELL}", ""),
@@ -106,17 +107,17 @@ PAGES = API_PAGES | {
         f" settings must name scopes of the API’s registration. {_TELL}", ""),
     "entra_busy": _ENTRA_BUSY,
     "entra_unavailable": Page(503, "Microsoft Entra ID cannot be reached",
-        "Without it nobody can sign in or get access."),
+        "Nobody can sign in or get access without it."),
     # This app.
     "store_unavailable": Page(503, "This app cannot remember who is signed in",
         "Its session store does not respond. If you run this app, check that “python"
         " manage.py migrate” was run, that Redis responds if REDIS_URL is set, and that all"
         " instances share it."),
     "form_expired": Page(403, "You are not signed out yet",
-        "The page that you used is older than your latest sign-in, or your browser did not keep its"
+        "The page that you used is older than your last sign-in, or your browser did not keep its"
         " cookie.", "sign_out"),
     "bad_request": Page(400, "This request cannot be answered", "It is malformed.", ""),
-    "not_found": Page(404, "There is no such page", "The address may be misspelt.", "home"),
+    "not_found": Page(404, "There is no such page", "The address may be misspelled.", "home"),
     "server_error": Page(500, "Something went wrong",
         "This app had an unexpected error. Wait a moment, then try again.", "home"),
 }
@@ -124,7 +125,7 @@ PAGES = API_PAGES | {
 
 
 def failure_reason(error: BaseException) -> str:
-    """Return the error's name and, for TLS, its reason: the rest may contain an address."""
+    """Return the error's name and, for TLS, the reason. The rest may contain an address."""
     cause: BaseException | None = error
     while cause and not isinstance(cause, ssl.SSLError):
         cause = cause.__context__
@@ -153,12 +154,12 @@ class ApiRefusal(PageError):
 
 
 class SignInRequired(PageError):
-    """The user has to sign in (again), for the reason that ``code`` names.
+    """The user must sign in again, for the reason that ``code`` names.
 
-    Each reason sends the user to Entra once; if it occurs again right after that, its page is
-    shown.
+    Each reason sends the user to Entra once. If it occurs again right after that, the user sees
+    its page.
     """
 
 
 class NotSignedIn(Exception):
-    """Nobody is signed in: the browser is redirected to the sign-in page."""
+    """Nobody is signed in, so redirect the browser to the sign-in page."""

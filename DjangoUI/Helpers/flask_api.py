@@ -1,4 +1,4 @@
-"""Call the Flask API, and interpret its responses."""
+"""Call the Flask API and interpret its responses."""
 
 import json
 from base64 import b64decode
@@ -29,15 +29,15 @@ class SubscriptionList(NamedTuple):
     """
 
     subscriptions: list[dict[str, Any]]
-    text: str  # the same as indented JSON
-    server_timing: str  # the header of that name: where the API spent its time
+    text: str  # the same list as indented JSON
+    server_timing: str  # the Server-Timing header, which says where the API spent its time
     milliseconds: float  # from the request to the end of the response
 
 
 def list_subscriptions(access_token: str, correlation_id: str) -> SubscriptionList:
     """Return the subscriptions of the user of ``access_token``.
 
-    :raises ApiRefusal: for every other response, and if there is none.
+    :raises ApiRefusal: for any other response, or if there is none.
     """
     headers = {"Authorization": f"Bearer {access_token}", CORRELATION_HEADER: correlation_id}
     started = perf_counter()
@@ -80,7 +80,7 @@ def _refusal(response: requests.Response, body: Any) -> ApiRefusal:
 
 
 def _claims(www_authenticate: str) -> str | None:
-    """Return the JSON of a claims challenge; ``None`` if there is none, or no JSON object in it.
+    """Return the JSON of a claims challenge, or ``None`` if there is no valid one.
 
     https://learn.microsoft.com/entra/identity-platform/claims-challenge
     """

@@ -30,7 +30,7 @@ def start_session(
 ) -> None:
     """Start a new session for ``identity``, with a new key and without the previous contents."""
     session.flush()
-    # A fixed time. SESSION_COOKIE_AGE alone would count from the latest change of the session.
+    # A fixed time: SESSION_COOKIE_AGE alone would count from the last change of the session.
     session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))
     session[IDENTITY] = identity
     session[TOKEN_CACHE] = token_cache
@@ -39,7 +39,7 @@ def start_session(
 
 
 def ask_for_sign_in(session: SessionBase, required: SignInRequired) -> bool:
-    """Make a sign-in pending and return True, unless one for the same reason did not help."""
+    """Make a sign-in pending and return True, unless one for the same reason has not helped."""
     if required.code in session.get(TRIED, []):
         return False
     session[PENDING] = {"reason": required.code, "claims": required.claims}

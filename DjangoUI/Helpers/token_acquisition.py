@@ -1,6 +1,6 @@
-"""Sign users in, and get access tokens to the API for them, with MSAL.
+"""Sign users in with MSAL, and get access tokens for the API.
 
-No other module handles MSAL's dicts. Protocol:
+No other module handles MSAL's responses. Protocol:
 https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
 """
 
@@ -26,7 +26,7 @@ from Helpers.token_cache import sealed, token_cache
 CLOCK_SKEW_SECONDS = 120
 MAX_CLAIMS_BYTES = 4096
 
-# What MSAL raises if a response from the browser or from Entra has another shape.
+# MSAL raises these if a response from the browser or from Entra is malformed.
 MSAL_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 
 # The page for each of Entra's OAuth errors. Its texts and AADSTS numbers are not for programs:
@@ -54,7 +54,7 @@ warnings.filterwarnings("ignore", "response_mode='form_post' is recommended", Us
 
 @dataclass(frozen=True)
 class SignIn:
-    """A completed sign-in: the user, and the user's token cache."""
+    """A completed sign-in: the user and the user's token cache."""
 
     identity: dict[str, str]
     token_cache: str  # encrypted, as the session keeps it
@@ -63,10 +63,10 @@ class SignIn:
 def begin_sign_in(
     pending: PendingSignIn | None = None, choose_account: bool = False
 ) -> dict[str, Any]:
-    """Return MSAL's flow: ``auth_uri`` for the browser, and what ``complete_sign_in`` needs.
+    """Return MSAL's flow: ``auth_uri`` for the browser, the rest for ``complete_sign_in``.
 
     :param pending: the reason why the user has to sign in again, if there is one.
-    :param choose_account: let Entra ask for the account even if it remembers one.
+    :param choose_account: ask Entra to show the account picker even if it remembers an account.
     :raises PageError: if Entra can't be reached.
     """
     # ``/.default`` asks for everything in the API's registration, including its own permission to
@@ -111,11 +111,11 @@ def complete_sign_in(flow: dict[str, Any], answer: dict[str, str]) -> SignIn:
 def acquire_token_silent(
     session: SessionBase, force_refresh: bool = False, claims: str | None = None
 ) -> str:
-    """Return an access token to the API for the user of ``session``, from the cache or from Entra.
+    """Return an access token for the API and the user of ``session``, from the cache or Entra.
 
     :raises NotSignedIn: if the session has no user.
-    :raises SignInRequired: if Entra requires the user to sign in.
-    :raises PageError: if Entra can't be reached.
+    :raises SignInRequired: if the user must sign in.
+    :raises PageError: if Entra can't be reached, or rejects this app.
     """
     if IDENTITY not in session:
         raise NotSignedIn
@@ -144,10 +144,10 @@ def acquire_token_silent(
 
 
 def _identity(unverified_claims: Any, flow: dict[str, Any]) -> dict[str, str]:
-    """Return the user's identity, if the ID token is for this app (OpenID Connect Core 3.1.3.7).
+    """Return the user's identity if the ID token is for this app (OpenID Connect Core 3.1.3.7).
 
-    MSAL 1.38 and later only decode it. Its signature need not be checked, because it came from
-    Entra directly, over TLS. ``oid`` and ``tid`` identify the account; a user name may change.
+    MSAL 1.38 and later only decode the token. Its signature need not be checked, because it came
+    directly from Entra over TLS. ``oid`` and ``tid`` identify the account; a user name can change.
     """
     claims = unverified_claims if isinstance(unverified_claims, dict) else {}
     expected = {
@@ -196,7 +196,7 @@ def checked_claims(text: object) -> str | None:
 
 
 def _client(tokens: msal.SerializableTokenCache) -> msal.ConfidentialClientApplication:
-    """Return a client for one user's tokens. It is cheap: discovery comes from memory."""
+    """Return a client for one user's tokens. That is cheap, because discovery is cached."""
     try:
         return msal.ConfidentialClientApplication(
             settings.CLIENT_ID,
@@ -212,7 +212,7 @@ def _client(tokens: msal.SerializableTokenCache) -> msal.ConfidentialClientAppli
 
 
 def _credential() -> str | dict[str, Any]:
-    """Return the credential, with files as they are now: a token or certificate is replaced."""
+    """Return the credential. Files are read each time, because they are replaced before expiry."""
     if settings.CLIENT_CERTIFICATE:
         pem = Path(settings.CLIENT_CERTIFICATE).read_text(encoding="ascii")
         return {"private_key": pem, "public_certificate": pem}
@@ -241,7 +241,7 @@ def _page_error(result: dict[str, Any]) -> PageError:
 
 
 def _silent_error(result: dict[str, Any], claims: str | None) -> PageError:
-    """Return what follows from a rejected refresh token: usually, the user has to sign in."""
+    """Return the error for a rejected refresh token: usually, the user must sign in."""
     error = _page_error(result)
     if error.code == "consent_required":
         return SignInRequired(error.code)

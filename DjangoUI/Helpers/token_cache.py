@@ -14,9 +14,9 @@ from Helpers.session import TOKEN_CACHE
 def token_cache(session: SessionBase) -> Iterator[msal.SerializableTokenCache]:
     """Yield the token cache of ``session``, and save it if MSAL changed it.
 
-    Two requests may renew a token at once. The one that saves last wins, and nothing is lost,
-    because Entra leaves the older refresh token valid. A cache that can't be decrypted (after a
-    change of keys) counts as empty.
+    Two requests may renew a token at the same time. The one that saves last wins, and nothing is
+    lost, because Entra keeps the older refresh token valid. A cache that can't be decrypted, for
+    example after a change of keys, counts as empty.
     """
     tokens = msal.SerializableTokenCache()
     tokens.deserialize(decrypt(TOKEN_CACHE, session.get(TOKEN_CACHE, "")))

@@ -75,7 +75,7 @@ TIME_ZONE = "UTC"
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        # Redis replaces the database, but "manage.py migrate" needs one.
+        # With Redis the database is not used, but "manage.py migrate" needs one.
         "NAME": ":memory:" if REDIS_URL else DATABASE_PATH,
         "CONN_MAX_AGE": 600,  # seconds
         "OPTIONS": {
@@ -101,9 +101,9 @@ if REDIS_URL:
             },
         }
     }
-SESSION_COOKIE_NAME = "subscriptions_session"  # all ports of localhost share their cookies
+SESSION_COOKIE_NAME = "subscriptions_session"  # distinct, as ports of localhost share cookies
 SESSION_COOKIE_AGE = 8 * 60 * 60  # seconds; how long sessions last on the server
-# Not Strict: Entra's page, which is another site, redirects to the callback.
+# Not Strict: Entra, which is another site, redirects to the callback.
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_NAME = "subscriptions_csrf"
 CSRF_COOKIE_HTTPONLY = True
@@ -116,7 +116,7 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [NONE],
         "style-src": [SELF],
         "img-src": [SELF],
-        # The sign-out form is redirected to Entra.
+        # The sign-out form redirects to Entra.
         "form-action": [SELF, "{0.scheme}://{0.netloc}".format(urlsplit(LOGOUT_URL))],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
@@ -149,9 +149,9 @@ LOGGING = {
         "django": {"handlers": [], "level": LOG_LEVEL},
         # runserver would log each request again, after UI.middleware.
         "django.server": {"handlers": [], "level": "CRITICAL", "propagate": True},
-        # So would these below ERROR, with the path, which strangers choose.
+        # Below ERROR this logs requests too, with the path, which clients choose.
         "django.request": {"level": "ERROR"},
-        # At DEBUG these log what they send, or all the values in a page.
+        # At DEBUG these log the data that they send, or all values in a page.
         "msal": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
         "django.template": {"level": "INFO"},

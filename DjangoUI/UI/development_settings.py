@@ -6,7 +6,7 @@ from UI.base_settings import MIDDLEWARE
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 MIDDLEWARE = [*MIDDLEWARE, "UI.middleware.localhost"]
 
-# Static files are served without collectstatic.
+# Serve static files without collectstatic.
 WHITENOISE_AUTOREFRESH = True
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_MAX_AGE = 0

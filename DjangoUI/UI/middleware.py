@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def health(get_response: GetResponse) -> GetResponse:
-    """Answer ``/health`` first, because a probe uses neither our host name nor https."""
+    """Answer ``/health`` first, because probes use neither this app's host name nor https."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
         if request.path_info == "/health":
@@ -45,7 +45,7 @@ def localhost(get_response: GetResponse) -> GetResponse:
 
 
 def correlation(get_response: GetResponse) -> GetResponse:
-    """Give the request a correlation ID, keep the response out of caches, and log both."""
+    """Set the correlation ID, keep the response out of caches, and log the request."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
         started = perf_counter()
@@ -53,7 +53,7 @@ def correlation(get_response: GetResponse) -> GetResponse:
         response = get_response(request)
         response[CORRELATION_HEADER] = correlation_id.get()
         response.headers.setdefault("Cache-Control", "no-store")
-        # Log the route and not the path or query, which visitors choose.
+        # Log the route, not the path or query, which clients choose.
         route = request.resolver_match
         logger.info(
             "method=%s path=%s status=%d ms=%.1f",
@@ -68,9 +68,9 @@ def correlation(get_response: GetResponse) -> GetResponse:
 
 
 def session_cookie(get_response: GetResponse) -> GetResponse:
-    """Let the session cookie expire when the browser closes.
+    """Make the session cookie expire when the browser closes.
 
-    Django would set the cookie's expiry to that of the session on the server.
+    Django would give it the expiry of the session on the server.
     """
 
     def answer(request: HttpRequest) -> HttpResponseBase:

@@ -84,7 +84,7 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
 def _problems_of_file(in_file: Mapping[str, str], mode: str) -> Iterator[str]:
     for key in in_file:
         if key not in CHECKS:
-            yield f"{key} is not a setting of this app. Is it misspelt?"
+            yield f"{key} is not a setting of this app. Is it misspelled?"
     secret = in_file.get("CLIENT_SECRET")
     if mode == "production" and secret and not PLACEHOLDER.search(secret):
         yield "CLIENT_SECRET is in a file tracked by Git. Put a new one in the environment."

@@ -39,8 +39,8 @@ def test_shows_each_hop_with_its_time(with_jwt):
 def test_defines_the_on_behalf_of_flow_and_says_where_token_b_is(with_jwt, api, word):
     api.answers[0][1]["Server-Timing"] = TIMINGS.replace("miss", word)
     page = text_of(with_jwt.get("/"))
-    assert "The on-behalf-of flow : FlaskAPI hands token A to Entra" in page
-    assert "Token B is not among them" in page
+    assert "The on-behalf-of flow : FlaskAPI sends token A to Entra" in page
+    assert "Token B is not shown" in page
 
 
 def test_says_that_entra_was_not_called_when_the_api_had_token_b(with_jwt, api):

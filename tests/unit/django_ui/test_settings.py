@@ -115,7 +115,7 @@ def test_mode_chooses_the_module():
     ("change", "words"),
     [
         ({"PRODUCTION_HOST": ""}, "PRODUCTION_HOST is missing."),
-        ({"PRODUCTION_HOST": "ReplaceWithHostName"}, "PRODUCTION_HOST still holds"),
+        ({"PRODUCTION_HOST": "ReplaceWithHostName"}, "PRODUCTION_HOST still has"),
         ({"PRODUCTION_HOST": "*"}, "PRODUCTION_HOST must be a host name"),
         ({"FLASK_BACKEND_URL": "http://api.example/subscriptions"}, "FLASK_BACKEND_URL must begin"),
         ({"FLASK_BACKEND_URL": "http://flask-api:5000/x"}, "FLASK_BACKEND_URL must begin"),
@@ -191,5 +191,5 @@ def test_template_needs_its_placeholders_replaced_and_nothing_else():
     with pytest.raises(ImproperlyConfigured) as refused:
         load_settings({"ENVIRONMENT": "development", "ENV_FILE": "production.env"})
     complaints = str(refused.value).splitlines()[1:]
-    assert all(line.endswith("placeholder of the template.") for line in complaints)
+    assert all(line.endswith("template's placeholder.") for line in complaints)
     assert len(complaints) == 6

@@ -36,7 +36,7 @@ class TestPage:
 
     def test_says_why_a_list_can_be_empty(self, signed_in, api):
         api.answer(value=[])
-        assert "your account has no role on any subscription" in signed_in.get("/").text
+        assert "Your account has no role on any subscription" in signed_in.get("/").text
 
     def test_shows_what_azure_says_as_text(self, signed_in, api):
         api.answer(
@@ -46,7 +46,7 @@ class TestPage:
         assert "<script" not in page
         assert "&lt;script&gt;" in page
 
-    def test_brings_the_token_and_a_correlation_id_to_the_api(self, signed_in, api):
+    def test_sends_the_token_and_a_correlation_id_to_the_api(self, signed_in, api):
         response = signed_in.get("/")
         headers = api.requests[0].headers
         assert headers["Authorization"] == "Bearer access-token-1"

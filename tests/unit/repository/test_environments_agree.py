@@ -248,7 +248,7 @@ def test_a_file_in_another_encoding_is_named(app):
 def test_a_misspelt_key_in_the_file_is_named(app):
     app.write("x.env", {"CLIENTID": "1"})
     message = app.load(app.good | {"ENV_FILE": "x.env"})
-    assert "CLIENTID is not a setting of this app. Is it misspelt?" in message
+    assert "CLIENTID is not a setting of this app. Is it misspelled?" in message
 
 
 def test_a_real_secret_in_the_file_stops_production(app):

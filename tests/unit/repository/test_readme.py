@@ -214,7 +214,7 @@ DURATIONS = {
         },
         "exchanges a token once": {HOUR},
         "finishes its running requests": {30},  # stop_grace_period in docker-compose.yml
-        "The API finds your sign-in too old": {HOUR, authorization.CLOCK_SKEW_SECONDS},
+        "The API says that your sign-in has expired": {HOUR, authorization.CLOCK_SKEW_SECONDS},
     },
     "DjangoUI/README.md": {
         "Each unfinished sign-in": {unfinished_sign_ins.KEEP_SECONDS},
