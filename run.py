@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Start the sample, or its tests, with nothing but Python installed.
+"""Start the sample or its tests. Only Python must be installed.
 
-python3 run.py            both apps and a mock of Azure on this machine: no tenant, no settings
+python3 run.py            both apps and a local mock of Azure; no tenant and no settings needed
 python3 run.py --azure    both apps with their development.env, against your tenant
 python3 run.py --check    start everything, check that each part answers, and stop again
-python3 run.py test       the checks and tests; further arguments go to pytest
+python3 run.py test       run the checks and tests; further arguments go to pytest alone
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import sys
 
 if __name__ == "__main__":  # before all other imports, so that Ctrl-C never prints a traceback
-    # Nothing runs yet, so until ``main`` handles Ctrl-C it just ends this process. A
+    # Until ``main`` handles Ctrl-C, let it end this process: no other process runs yet, and a
     # KeyboardInterrupt during an import may get lost.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.excepthook = lambda kind, *rest: (
@@ -53,7 +53,7 @@ class LauncherError(Exception):
 # --- Processes ---------------------------------------------------------------------------------
 
 
-services: list[Service] = []  # all that run now, in the order in which they were started
+services: list[Service] = []  # the running ones, in the order of their start
 stop_requested = False
 
 
@@ -76,7 +76,7 @@ def say(name: str, text: str) -> None:
 
 
 class Service:
-    """A process and its children; each line that they write is printed behind its name."""
+    """A process and its children. Each line of their output is printed after the service's name."""
 
     def __init__(
         self,
@@ -111,15 +111,15 @@ class Service:
                 say(self.name, self.last_line)
 
     def finish(self) -> int:
-        """Wait for the end of the process and return its exit status."""
+        """Wait until the process ends, and return its exit status."""
         while self.process.poll() is None:
             pause()
-        self.relay.join(1)  # seconds; a child that it left behind may hold its output open
+        self.relay.join(1)  # seconds; a remaining child may keep the output open
         services.remove(self)
         return self.process.returncode
 
     def stop(self) -> None:
-        """Ask the process to stop, then end whatever is left of it and its children."""
+        """Ask the process to stop, then kill it and its children if they still run."""
         if sys.platform == "win32":
             tree = ["taskkill", "/T", "/F", "/PID", str(self.process.pid)]
             subprocess.run(tree, check=False, capture_output=True)
@@ -134,7 +134,7 @@ class Service:
 
 
 def stop_all() -> None:
-    """Stop everything that runs, the last started first, and wait for each."""
+    """Stop all services, starting with the latest, and wait for each."""
     while services:
         services.pop().stop()
 
@@ -144,14 +144,14 @@ def check_alive() -> None:
         status = service.process.poll()
         if status is not None:
             service.relay.join(1)
-            reason = f"stopped with exit status {status}; the lines above say why."
+            reason = f"stopped with exit status {status}. The lines above say why."
             if status < 0:
                 reason = f"was stopped by signal {-status} ({signal.strsignal(-status)})."
             raise LauncherError(f"{service.name} {reason}")
 
 
 def wait_until(condition: Callable[[], object], description: str) -> None:
-    """Wait for ``condition`` for START_SECONDS, while everything that was started runs."""
+    """Wait up to START_SECONDS for ``condition``; raise LauncherError if a service stops."""
     deadline = time.monotonic() + START_SECONDS
     while not condition():
         check_alive()
@@ -182,7 +182,7 @@ class Environment:
         self.folder, self.venv = folder, ROOT / folder / "venv"
         self.python = self.venv / ("Scripts/python.exe" if WINDOWS else "bin/python")
         self.is_intact = self.python.exists() and (self.venv / "pyvenv.cfg").exists()
-        # The note of what is installed lies among the packages: without them it is gone too.
+        # This file records what is installed. It is next to the packages, and is deleted with them.
         packages = sysconfig.get_path("purelib", "venv", vars={"base": str(self.venv)})
         self.installed = Path(packages, ".installed")
         self.requirements = ROOT / folder / "requirements.txt"
@@ -211,23 +211,23 @@ class Environment:
 
 
 def pythons_of(*folders: str) -> list[str]:
-    """Return the interpreters of these folders; make or update their environments if need be."""
+    """Return the interpreters of these folders; create or update their environments if needed."""
     environments = [Environment(folder) for folder in folders]
     outdated = [environment for environment in environments if not environment.is_current]
     for environment in outdated:
-        say(environment.folder, "making the virtual environment, which may take half a minute")
+        say(environment.folder, "creating the virtual environment, which may take half a minute")
         environment.installed.unlink(missing_ok=True)
     if failed := names_of_failed([Service(env.folder, ROOT, env.make()) for env in outdated]):
-        raise LauncherError(f"The virtual environment of {failed} could not be made. {NO_VENV}")
+        raise LauncherError(f"Could not create the virtual environment of {failed}. {NO_VENV}")
     if failed := names_of_failed([Service(env.folder, ROOT, env.install()) for env in outdated]):
-        raise LauncherError(f"The packages of {failed} could not be installed. {NO_PACKAGES}")
+        raise LauncherError(f"Could not install the packages of {failed}. {NO_PACKAGES}")
     for environment in outdated:
         environment.installed.write_text(environment.digest)
     return [str(environment.python) for environment in environments]
 
 
 def names_of_failed(processes: list[Service]) -> str:
-    """Wait for the end of all and return the names of those that failed."""
+    """Wait until all processes end, and return the names of those that failed."""
     return ", ".join([process.name for process in processes if process.finish()])
 
 
@@ -250,7 +250,7 @@ def check_ports(ports: dict[str, int]) -> None:
         if not 0 < port < 65536 or list(ports.values()).count(port) > 1:
             raise LauncherError(f"{option} {port}: each part needs its own port, from 1 to 65535.")
         if reason := why_taken(port):
-            advice = f"Stop what listens there, or choose another: {option} {port + 1}"
+            advice = f"Stop the program that uses it, or choose another: {option} {port + 1}"
             taken.append(f"Port {port} is taken on this machine ({reason}). {advice}")
     if len(taken) == len(ports) > 1:
         taken.append("Is an earlier start still running? Then press Ctrl-C in its terminal.")
@@ -259,7 +259,7 @@ def check_ports(ports: dict[str, int]) -> None:
 
 
 def why_taken(port: int) -> str:
-    """Return why nothing else can listen on ``port``, or an empty text if something can."""
+    """Return why ``port`` is taken, or an empty string if it is free."""
     for address in loopback():
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
             if not WINDOWS:
@@ -272,12 +272,13 @@ def why_taken(port: int) -> str:
 
 
 def azure_settings(ui: str, api: str) -> dict[str, dict[str, str]]:
-    """Return the settings that the two files can't know: the mode and this start's addresses."""
+    """Return settings that the two files don't contain: the mode and this start's addresses."""
     for folder in ("FlaskAPI", "DjangoUI"):
         if not (ROOT / folder / "development.env").is_file():
             raise LauncherError(
                 f"{folder}/development.env is missing. AppCreationScripts/configure.py "
-                "registers the apps and writes it; README.md has both ways under Registration."
+                "registers the apps and writes it. For the manual steps, see Registration in "
+                "README.md."
             )
     return {
         "FlaskAPI": {"FLASK_ENV": "development"},
@@ -291,20 +292,20 @@ def azure_settings(ui: str, api: str) -> dict[str, dict[str, str]]:
 
 
 def check_settings(api_python: str, ui_python: str, settings: dict[str, Any]) -> None:
-    """Let both apps report all that is wrong in their settings, before a server starts."""
-    routes = [api_python, "-m", "flask", "--app", "main", "routes"]  # loads the app, and ends
+    """Let both apps report all mistakes in their settings before a server starts."""
+    routes = [api_python, "-m", "flask", "--app", "main", "routes"]  # loads the app, then ends
     check = [ui_python, "manage.py", "check"]
     api = Service("FlaskAPI", ROOT / "FlaskAPI", routes, settings["FlaskAPI"])
     ui = Service("DjangoUI", ROOT / "DjangoUI", check, settings["DjangoUI"])
     if failed := names_of_failed([api, ui]):
-        raise LauncherError(f"{failed} can't start; the lines above say what to change.")
+        raise LauncherError(f"{failed} can't start. The lines above say what to change.")
 
 
-# --- What can be run ---------------------------------------------------------------------------
+# --- Demo and tests ----------------------------------------------------------------------------
 
 
 def demo(options: argparse.Namespace, scratch: Path) -> int:
-    """Start each part once the one before answers; return when Ctrl-C or a signal asks for it."""
+    """Start each service when the one before responds; return after Ctrl-C or a signal."""
     parts = ("ui", "api") if options.azure else PORTS
     check_ports({f"--{part}-port": getattr(options, f"{part}_port") for part in parts})
     ui, api = f"http://localhost:{options.ui_port}", f"http://localhost:{options.api_port}"
@@ -315,14 +316,14 @@ def demo(options: argparse.Namespace, scratch: Path) -> int:
     else:
         settings = start_mock(api_python, options, scratch)
 
-    # With one worker there is one token cache, so the page's second load is always a cache hit.
+    # One worker has one token cache, so the page's second load is always a cache hit.
     flask = ["-m", "flask", "--app", "main", "run", "--port", str(options.api_port)]
     command = gunicorn(options.api_port, "--workers", "1", "main:create_app()")
     serve("FlaskAPI", [api_python, *(flask if WINDOWS else command)], settings, f"{api}/health")
 
     migrate = [ui_python, "manage.py", "migrate", "--verbosity", "0"]
     if Service("DjangoUI", ROOT / "DjangoUI", migrate, settings["DjangoUI"]).finish():
-        raise LauncherError("DjangoUI could not make its database; the lines above say why.")
+        raise LauncherError("DjangoUI could not create its database. The lines above say why.")
     runserver = ["manage.py", "runserver", "--noreload", f"localhost:{options.ui_port}"]
     command = gunicorn(options.ui_port, "UI.wsgi:application")
     serve("DjangoUI", [ui_python, *(runserver if WINDOWS else command)], settings, f"{ui}/health")
@@ -342,22 +343,22 @@ def demo(options: argparse.Namespace, scratch: Path) -> int:
 
 
 def start_mock(python: str, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Start the mock and return the settings of each app: addresses, IDs, this start's secrets."""
+    """Start the mock and return each app's settings: addresses, IDs and newly made secrets."""
     file = scratch / "settings.json"
     command = [python, "-m", "tests.mock_azure", f"--settings={file}"]
     command += [f"--front-host={options.front_host}", f"--front-port={options.front_port}"]
     command += [f"--back-port={options.back_port}", f"--ui-url=http://localhost:{options.ui_port}"]
     command += [f"--api-url=http://localhost:{options.api_port}"]
     Service("MockAzure", ROOT, command)
-    wait_until(file.exists, "MockAzure did not start")  # it writes the file once it listens
+    wait_until(file.exists, "MockAzure did not start")  # it writes the file when it listens
     settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     settings["DjangoUI"]["DATABASE_PATH"] = str(scratch / "db.sqlite3")
     return settings
 
 
 def serve(name: str, command: list[str], settings: dict[str, Any], url: str) -> None:
-    """Start an app, for which loopback addresses bypass every proxy, and wait for its answer."""
-    # requests and urllib prefer the lower-case name; other programs know only one of the two.
+    """Start an app, without a proxy for loopback addresses, and wait until it responds."""
+    # requests and urllib prefer the lower-case name; other programs read only one of the two.
     in_force = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
     no_proxy = ",".join(filter(None, [in_force, "localhost,127.0.0.1,::1"]))
     environ = {"no_proxy": no_proxy, "NO_PROXY": no_proxy, **settings[name]}
@@ -371,12 +372,12 @@ def gunicorn(port: int, *arguments: str) -> list[str]:
 
 
 def has_display() -> bool:
-    """Return whether a browser window can open; a text browser would take over the terminal."""
+    """Return whether a browser window can open. A text browser would take over the terminal."""
     displays = {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
     return sys.platform in ("win32", "darwin") or bool(displays)
 
 
-# Playwright's event loop disturbs Django's tests, so the browser tests have their own process.
+# Playwright's event loop disturbs Django's tests, so the browser tests run in their own process.
 STEPS = {
     "ruff": "ruff check .",
     "format": "ruff format --check .",
@@ -387,16 +388,16 @@ STEPS = {
 
 
 def test(pytest_arguments: list[str]) -> int:
-    """Run all checks and tests at the same time, or just pytest with the arguments given."""
+    """Run all checks and tests in parallel, or only pytest if there are arguments for it."""
     (python,) = pythons_of("tests")
     if pytest_arguments:  # in the foreground, so that a debugger can read from the terminal
         command = [python, "-m", "pytest", *pytest_arguments]
         return subprocess.run(command, cwd=ROOT, check=False).returncode
     begun = time.monotonic()
-    # The tests start hundreds of Pythons, which would otherwise compile everything each time.
+    # The tests start Python hundreds of times. Without this each would compile every module.
     compiled = {"PYTHONDONTWRITEBYTECODE": ""}
     steps = [
-        # SIGINT, because pytest then stops the servers that its fixtures started.
+        # On SIGINT pytest stops the servers that its fixtures started.
         Service(name, ROOT, [python, "-m", *command.split()], compiled, signal.SIGINT)
         for name, command in STEPS.items()
     ]
@@ -433,7 +434,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parts = ("DjangoUI", "FlaskAPI", "Azure's pages", "Azure's servers")
     for part, (name, port) in zip(parts, PORTS.items(), strict=True):
         parser.add_argument(f"--{name}-port", type=int, default=port, help=f"of {part} ({port})")
-    hosts = ["localhost", "127.0.0.1"]  # to browsers the second is another site, as Entra is
+    hosts = ["localhost", "127.0.0.1"]  # to browsers the second is another site, like Entra
     parser.add_argument("--front-host", default=hosts[0], choices=hosts, help="of the mock's pages")
     return parser.parse_args(arguments)
 

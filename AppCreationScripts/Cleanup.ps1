@@ -1,6 +1,6 @@
 <#
 .SYNOPSIS
-Removes what Configure.ps1 created in your tenant and on this machine. It asks first.
+Removes what Configure.ps1 created in your tenant and on this machine, after a question.
 
 .PARAMETER Credential
 As for Configure.ps1.

@@ -3,20 +3,20 @@
 Registers both apps of the sample in your tenant and writes the settings they need.
 
 .DESCRIPTION
-Finds Python, creates FlaskAPI's virtual environment if it is missing, and calls configure.py. It
-needs no administrator shell and installs no PowerShell module.
+Finds Python, creates FlaskAPI's virtual environment if it is missing, and calls configure.py. The
+script needs no administrator rights and installs no PowerShell module.
 
 .PARAMETER Credential
-A service principal: its application ID and its secret. Without it, you sign in in the browser.
+A service principal: its application ID and its secret. Without it, sign in with the browser.
 
 .PARAMETER TenantId
-The tenant, by its ID or a domain name. Without it, the home tenant of the account.
+The ID or a domain name of the tenant. The default is the home tenant of the account.
 
 .PARAMETER AzureEnvironmentName
-The cloud.
+The Azure cloud. The default is AzureCloud.
 
 .PARAMETER Script
-For Cleanup.ps1.
+The Python script to run. Cleanup.ps1 sets it.
 
 .PARAMETER MoreOptions
 All other options of configure.py, such as --certificate or --redirect-uri <address>.
@@ -30,7 +30,7 @@ All other options of configure.py, such as --certificate or --redirect-uri <addr
 .EXAMPLE
 .\Configure.ps1 -Credential (Get-Credential)
 
-Here the tenant comes from the environment variable AZURE_TENANT_ID.
+The tenant comes from the environment variable AZURE_TENANT_ID.
 
 .EXAMPLE
 .\Configure.ps1 -Credential (Get-Credential) -TenantId 'contoso.onmicrosoft.com' --yes
@@ -57,7 +57,7 @@ $ErrorActionPreference = 'Stop'
 
 if ($Credential -and $Credential.UserName.Contains('@')) {
     throw ('Entra no longer accepts a user name and a password here: administrators need a second ' +
-        'factor. Leave -Credential out and sign in in the browser, or pass the application ID and ' +
+        'factor. Leave -Credential out and sign in with the browser, or pass the application ID and ' +
         'the secret of a service principal.')
 }
 
@@ -76,11 +76,11 @@ if (-not (Test-Path $python)) {
     Write-Host 'Creating the virtual environment FlaskAPI/venv'
     & $found.Source -m venv $venv
     if ($LASTEXITCODE -ne 0) {
-        throw 'The virtual environment could not be created; see the lines above.'
+        throw 'Could not create the virtual environment. The lines above say why.'
     }
     & $python -m pip install --disable-pip-version-check -r (Join-Path $root 'FlaskAPI/requirements.txt')
     if ($LASTEXITCODE -ne 0) {
-        throw 'The packages of FlaskAPI could not be installed; see the lines above.'
+        throw 'Could not install the packages of FlaskAPI. The lines above say why.'
     }
 }
 
@@ -88,7 +88,7 @@ $options = @('--cloud', $AzureEnvironmentName)
 if ($TenantId) {
     $options += @('--tenant', $TenantId)
 }
-# Through the environment: every user of the machine can read a process's arguments.
+# Use environment variables, because every user of the machine can read a process's arguments.
 $before = @($env:AZURE_CLIENT_ID, $env:AZURE_CLIENT_SECRET)
 if ($Credential) {
     $env:AZURE_CLIENT_ID = $Credential.UserName

@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     both = registrations.load()
     existing = [item for item in both if registrations.find_noted(graph, item, note)]
     if not existing:
-        print("There is nothing to remove: this machine has noted no registration here.")
+        print("There is nothing to remove: this machine has noted no registration in this tenant.")
     for registration in existing:
         extent = " (adopted: only what this machine added)" * registration.is_adopted
         print(f"To be removed: {registrations.label(registration.application)}{extent}")
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def remove(graph: Graph, registration: Registration, made: list[str]) -> None:
-    """Delete the registration, or from an adopted one what this machine added."""
+    """Delete the registration; from an adopted one, remove only what this machine added."""
     label = registrations.label(registration.application)
     if registration.is_adopted:
         print(f"Kept: {label}. This machine adopted it.")
@@ -58,7 +58,7 @@ def remove(graph: Graph, registration: Registration, made: list[str]) -> None:
 
 
 def delete_files(both: list[Registration], app_ids: set[str]) -> None:
-    """Delete the settings and the certificates of ``app_ids``; print what stays."""
+    """Delete the settings and certificates of ``app_ids``; print which files stay."""
     for registration in both:
         file = settings_files.development_env(registration.folder)
         is_ours = settings_files.read_env(file).get("CLIENT_ID") in app_ids
@@ -67,9 +67,9 @@ def delete_files(both: list[Registration], app_ids: set[str]) -> None:
                 written.unlink()
                 print(f"  delete {registration.folder}/{written.name}")
             elif written.exists():
-                print(f"Kept: {registration.folder}/{written.name}. It is of another registration.")
+                print(f"Kept: {registration.folder}/{written.name}, of another registration.")
         for backup in sorted(file.parent.glob(f"{file.name}.backup*")):
-            print(f"Kept: {registration.folder}/{backup.name}. It can hold a secret.")
+            print(f"Kept: {registration.folder}/{backup.name}, which can contain a secret.")
 
 
 if __name__ == "__main__":

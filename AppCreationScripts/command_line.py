@@ -18,12 +18,12 @@ ADVICE = {
     "CredentialTypeNotAllowedAsPerAppPolicy": "A policy of your tenant blocks this kind of "
     "credential. If it blocks client secrets, use --certificate.",
     "CredentialInvalidLifetimeAsPerAppPolicy": "A policy of your tenant requires a shorter "
-    "lifetime, for instance --secret-days 30 or --certificate 90.",
+    "lifetime, for example --secret-days 30 or --certificate 90.",
 }
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser of the options that both scripts have."""
+    """Return a parser with the options that both scripts have."""
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     clouds = ", ".join(graph.SAMPLE["clouds"])
@@ -53,17 +53,17 @@ def connect(options: argparse.Namespace, permissions: list[str]) -> tuple[Cloud,
 def confirmed(question: str, options: argparse.Namespace) -> bool:
     """Ask on the terminal, unless ``--yes`` or ``--dry-run`` is given.
 
-    :raises ScriptError: there is no terminal.
+    :raises ScriptError: if there is no terminal to ask on.
     """
     if options.yes or options.dry_run:
         return True
     if not sys.stdin.isatty():
-        raise ScriptError(f"{question} There is no terminal to ask on; --yes means yes.")
+        raise ScriptError(f"{question} There is no terminal to ask on. To answer yes, add --yes.")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def run(script: Callable[[], int]) -> int:
-    """Run a script's ``main``; print errors, with advice if there is any, without a traceback."""
+    """Run a script's ``main``; print errors with advice, without a traceback."""
     try:
         return script()
     except (ScriptError, OSError) as error:  # OSError: files, and exceptions of requests

@@ -19,7 +19,7 @@ from registrations import Registration
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = arguments(__doc__)
     add = parser.add_argument
-    add("--secret-days", type=int, default=180, help="life of the client secrets (%(default)s)")
+    add("--secret-days", type=int, default=180, help="lifetime of client secrets (%(default)s)")
     add(
         "--certificate", type=int, nargs="?", const=365, default=0, metavar="DAYS",
         help="use certificates, valid for DAYS (%(const)s), instead of secrets",
@@ -28,7 +28,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
     add("--trust-identity", type=identity, action="append", default=[], metavar="APP=OBJECT_ID",
         help="let this user-assigned managed identity act as APP, api or ui")  # fmt: skip
     add("--redirect-uri", type=callback, action="append", default=[], metavar="URI",
-        help="the web app's https://<host>/account/callback elsewhere than here")  # fmt: skip
+        help="another https://<host>/account/callback of the web app")  # fmt: skip
     add("--adopt", type=guid, action="append", default=[], metavar="APPLICATION_ID",
         help="use this registration, which another machine created")  # fmt: skip
     add("--new", action="store_true", help="create registrations beside those of other machines")
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class Configuration:
-    """One run, from looking up what exists to the next steps."""
+    """One run of the script, from the lookup of existing registrations to the next steps."""
 
     def __init__(self, options: Namespace, cloud: Cloud, graph: Graph, signed_in: SignedIn) -> None:
         self.options, self.cloud, self.graph, self.signed_in = options, cloud, graph, signed_in
@@ -80,7 +80,7 @@ class Configuration:
         self._confirm_replacements()
         try:
             self._apply()
-        except BaseException:  # Ctrl-C too leaves registrations behind
+        except BaseException:  # including Ctrl-C, which also leaves registrations behind
             print("\nConfiguration did not finish. Run the same command again to continue, or")
             print("cleanup.py to remove what exists.", flush=True)
             raise
@@ -164,7 +164,7 @@ class Configuration:
         return settings | {key: value for key, value in optional.items() if value}
 
     def _valid_credential(self, registration: Registration) -> str:
-        """Return the secret, or the certificate's path, that is in use; "" to make a new one."""
+        """Return the current secret or certificate's path, or "" if a new one is needed."""
         if self.options.new_secrets or not registration.application:
             return ""
         if self.options.certificate:
@@ -197,7 +197,7 @@ class Configuration:
             credentials.remove_secrets(self.graph, registration, previous)
 
     def _new_credential(self, registration: Registration) -> str:
-        """Make a secret or a certificate, and note its ID at once."""
+        """Create a secret or a certificate, and note its ID immediately."""
         graph, options = self.graph, self.options
         if options.certificate:
             made, pem = credentials.add_certificate(graph, registration, options.certificate)
@@ -212,7 +212,7 @@ class Configuration:
     # --- note and messages ------------------------------------------------------------------------
 
     def _remember(self, registration: Registration, *made: str, **members: str) -> None:
-        """Note the registration, ``members``, and what was ``made``: IDs and redirect URIs."""
+        """Note the registration, ``members``, and the IDs and redirect URIs that were ``made``."""
         entry = self.note.setdefault(registration.key, {})
         entry |= {"appId": registration.app_id, "isAdopted": registration.is_adopted} | members
         entry["made"] = sorted({*entry.get("made", []), *made} - {""})
@@ -231,7 +231,7 @@ class Configuration:
             return
         print(f"\nDone. {settings_files.PAGE.name} lists both registrations. Next steps:")
         print("  python3 run.py --azure     starts both apps (Entra may need a minute to catch up)")
-        print("  cleanup.py                 removes both, with the same --tenant and --cloud")
+        print("  cleanup.py                 removes both; use the same --tenant and --cloud")
         if self.options.trust_identity:
             print("In Azure, set MANAGED_IDENTITY_CLIENT_ID to the client ID of the identity, and")
             print("neither CLIENT_SECRET nor CLIENT_CERTIFICATE.")

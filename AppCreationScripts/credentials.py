@@ -1,4 +1,4 @@
-"""The credentials of a registration: client secrets, certificates, trust in a managed identity."""
+"""The credentials of a registration: client secrets, certificates and federated credentials."""
 
 import base64
 import uuid
@@ -22,9 +22,9 @@ CERTIFICATE_NAME = "app certificate"
 
 
 def is_valid_secret(registration: Registration, secret: str) -> bool:
-    """Return whether ``secret`` can be one of the registration's and is valid for another day.
+    """Return whether ``secret`` matches one of the registration's and is valid for another day.
 
-    Graph never shows a secret again, only its first three characters.
+    Graph returns only the first three characters of a secret.
     """
     tomorrow = to_graph(datetime.now(UTC) + timedelta(days=1))
     return any(
@@ -43,7 +43,7 @@ def add_secret(graph: Graph, registration: Registration, days: int) -> Json:
 
 
 def remove_secrets(graph: Graph, registration: Registration, ids: list[str]) -> None:
-    """Remove those secrets whose key ID is among ``ids``."""
+    """Remove the secrets whose key ID is in ``ids``."""
     for credential in registration.application.get("passwordCredentials", []):
         if credential["keyId"] in ids:
             body = {"keyId": credential["keyId"]}
@@ -67,21 +67,21 @@ def is_valid_certificate(graph: Graph, registration: Registration, file: Path) -
 
 
 def as_key(certificate: x509.Certificate) -> str:
-    """Return the certificate as Graph stores it: DER in base64."""
+    """Return the certificate in Graph's format: DER in base64."""
     return base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
 
 
 def registered_keys(graph: Graph, registration: Registration) -> list[Json]:
-    """Return the registration's certificates with their content, which Graph only shows so."""
+    """Return the registration's certificates. Graph includes their content only with $select."""
     answer = graph.get(f"{registration.path}?$select=keyCredentials") or {}
     return list(answer.get("keyCredentials", []))
 
 
 def add_certificate(graph: Graph, registration: Registration, days: int) -> tuple[Json, str]:
-    """Register a new self-signed certificate; return its key credential, and key and certificate
-    as PEM.
+    """Register a new self-signed certificate.
 
-    Certificates that are registered already stay valid, so that running apps can change over.
+    Return its key credential, and the private key and certificate as PEM. Existing certificates
+    stay valid, so that running apps can switch to the new one.
 
     https://learn.microsoft.com/graph/applications-how-to-add-certificate
     """
@@ -135,7 +135,7 @@ def trust_identity(
 
 
 def remove_others(graph: Graph, registration: Registration, ids: list[str]) -> None:
-    """Remove those certificates and federated credentials whose ID is among ``ids``."""
+    """Remove the certificates and federated credentials whose ID is in ``ids``."""
     keys = registered_keys(graph, registration)
     rest = [credential for credential in keys if credential["keyId"] not in ids]
     if rest != keys:

@@ -1,4 +1,4 @@
-"""Microsoft Graph for the two scripts: the clouds, signing in, and calls that are retried.
+"""Microsoft Graph for both scripts: the clouds, the sign-in, and calls with retries.
 
 https://learn.microsoft.com/graph/errors, https://learn.microsoft.com/graph/throttling
 """
@@ -25,17 +25,17 @@ Json = dict[str, Any]
 SAMPLE: Json = json.loads(Path(__file__).with_name("sample.json").read_text(encoding="utf-8"))
 # "Microsoft Graph Command Line Tools", a public client in every tenant outside China.
 PUBLIC_CLIENT_ID = "14d82eec-204b-4c2f-b7e8-296a70dab67e"
-TIMEOUT_SECONDS = (5, 30)  # to connect, to answer
+TIMEOUT_SECONDS = (5, 30)  # to connect, and for the response
 SIGN_IN_SECONDS = 300
-PATIENCE_SECONDS = 180  # how long one call is retried
+PATIENCE_SECONDS = 180  # the longest time for which one call is retried
 LONGEST_WAIT_SECONDS = 60
-NEW_ID = str(uuid.UUID(int=0))  # stands for what a dry run does not make
-# Graph's error code for a service principal whose application it does not know yet.
+NEW_ID = str(uuid.UUID(int=0))  # the ID of objects that a dry run does not create
+# Graph's error code if a new application has not been replicated yet.
 NO_APPLICATION_YET = "NoBackingApplicationObject"
 
 
 class ScriptError(Exception):
-    """An error that the user of the script can fix; the text says how."""
+    """An error that the user of the script can fix; the message says how."""
 
 
 class GraphError(ScriptError):
@@ -57,9 +57,9 @@ class Cloud:
     graph: str
     arm: str
     portal: str
-    ca_bundle: str = ""  # a PEM file of authorities to trust besides the public ones
-    logout: str = ""  # where users sign out, unless that is at the sign-in address
-    client_id: str = PUBLIC_CLIENT_ID  # empty where no public client of Microsoft's exists
+    ca_bundle: str = ""  # a PEM file of certificate authorities to trust besides the public ones
+    logout: str = ""  # the sign-out address, if it is not under the sign-in address
+    client_id: str = PUBLIC_CLIENT_ID  # empty in a cloud without a public client of Microsoft's
     token_exchange: str = "api://AzureADTokenExchange"  # audience of federated credentials
 
     def session(self) -> requests.Session:
@@ -69,7 +69,7 @@ class Cloud:
 def cloud_named(name: str) -> Cloud:
     """Return the cloud called ``name``, or the one described in the JSON file ``name``.
 
-    :raises ScriptError: there is no such cloud or file, or the file lacks a member.
+    :raises ScriptError: if there is no such cloud or file, or the file lacks an address.
     """
     if addresses := SAMPLE["clouds"].get(name):
         return Cloud(**addresses)
@@ -88,7 +88,7 @@ def cloud_named(name: str) -> Cloud:
 
 
 class SignedIn(NamedTuple):
-    """Who calls Graph. ``user_id`` is the object ID of a person, empty for a service principal."""
+    """The account that calls Graph. ``user_id`` is empty for a service principal."""
 
     tenant_id: str
     user_id: str
@@ -98,21 +98,21 @@ class SignedIn(NamedTuple):
 def sign_in(
     cloud: Cloud, session: requests.Session, tenant: str, permissions: list[str], device_code: bool
 ) -> tuple[SignedIn, str]:
-    """Return who signed in and an access token for Graph.
+    """Return the account that signed in, and an access token for Graph.
 
-    Sign in a service principal if ``AZURE_CLIENT_ID`` is set, as Azure's SDKs do. Otherwise sign in
-    a user through the public client: in the browser, or with a code on another device if there is
+    If ``AZURE_CLIENT_ID`` is set, sign in a service principal, as Azure's SDKs do. Otherwise sign
+    in a user with the public client: in the browser, or with a code on another device if there is
     no browser.
 
-    :raises ScriptError: the sign-in failed.
+    :raises ScriptError: if the sign-in fails.
     """
     client_id = os.environ.get("AZURE_CLIENT_ID")
     tenant = tenant or os.environ.get("AZURE_TENANT_ID") or ("" if client_id else "organizations")
     if not tenant:
-        raise ScriptError("A service principal signs in to one tenant: name it with --tenant.")
+        raise ScriptError("A service principal signs in to one tenant. Name it with --tenant.")
     if not client_id and not cloud.client_id:
-        raise ScriptError("Microsoft has no public client in this cloud: see --client-id.")
-    # No instance discovery: it would ask login.microsoftonline.com about every other sign-in host.
+        raise ScriptError("Microsoft has no public client in this cloud. See --client-id.")
+    # No instance discovery: it would ask login.microsoftonline.com about hosts of other clouds.
     authority = f"{cloud.login}/{tenant}"
     common = {"authority": authority, "instance_discovery": False, "http_client": session}
     try:
@@ -141,7 +141,7 @@ def _credential() -> str | Json:
     if certificate := os.environ.get("AZURE_CLIENT_CERTIFICATE_PATH"):
         pem = Path(certificate).read_text(encoding="ascii")
         return {"private_key": pem, "public_certificate": pem}
-    raise ScriptError("Set AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH too.")
+    raise ScriptError("Also set AZURE_CLIENT_SECRET or AZURE_CLIENT_CERTIFICATE_PATH.")
 
 
 def _sign_in_user(client: Any, scopes: list[str], device_code: bool) -> Json:
@@ -168,7 +168,7 @@ def _has_browser() -> bool:
 
 @dataclass
 class Graph:
-    """Calls to Graph v1.0, retried and reported when Graph is busy or lags behind.
+    """Calls to Graph v1.0, with retries while Graph is busy or has not replicated a new object.
 
     A dry run reads from Graph, but only prints what it would write.
     """
@@ -191,7 +191,7 @@ class Graph:
             raise
 
     def list(self, path: str) -> Iterator[Json]:
-        """Yield every object of a collection, page by page."""
+        """Yield every object of a collection, from all pages."""
         if NEW_ID in path:
             return
         while path:
@@ -200,7 +200,7 @@ class Graph:
             path = str(page.get("@odata.nextLink", "")).removeprefix(f"{self.url}/v1.0")
 
     def write(self, action: str, method: str, path: str, body: Json | None = None) -> Json:
-        """Print ``action`` and send the request; return Graph's answer, ``{}`` if it is empty."""
+        """Print ``action`` and send the request; return Graph's response, ``{}`` if it is empty."""
         print(f"  {'would ' if self.dry_run else ''}{action}", flush=True)
         if self.dry_run:
             return {"id": NEW_ID, "appId": NEW_ID, **(body or {})}
@@ -224,7 +224,7 @@ class Graph:
             attempt += 1
 
     def _send(self, method: str, path: str, body: Json | None) -> requests.Response | None:
-        """Send one request; return None if there is no answer and it can be repeated."""
+        """Send one request; return None if there is no response and the request can be repeated."""
         headers = {"Authorization": f"Bearer {self.token}", "client-request-id": str(uuid.uuid4())}
         content: Json = {"headers": headers, "json": body, "timeout": TIMEOUT_SECONDS}
         try:

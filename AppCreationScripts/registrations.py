@@ -1,4 +1,4 @@
-"""From ``sample.json`` to Graph: find both registrations and bring them in line with it."""
+"""Find both registrations in Graph, and create or update them as ``sample.json`` describes."""
 
 import uuid
 from copy import deepcopy
@@ -18,7 +18,7 @@ MERGED_BY_GRAPH = ("api", "web")
 
 @dataclass
 class Registration:
-    """One of both: its description in ``sample.json``, and its objects in Graph, if they exist."""
+    """A registration: its description in ``sample.json``, and its objects in Graph, if any."""
 
     key: str
     description: Json
@@ -56,11 +56,11 @@ def find(
 ) -> None:
     """Look each registration up by the ID in ``note``, or among the IDs to ``adopt``.
 
-    A tag or a name proves nothing: every member of the tenant who can register applications can
-    set them.
+    A tag or a name proves nothing, because any member of the tenant who can register applications
+    can set them.
 
-    :raises ScriptError: an application has the sample's tag, and neither ``adopt`` nor
-        ``make_new`` says what to do.
+    :raises ScriptError: if an application has the sample's tag, and neither ``adopt`` nor
+        ``make_new`` says what to do with it.
     """
     undecided: list[str] = []
     for registration in both:
@@ -93,13 +93,13 @@ def find_noted(graph: Graph, registration: Registration, note: dict[str, Json]) 
 
 
 def foreign_access(graph: Graph, application: Json, expected: set[str]) -> list[str]:
-    """Return a line for each owner, redirect URI and credential that the script did not make.
+    """Return a line for each owner, redirect URI and credential that the script did not add.
 
-    ``expected`` holds the IDs of owners and credentials, and the redirect URIs, that it did.
+    ``expected`` holds the IDs of owners and credentials, and the redirect URIs, that it added.
     """
     path = f"/applications/{application['id']}"
     principal = graph.get(f"/servicePrincipals(appId='{application['appId']}')") or {}
-    entries: list[tuple[str, str, str]] = []  # what, the value to look for, the value to print
+    entries: list[tuple[str, str, str]] = []  # kind, value to compare, value to print
     for owner in graph.list(f"{path}/owners"):
         entries.append(("owner", owner["id"], owner.get("userPrincipalName") or owner["id"]))
     for platform in ("web", "spa", "publicClient"):
@@ -112,7 +112,7 @@ def foreign_access(graph: Graph, application: Json, expected: set[str]) -> list[
         entries.append(("federated credential", item["id"], item["subject"]))
     for client in (application.get("api") or {}).get("preAuthorizedApplications", []):
         entries.append(("preauthorized client", client["appId"], client["appId"]))
-    # Others chose these texts: repr keeps control characters from the terminal.
+    # Other people chose these texts: repr keeps control characters from the terminal.
     return [f"  {what}: {text!r}" for what, value, text in entries if value not in expected]
 
 
@@ -123,9 +123,9 @@ def redirect_uris(application: Json, platform: str = "web") -> list[str]:
 def refuse_foreign_access(
     graph: Graph, both: list[Registration], note: dict[str, Json], user_id: str
 ) -> None:
-    """Refuse registrations that somebody else may control, before consenting for everybody.
+    """Refuse to consent for all users if somebody else may control one of the registrations.
 
-    :raises ScriptError: naming what the script did not make.
+    :raises ScriptError: naming what the script did not add.
     """
     lines: list[str] = []
     for registration in both:
@@ -136,7 +136,7 @@ def refuse_foreign_access(
                 lines += [label(application), *access]
     if lines:
         raise ScriptError(
-            "\n".join(["--grant-admin-consent is refused. The script did not make these:", *lines])
+            "\n".join(["--grant-admin-consent is refused. The script did not add these:", *lines])
             + "\nRemove them, or consent in the portal: API permissions > Grant admin consent."
         )
 
@@ -164,9 +164,9 @@ def scope_id(api: Registration) -> str:
 
 
 def update(graph: Graph, registration: Registration, names: dict[str, str]) -> list[str]:
-    """Change what differs from the description; what was added by hand stays.
+    """Update the registration where it differs from the description; return added redirect URIs.
 
-    Return the redirect URIs that were added.
+    Anything that was added by hand stays.
     """
     described = filled_in(registration.description["application"], names)
     if changes := differences(registration.application, described):
@@ -185,7 +185,7 @@ def filled_in(value: Any, names: dict[str, str]) -> Any:
 
 
 def differences(current: Json, described: Json) -> Json:
-    """Return the body of the PATCH that adds ``described`` to ``current``, ``{}`` if none."""
+    """Return the body of the PATCH that adds ``described`` to ``current``, or ``{}``."""
     changes: Json = {}
     for name, value in described.items():
         if (merged := _merged(current.get(name), value)) == current.get(name):
@@ -197,7 +197,7 @@ def differences(current: Json, described: Json) -> Json:
 
 
 def _merged(current: Any, described: Any) -> Any:
-    """Return ``described`` over ``current``; lists are joined, items identified by ``KEYS``."""
+    """Return ``current`` updated with ``described``; list items are matched by ``KEYS``."""
     if isinstance(described, dict):
         merged = dict(current or {})
         return merged | {name: _merged(merged.get(name), described[name]) for name in described}
@@ -223,7 +223,7 @@ def _key(item: Any) -> Any:
 
 
 def service_principal(graph: Graph, app_id: str, name: str) -> Json:
-    """Return the application's service principal, created if needed. Nobody can sign in without.
+    """Return the application's service principal; create it if necessary. Sign-ins require it.
 
     https://learn.microsoft.com/entra/identity-platform/app-objects-and-service-principals
     """
@@ -234,16 +234,16 @@ def service_principal(graph: Graph, app_id: str, name: str) -> Json:
     try:
         return graph.write(action, "POST", "/servicePrincipals", {"appId": app_id})
     except GraphError as error:
-        # A call that Graph answered with 503 may have succeeded.
+        # Graph may have created it although it answered 503.
         if error.status == 409 and (principal := graph.get(path)):
             return principal
         raise
 
 
 def add_owner(graph: Graph, registration: Registration, user_id: str) -> None:
-    """Make the user an owner. Graph does so at creation, but its list of owners can lag behind.
+    """Make the user an owner. Graph does so at creation, but the list of owners can lag behind.
 
-    Adding one also needs ``Directory.Read.All``, which the script does not request for this alone:
+    Adding one also needs ``Directory.Read.All``, which the script does not request only for this:
     https://learn.microsoft.com/graph/api/application-post-owners
     """
     path = f"{registration.path}/owners"

@@ -1,4 +1,4 @@
-"""The files that the scripts write on this machine: settings, a note, and a page to read."""
+"""The files that the scripts write on this machine: settings, a note, and an overview page."""
 
 import html
 import json
@@ -55,8 +55,8 @@ def read_env(file: Path) -> dict[str, str]:
 
 
 def render_env(folder: str, settings: dict[str, str]) -> str:
-    """Return the app's template filled with ``settings``; those not in it follow at the end."""
-    # The template's own heading, up to the first empty line, is for people who copy it.
+    """Return the app's template filled with ``settings``; other settings follow at the end."""
+    # The template's heading, up to the first empty line, is only for people who copy it.
     body = template(folder).read_text(encoding="utf-8").partition("\n\n")[2]
     heading = "# Written by AppCreationScripts/configure.py. Keep this file out of Git."
     lines = [heading, "", *body.splitlines()]
@@ -87,7 +87,7 @@ def replace_env(folder: str, settings: dict[str, str]) -> None:
         write_private(backup, file.read_text(encoding="utf-8"))
         print(f"  keep the previous {folder}/{file.name} as {backup.name}")
         if lost := read_env(file).keys() - settings.keys() - read_env(template(folder)).keys():
-            print(f"    your own settings, now only in the backup: {', '.join(sorted(lost))}")
+            print(f"    settings of your own, now only in the backup: {', '.join(sorted(lost))}")
     print(f"  write {folder}/{file.name}", flush=True)
     write_private(file, render_env(folder, settings))
 
@@ -100,10 +100,10 @@ def template(folder: str) -> Path:
 
 
 def read_note(tenant_id: str) -> dict[str, Json]:
-    """Return what this machine uses in that tenant, by ``api`` and ``ui``.
+    """Return this machine's registrations in that tenant, by ``api`` and ``ui``.
 
-    ``{"appId": ..., "isAdopted": ..., "made": [...], "expires": ...}``, ``made`` being the IDs of
-    the owners and credentials, and the redirect URIs, that the script added. No secret is in it.
+    Each is ``{"appId": ..., "isAdopted": ..., "made": [...], "expires": ...}``. ``made`` holds the
+    IDs of owners and credentials, and the redirect URIs, that the script added. It has no secret.
     """
     notes: dict[str, dict[str, Json]] = json.loads(NOTE.read_text()) if NOTE.exists() else {}
     return notes.get(tenant_id, {})

@@ -283,14 +283,14 @@ def test_a_service_principal_is_told_what_is_wrong(fail, monkeypatch, environ, w
 
 @pytest.mark.usefixtures("folder")
 def test_a_service_principal_names_its_tenant(cloud):
-    with pytest.raises(ScriptError, match="name it with --tenant"):
+    with pytest.raises(ScriptError, match="Name it with --tenant"):
         configure.main(["--cloud", cloud])
 
 
 @pytest.mark.parametrize("cloud", ["AzureChinaCloud"], indirect=True)
 def test_a_cloud_without_microsofts_client_needs_one(azure, fail, monkeypatch):
     monkeypatch.delenv("AZURE_CLIENT_ID")
-    assert "see --client-id" in fail(configure)
+    assert "See --client-id" in fail(configure)
     assert azure.registry.applications == {}
 
 
@@ -369,7 +369,7 @@ def test_a_settings_file_of_somebody_is_kept(azure, run, fail, folder):
     assert mine.read_text().startswith("CLIENT_ID=of-mine")
 
     output = run(configure, "--yes")
-    assert "your own settings, now only in the backup: LOG_LEVEL" in output
+    assert "settings of your own, now only in the backup: LOG_LEVEL" in output
     (backup,) = mine.parent.glob("development.env.backup-*")
     assert backup.read_text().startswith("CLIENT_ID=of-mine")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
@@ -772,7 +772,7 @@ def test_settings_of_another_registration_are_kept(azure, run, folder):
     assert (folder / "DjangoUI/certificate.pem").exists()
     assert not (folder / "FlaskAPI/development.env").exists()
     for name in ("development.env", "certificate.pem"):
-        assert f"Kept: DjangoUI/{name}. It is of another registration." in output
+        assert f"Kept: DjangoUI/{name}, of another registration." in output
     assert azure.registry.applications == {}
 
 

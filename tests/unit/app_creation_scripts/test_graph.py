@@ -87,7 +87,7 @@ def test_too_few_rights_are_explained(capsys):
 
 def test_a_question_needs_somebody_to_answer(monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
-    with pytest.raises(ScriptError, match="--yes means yes"):
+    with pytest.raises(ScriptError, match="To answer yes, add --yes"):
         command_line.confirmed("Go on?", configure.parse([]))
     assert command_line.confirmed("Go on?", configure.parse(["--yes"]))
 

@@ -217,7 +217,7 @@ def test_says_what_is_missing_when_the_environment_cannot_be(folder, monkeypatch
     for name in ("make", "install"):
         command = [sys.executable, "-c", f"exit({name == step:d})"]
         monkeypatch.setattr(run.Environment, name, lambda self, command=command: command)
-    with pytest.raises(run.LauncherError, match=rf"of app could not .*{advice}"):
+    with pytest.raises(run.LauncherError, match=rf"Could not .* of app. .*{advice}"):
         run.pythons_of("app")
     assert not run.Environment("app").is_current
 
@@ -267,7 +267,7 @@ def test_stopping_ends_children_that_a_process_left_behind(tmp_path):
 def test_a_part_that_ended_by_itself_is_named_with_its_status(tmp_path, capsys, status):
     end = f"print('a reason'); exit({status})"
     run.Service("FlaskAPI", tmp_path, [sys.executable, "-c", end]).process.wait()
-    with pytest.raises(run.LauncherError, match=f"stopped with exit status {status}; the lines"):
+    with pytest.raises(run.LauncherError, match=f"stopped with exit status {status}. The lines"):
         run.check_alive()
     assert "FlaskAPI | a reason" in capsys.readouterr().out
     run.stop_all()
