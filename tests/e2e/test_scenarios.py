@@ -124,7 +124,7 @@ def key_rollover(learner: Learner) -> None:
     learner.sign_out_and_in()
     learner.sees_the_list()
     learner.journey_says(
-        "You did: Signing key rolled over",
+        "You rolled over the signing key",
         "FlaskAPI downloaded the signing keys",
         "FlaskAPI exchanged token A for token B",
     )

@@ -165,3 +165,9 @@ def test_a_user_who_may_not_consent_learns_whom_to_ask(azure, visitor):
     # As somebody else.
     dave.click("Sign in again").press(user="alice").press(decision="accept")
     assert sees_the_list(dave)
+
+
+def test_a_user_who_may_not_consent_can_use_another_account(azure, visitor):
+    dave = visitor().open().press(user="dave")
+    dave.open().click("Use another account").press(user="alice").press(decision="accept")
+    assert sees_the_list(dave)

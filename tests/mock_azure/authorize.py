@@ -239,7 +239,7 @@ def _page(
 def _blocked(wanted: AuthorizeRequest, error: EntraError) -> Response:
     """A page that explains why there is no way on, with a link that tells the client so."""
     back = _answer_address(wanted, _error_parameters(error))
-    html = render_template("error.html", error=error, back=back, client=wanted.client)
+    html = render_template("error.html", error=error, back=back, wanted=wanted)
     return make_response(html, 200)
 
 

@@ -178,7 +178,7 @@ def users() -> dict[str, User]:
         Subscription("Contoso Archive", "Disabled", "Sponsored_2016-01-01"),
     )
     everyone = (
-        User("Alice", "Adams", "has four subscriptions, and administers", alice, is_admin=True),
+        User("Alice", "Adams", "has four subscriptions; is an administrator", alice, is_admin=True),
         User("Bob", "Brown", "has no subscriptions"),
         User("Gina", "Green", "has 300 subscriptions, which come in many pages", FLEET),
         User("Carol", "Clark", "needs a second factor for Azure", alice[:2], needs_mfa=True),

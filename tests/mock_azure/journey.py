@@ -20,7 +20,6 @@ from .directory import Json
 from .errors import EntraError
 from .policies import parse_claims
 from .record import Recorded
-from .scenarios import HAPPEN_ONCE
 
 BROWSER, UI, API, ENTRA = range(4)  # the lanes, from left to right
 CODE, REFRESH, EXCHANGE = "token:authorization_code", "token:refresh_token", "token:on_behalf_of"
@@ -198,8 +197,7 @@ def _title(seen: tuple[Recorded, ...], source: int, token_b: str) -> str:
     if last.hop == BUTTON:
         name, switch = last.path.rpartition("/")[2], last.form.get("switch", "")
         titles = {scenario["name"]: scenario["title"] for scenario in azure.scenarios.all()}
-        did = f"switched {switch}" if name in titles.keys() - HAPPEN_ONCE else "did"
-        return f"You {did}: {titles.get(name, 'Reset')}"
+        return WORDS["pressed"].get(name) or f"You switched {switch}: {titles.get(name, name)}"
     answerer, done, not_done = map(str, HOPS[last.hop][1:])
     found = [str(page.answered.get("value", "")).partition(" ")[0] for page in seen]
     words = {

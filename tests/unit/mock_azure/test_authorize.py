@@ -116,10 +116,18 @@ def test_user_who_may_not_consent_is_told_to_ask_an_administrator(azure, visitor
     page = visitor.press(visitor.authorize(), "user", "dave")
     assert "AADSTS90094" in page.text
     assert "<h1>An administrator must approve this</h1>" in page.text
-    back = unescape(re.findall(r'<a href="([^"]+)"', page.text)[0])
+    (back,) = re.findall(r'<a href="([^"]+)">Go back', unescape(page.text))
     assert dict(parse_qsl(urlsplit(back).query))["error"] == "access_denied"
     azure.consent_all("dave")
     assert "code" in redirected(visitor.authorize())
+
+
+def test_user_who_may_not_consent_can_use_another_account(visitor, redirected):
+    visitor.press(visitor.authorize(), "user", "dave")
+    page = visitor.authorize(state="a&b")  # the browser has a session: no choice of account
+    (link,) = re.findall(r'href="([^"]+)">Use another account', page.text)
+    page = visitor.press(visitor.client.get(unescape(link)), "user", "alice")
+    assert redirected(visitor.press(page, "decision", "accept"))["state"] == "a&b"
 
 
 @pytest.mark.parametrize(

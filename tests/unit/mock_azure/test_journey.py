@@ -9,7 +9,7 @@ import pytest
 CP1 = '{"access_token":{"xms_cc":{"values":["cp1"]}}}'
 SIGNED_IN = [
     "DjangoUI read Entra’s addresses",
-    "DjangoUI sent the browser to Entra: Entra asked who it is",
+    "DjangoUI sent the browser to Entra: Entra asked who you are",
     "Alice chose an account: Entra asked for consent",
     "Alice consented: Entra issued a code",
     "The browser brought the code to DjangoUI",
@@ -246,14 +246,16 @@ def test_tells_of_a_service_that_did_not_answer(azure, walk, journey):
 
 def test_tells_which_button_was_pressed(visitor, journey):
     presses = [("reset", "on"), ("second-factor", "on"), ("second-factor", "off")]
-    for name, switch in [*presses, ("key-rollover", "on"), ("session-revoked", "on")]:
+    once = [(name, "on") for name in ("consent-withdrawn", "key-rollover", "session-revoked")]
+    for name, switch in [*presses, *once]:
         visitor.client.post(f"/scenarios/{name}", data={"switch": switch})
     assert steps(journey()) == [
-        "You did: Reset",
+        "You reset the mock",
         "You switched on: Second factor needed",
         "You switched off: Second factor needed",
-        "You did: Signing key rolled over",
-        "You did: Session revoked",
+        "You withdrew consent",
+        "You rolled over the signing key",
+        "You revoked the session",
     ]
 
 
@@ -265,11 +267,23 @@ def test_tells_of_a_failed_step_what_it_is_for(azure, walk, journey):
     assert "This step failed" not in step(page, SIGNED_IN[-1].replace("Alice", "Carol"))
 
 
-def test_defines_on_behalf_of_in_each_part_that_has_it(walk, journey):
-    walk.open_page(walk.sign_in()["access_token"])
-    sign_in, page = journey().split("<h2 ")[1:]
-    assert "on-behalf-of flow</strong>: FlaskAPI exchanges token A" in page
+def test_defines_on_behalf_of_in_each_part_that_has_it_and_says_what_happened(azure, walk, journey):
+    token_a = walk.sign_in()["access_token"]
+    azure.scenarios.switch_on("second-factor")
+    walk.exchange(token_a, str(uuid4()), claims=CP1)
+    azure.scenarios.switch_off("second-factor")
+    token_b, _ = walk.open_page(token_a)
+    walk.list(token_b, str(uuid4()))
+    sign_in, refused, exchanged, cached = journey().split("<h2 ")[1:]
     assert "on-behalf-of flow</strong>" not in sign_in
+    for page, happened in [
+        (refused, "Here FlaskAPI asked Entra to exchange token A for token B. Entra refused."),
+        (exchanged, "Here FlaskAPI exchanged token A, which only FlaskAPI accepts, for token B"),
+        (cached, "Here FlaskAPI still had token B, so it did not ask Entra."),
+    ]:
+        (definition,) = re.findall(r"<p>In the <strong>on-behalf-of flow.*?</p>", page, re.S)
+        assert happened in definition
+        assert definition.count("FlaskAPI ") - definition.count("only FlaskAPI ") == 1
 
 
 def test_explains_itself_before_anything_happened(journey):
