@@ -170,7 +170,8 @@ def test_setup_makes_the_environments_that_run_py_makes(monkeypatch):
 def test_every_shell_block_is_run_by_a_test():
     """A new block in the README needs a test that runs it; this list says which does."""
     run_by = {
-        "run.py test": "demo starts run.py; the continuous integration runs the tests with it",
+        "run.py\n": "demo",
+        "run.py test": "the continuous integration runs the tests with it",
         "python3 -m venv": "test_setup_makes_the_environments_that_run_py_makes",
         "AppCreationScripts/configure.py": "test_app_creation, with the mock's addresses",
         "run.py --azure": "test_app_creation, as the last command of its document",

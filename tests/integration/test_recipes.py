@@ -23,7 +23,8 @@ from tests.unit.repository.documents import API, ROOT, UI, Document
 from tests.visitor import Visitor
 
 CONTRIBUTING = Document("CONTRIBUTING.md")
-PROTECT, ANOTHER = "Protect an API of your own", "Add another endpoint"
+PROTECT, CALL = "Protect an API of your own", "Call another API from it"
+ANOTHER = "Add another endpoint"
 GRAPH, BY_HAND = "Call Microsoft Graph instead of Resource Manager", "Get a token by hand"
 DJANGO = "Add the sign-in to an existing Django project"
 AZURE_CLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
@@ -48,6 +49,8 @@ with responses.RequestsMock(assert_all_requests_are_fired=False) as net:
         found = client.get(path, headers={"Authorization": f"Bearer {token}"})
         print(json.dumps([found.status_code, found.json]))
 """
+
+PRINT = "import json, os; print(json.dumps(dict(os.environ)))"
 
 
 def call(folder: Path, settings: dict[str, str], app: str, requests: list[Any], fakes=()):
@@ -90,14 +93,10 @@ def apply(document: Document, title: str, file: Path, numbers: list[int]) -> int
 
 
 def test_the_files_named_protect_an_api_alone(azure, tmp_path):
-    text = API.section(PROTECT)
-    files = re.findall(r"`(helpers/\w+\.py)`", text.partition("```")[0])
-    (tmp_path / "helpers").mkdir()
-    for name in files:
-        shutil.copy(ROOT / "FlaskAPI" / name, tmp_path / name)
-    (tmp_path / "app.py").write_text(API.fences("python", PROTECT)[0])
-    settings = azure.flask_api_settings()
-    settings |= {"REQUIRED_SCOPE": "access_as_user", "ALLOWED_CLIENT_IDS": azure.ui.client_id}
+    files = copy_named(API.section(PROTECT), tmp_path)
+    (source,), (exports,) = API.fences("python", PROTECT), API.fences("bash", PROTECT)
+    (tmp_path / "app.py").write_text(source)
+    settings = exported(exports, azure, tmp_path)
     good, bad = azure.access_token("alice"), azure.access_token("alice", scp="another")
     requests = [["/hello", good], ["/hello", bad], ["/hello", "junk"]]
     hello, refused, junk = call(tmp_path, settings, "app:app", requests)
@@ -105,12 +104,64 @@ def test_the_files_named_protect_an_api_alone(azure, tmp_path):
     assert (refused[0], refused[1]["code"]) == (403, "insufficient_scope")
     assert (junk[0], junk[1]["code"]) == (401, "invalid_token")
 
-    # Nothing but what the recipe names is needed, and nothing of that is left out.
-    (requirements,) = [block for block in re.findall(r"```\n(.*?)```", text, re.S)]
-    installed = closure(requirements.split())
+    needs_only(tmp_path, files, packages(PROTECT))
+
+
+def test_the_protected_api_calls_another_with_what_the_next_recipe_adds(azure, tmp_path):
+    files = [copy_named(API.section(title), tmp_path) for title in (PROTECT, CALL)]
+    app = tmp_path / "app.py"
+    app.write_text("\n\n".join(API.fences("python", title)[0] for title in (PROTECT, CALL)))
+    exports = API.fences("bash", PROTECT)[0], API.fences("bash", CALL)[0]
+    settings = exported("".join(reversed(exports)), azure, tmp_path)
+    requests = [["/subscriptions", azure.access_token("alice")], ["/subscriptions", "junk"]]
+    ((status, body),) = call(tmp_path, settings, "app:app", requests[:1])
+    assert (status, body["code"]) == (401, "consent_required")
+    azure.consent_all("alice")
+    (status, body), (refused, _) = call(tmp_path, settings, "app:app", requests)
+    assert (status, len(body["value"])) == (200, len(azure.users["alice"].subscriptions))
+    assert refused == 401
+    needs_only(tmp_path, files[0] + files[1], packages(PROTECT) + packages(CALL))
+
+
+def copy_named(text: str, folder: Path) -> list[str]:
+    """Copy the helpers that are named before the first code block to ``folder``."""
+    files = re.findall(r"`(helpers/\w+\.py)`", text.partition("```")[0])
+    (folder / "helpers").mkdir(exist_ok=True)
+    for name in files:
+        shutil.copy(ROOT / "FlaskAPI" / name, folder / name)
+    return files
+
+
+def exported(script: str, azure, folder: Path) -> dict[str, str]:
+    """Return what ``script`` exports before ``flask run``, with the mock's values, and its CA."""
+    settings, python = azure.flask_api_settings(), sys.executable
+    changes = {
+        "11111111-2222-3333-4444-555555555555": azure.tenant_id,
+        "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee": azure.api.client_id,
+        "https://login.microsoftonline.com/": azure.authority.removesuffix(azure.tenant_id),
+        "your-client-secret": settings["CLIENT_SECRET"],
+        "https://management.azure.com/subscriptions": f"{azure.arm_url}/subscriptions",
+        "flask run": f"{python} -m flask routes > routes.txt; {python} -c '{PRINT}'",
+    }
+    for placeholder, value in changes.items():
+        script = script.replace(placeholder, value)
+    names = re.findall(r"^export (\w+)=", script, re.M)
+    printed = json.loads(bash(script, folder))
+    assert "/hello" in (folder / "routes.txt").read_text()
+    return {name: printed[name] for name in names} | {"CA_BUNDLE": str(azure.ca_file)}
+
+
+def packages(title: str) -> list[str]:
+    """Return the packages that the section's first code block names."""
+    return API.section(title).split("```")[1].split()
+
+
+def needs_only(folder: Path, files: list[str], named: list[str]) -> None:
+    """Nothing but what the recipe names is needed, and nothing of that is left out."""
+    installed = closure(named)
     names = {"jwt": "pyjwt"}
-    used = set()
-    for file in [tmp_path / "app.py", *(tmp_path / name for name in files)]:
+    used, imported = set(), set()
+    for file in [folder / "app.py", *(folder / name for name in files)]:
         for node in ast.walk(ast.parse(file.read_text())):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
@@ -118,10 +169,12 @@ def test_the_files_named_protect_an_api_alone(azure, tmp_path):
                 used |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
             for top in (module.partition(".")[0] for module in modules):
                 known = top in sys.stdlib_module_names or top == "helpers"
+                imported |= {canonicalize_name(names.get(top, top))} - {"helpers"}
                 assert known or canonicalize_name(names.get(top, top)) in installed, top
     for name in files:
         module = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         assert module in used or module == "helpers", f"nobody imports {module}"
+    assert {re.sub(r"\[.*", "", name) for name in named} <= imported
 
 
 def test_another_endpoint_lists_resource_groups_in_under_15_lines(azure, tmp_path):
@@ -210,15 +263,15 @@ def test_a_token_by_hand_lists_the_subscriptions(azure, tmp_path):
         api.start()
         script = by_cli.replace("http://localhost:5000", api.url)
         found = json.loads(bash(script, tmp_path, azure.access_token("alice", azp=AZURE_CLI)))
+        script = by_mock.replace("http://localhost:5000", api.url)
+        script = script.replace("http://localhost:8400", azure.front_url)
+        assert json.loads(bash(script, tmp_path)) == found
     finally:
         api.stop()
         api.log.unlink()
     assert len(found["value"]) == len(azure.users["alice"].subscriptions)
     asked = (tmp_path / "az.log").read_text()
     assert f"--scope api://{azure.api.client_id}/access_as_user " in asked
-
-    issued = json.loads(bash(by_mock.replace("http://localhost:8400", azure.front_url), tmp_path))
-    assert claims_of(issued["access_token"])["aud"] == azure.api.client_id
 
 
 @pytest.fixture

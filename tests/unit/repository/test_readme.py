@@ -208,7 +208,7 @@ DURATIONS = {
         "A download happens": {signing_keys.REFRESH_SECONDS, signing_keys.USABLE_SECONDS},
         "An unknown key ID": {signing_keys.UNKNOWN_KEY_SECONDS},
         "kept no longer": {token_acquisition.REFRESH_EARLY_SECONDS},
-        "Everything that one request causes": {
+        "All calls of one request": {
             request_scope.REQUEST_SECONDS,
             flask_api.ANSWER_SECONDS,
         },
@@ -336,7 +336,7 @@ PROMISES = {
     "Every step is visible": "test_tells_the_whole_round_trip_from_the_first_redirect",
     "Conditional Access works": "test_a_policy_sends_the_user_through_the_second_factor_and_back",
     "The API is strict": "test_refuses_claims_with",
-    "Users stay apart": "test_the_trouble_of_one_user_does_not_touch_the_next",
+    "Users are isolated": "test_the_trouble_of_one_user_does_not_touch_the_next",
     "It runs in production": "test_a_restart_signs_nobody_out",
 }
 
@@ -376,6 +376,7 @@ TROUBLES = {
         "`no_token`": "test_asks_to_sign_in_once_when_no_token_fits",
         "Microsoft Entra ID cannot be reached": "test_explains_an_entra_that_gives_no_new_token",
         "cannot remember": "test_without_redis_there_is_a_page_and_afterwards_the_list",
+        "`bad_request`": "test_another_host_is_refused",
         "too many redirects": "test_without_a_proxy_nobody_may_say_that_it_is_https",
     },
 }
@@ -442,6 +443,12 @@ def test_every_aadsts_number_that_is_named_is_one_the_mock_answers_with(document
     named = {int(number) for number in re.findall(r"AADSTS(\d+)", document.text)}
     assert named
     assert named <= AADSTS.keys()
+
+
+def test_the_first_screen_names_the_link_to_the_journey():
+    page = "DjangoUI/AzureManagement/templates/AzureManagement/how_it_works.html"
+    (link,) = re.findall(r'href="{{ how_it_works.trace }}">(.+?)</a>', (ROOT / page).read_text())
+    assert f"choose **{link}**" in README.text.partition("\n## ")[0]
 
 
 def test_the_exchange_is_that_of_the_code():
