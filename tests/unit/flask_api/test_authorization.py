@@ -103,6 +103,7 @@ def test_accepts_claims_with(api, azure_answers, claims):
             id="a-life-longer-than-entras",
         ),
         pytest.param({"nbf": str(NOW)}, 401, "invalid_token", id="nbf-as-text"),
+        pytest.param({"nbf": True}, 401, "invalid_token", id="nbf-true"),
         pytest.param({"iat": str(NOW)}, 401, "invalid_token", id="iat-as-text"),
         pytest.param({"aud": UI_ID}, 401, "invalid_claims", id="aud-of-the-ui"),
         pytest.param({"aud": f"api://{API_ID}"}, 401, "invalid_claims", id="aud-in-v1-form"),
