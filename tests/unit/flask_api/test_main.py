@@ -1,8 +1,11 @@
 """The application as a whole: routes, the form of every answer, headers, and the log."""
 
 import re
+from http.client import HTTPConnection
+from threading import Thread
 
 import pytest
+from werkzeug.serving import make_server
 
 from helpers.errors import ERROR_RESPONSES, ApiError, bearer_challenge
 from tests.unit.flask_api.conftest import TENANT_ID
@@ -183,3 +186,17 @@ def test_the_log_has_one_line_for_each_request_without_the_user(tenant, api, bea
     assert "path=/subscriptions status=200" in line
     for private in ("alice", "0b1d0000", "secret-code", "token-b", bearer["Authorization"][7:40]):
         assert private not in caplog.text
+
+
+def test_the_development_server_does_not_log_queries(api, caplog):
+    caplog.set_level("INFO")
+    with make_server("127.0.0.1", 0, api.application) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        connection = HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+        connection.request("GET", "/health?code=secret-code")
+        assert connection.getresponse().status == 200
+        thread.join()
+        connection.close()
+    assert "path=/health status=200" in caplog.text
+    assert "secret-code" not in caplog.text
