@@ -129,6 +129,10 @@ def test_mode_chooses_the_module():
         ({"REDIS_URL": "http://redis"}, "REDIS_URL must be"),
         ({"BEHIND_TLS_PROXY": "yes"}, "BEHIND_TLS_PROXY must be true or false."),
         ({"DJANGO_SECRET_KEY_FALLBACKS": "short"}, "DJANGO_SECRET_KEY_FALLBACKS must be"),
+        (
+            {"DJANGO_SECRET_KEY_FALLBACKS": f"{'a' * 32} short"},
+            "DJANGO_SECRET_KEY_FALLBACKS must be",
+        ),
         ({"LOGIN_URL": "https://evil.example"}, "LOGIN_URL must be /account/login"),
         ({"LOGIN_URL": "/account/logon"}, "LOGIN_URL must be /account/login"),
         ({"LOGIN_URL": "/"}, "LOGIN_URL must be /account/login"),
