@@ -57,6 +57,17 @@ def test_compares_the_claims_of_both_tokens(with_jwt, settings):
     assert "sub pairwise another" in page
 
 
+def test_shows_the_claims_of_the_access_token_that_was_renewed(with_jwt, entra, api, settings):
+    assert "another" in text_of(with_jwt.get("/"))
+    api.refuse("token_expired")
+    entra.answer_tokens(
+        access_token=entra.id_token(sub="renewed"), expires_in=5400, scope=settings.API_SCOPE
+    )
+    page = text_of(with_jwt.get("/"))
+    assert "sub pairwise renewed" in page
+    assert "another" not in page
+
+
 def test_tells_the_tenant_of_a_guest_and_of_nobody_else(visitor, entra, api):
     for idp in ({}, {"idp": "https://sts.windows.net/the-home-tenant/"}):
         query = visitor.begin()
