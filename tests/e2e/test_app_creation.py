@@ -83,7 +83,7 @@ def test_run_py_starts_both_apps_with_the_files_that_were_written(clone, start, 
     page.get_by_role("button", name="Next").click()
     page.get_by_role("button", name=re.compile("Alice")).click()
     accept(page)
-    expect(page.get_by_text("You may close this window")).to_be_visible()
+    expect(page.get_by_text("You can close this window")).to_be_visible()
     settings = clone / "DjangoUI/development.env"
     deadline = time.monotonic() + START_SECONDS
     while not settings.exists():

@@ -1,4 +1,4 @@
-"""A mock of what the sample needs of Azure: Entra ID, Resource Manager, some of Microsoft Graph."""
+"""A mock of the parts of Azure that the sample uses: Entra ID, Resource Manager and Graph."""
 
 from .azure import MockAzure
 

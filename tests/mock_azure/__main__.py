@@ -1,4 +1,4 @@
-"""``python -m tests.mock_azure``: the mock as a process of its own."""
+"""``python -m tests.mock_azure``: run the mock as a separate process."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ from .azure import MockAzure
 from .directory import Subscription, User
 from .server import LOOPBACK
 
-# What the shell may hold for other programs, and either app would take for its own.
+# Settings of the apps that the shell may contain for other programs, with values that undo them.
 NOT_FROM_THE_SHELL = {
     **dict.fromkeys(("ALLOWED_CLIENT_IDS", "CLIENT_CERTIFICATE", "CLIENT_ASSERTION_FILE"), ""),
     "MANAGED_IDENTITY_CLIENT_ID": "",
@@ -35,8 +35,8 @@ def main() -> int:
     add("--back-port", type=int, default=8443, help="server side (https)")
     add("--front-host", default="localhost", help="name in the browser's URLs")
     add("--back-host", default="localhost", help="name in the servers' URLs")
-    add("--host", help="address to listen on instead of loopback")
-    whose = "who may press the buttons and use /controls, instead of clients on this machine"
+    add("--host", help="address to listen on, instead of loopback")
+    whose = "clients that may use the buttons and /controls, instead of those on this machine"
     add("--controls-from", type=ip_network, metavar="NETWORK", help=whose)
     add("--ui-url", default="http://localhost:8000")
     add("--api-url", default="http://localhost:5000")
@@ -45,7 +45,7 @@ def main() -> int:
     add("--write-env", type=Path, metavar="FOLDER", help=both)
     scripts = "write the addresses for AppCreationScripts here"
     add("--cloud", type=Path, metavar="FILE", help=scripts)
-    add("--empty", action="store_true", help="begin without the sample's registrations")
+    add("--empty", action="store_true", help="start without the sample's registrations")
     add("--users", type=int, default=0, metavar="N", help="add user1 to userN, for load tests")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -66,7 +66,7 @@ def main() -> int:
     except OSError as error:
         print(
             f"Mock Azure cannot listen on port {options.front_port} or {options.back_port}: "
-            f"{error.strerror}. Choose others with --front-port and --back-port.",
+            f"{error.strerror}. Choose other ports with --front-port and --back-port.",
             file=sys.stderr,
         )
         return 1
@@ -79,11 +79,11 @@ def main() -> int:
         for file, text in files(azure, options).items():
             _write(file, text)
             written.append(file)
-        print("Mock Azure: not Microsoft. Everything here is invented, and so is who signs in.")
+        print("Mock Azure: not Microsoft. All users and data are made up.")
         print(f"  browsers  {azure.front_url}")
         print(f"  servers   {azure.back_url}  (CA: {next(iter(written), azure.ca_file)})")
         print("  Ctrl-C stops it.", flush=True)
-        while not stopping.wait(0.5):  # a wait without end would not see Ctrl-C on Windows
+        while not stopping.wait(0.5):  # Ctrl-C would not interrupt an endless wait on Windows
             pass
     except OSError as error:
         print(error, file=sys.stderr)
@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def register_addresses(azure: MockAzure, ui_url: str) -> None:
-    """Register the addresses to which Entra returns users of the web app at ``ui_url``."""
+    """Register the redirect URIs of the web app at ``ui_url``."""
     uris = (f"{ui_url}/account/callback", f"{ui_url}/account/signed-out")
     azure.applications[azure.ui.client_id] = replace(azure.ui, redirect_uris=uris)
 
@@ -110,9 +110,9 @@ def add_users(azure: MockAzure, number: int) -> None:
 
 
 def files(azure: MockAzure, options: argparse.Namespace) -> dict[Path, str]:
-    """Return the texts of the files asked for, each beside the CA that it names.
+    """Return the files to write, with their contents; each names a CA file in the same folder.
 
-    :raises FileExistsError: a file of settings is there, and no mock wrote it.
+    :raises FileExistsError: if a settings file exists that no mock has written.
     """
     texts: dict[Path, str] = {}
 
@@ -130,9 +130,7 @@ def files(azure: MockAzure, options: argparse.Namespace) -> dict[Path, str]:
         for app, settings in apps.items():
             file = folder / app / "development.env"
             if file.exists() and not file.read_text().startswith(WRITTEN_BY_THE_MOCK):
-                raise FileExistsError(
-                    f"{file} already exists. Move it away, or use another folder."
-                )
+                raise FileExistsError(f"{file} already exists. Move it, or use another folder.")
             own = {key: value for key, value in settings.items() if key not in NOT_IN_A_FILE}
             lines = [f"{key}={value}" for key, value in (own | ca_bundle).items()]
             texts[file] = "\n".join([WRITTEN_BY_THE_MOCK, *lines, ""])
@@ -149,7 +147,7 @@ def files(azure: MockAzure, options: argparse.Namespace) -> dict[Path, str]:
 
 
 def _write(file: Path, text: str) -> None:
-    """Let ``file`` appear all at once, readable by its owner only: it may hold secrets."""
+    """Write ``file`` atomically, readable by its owner only, because it may contain secrets."""
     file.parent.mkdir(exist_ok=True)
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}")  # mode 0600
     with os.fdopen(handle, "w") as stream:

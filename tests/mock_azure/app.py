@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from .azure import MockAzure
 
 FRONT = {"front", "controls", "journey", "static", "identity"}
-REDIRECTED = {"front.authorize", "front.logout"}  # to the front, if a client puts URLs together
+REDIRECTED = {"front.authorize", "front.logout"}  # to the front channel, if a client builds the URL
 
 
 def create_app(azure: "MockAzure") -> Flask:
     """Return the application that serves ``azure``.
 
-    A request that came in through a listener reaches only the routes of its channel; one that a
-    test makes without a socket reaches all of them.
+    A request through a listener reaches only the routes of its channel. A test's request without a
+    socket reaches all of them.
     """
     app = Flask(__name__)
     app.extensions["mock_azure"] = azure
@@ -122,7 +122,7 @@ def create_app(azure: "MockAzure") -> Flask:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> ResponseReturnValue:
-        if request.environ.get("mock_azure.channel") == "back":  # the envelope of ARM and of Graph
+        if request.environ.get("mock_azure.channel") == "back":  # the format of ARM and of Graph
             code = (error.name or "").replace(" ", "")
             return {"error": {"code": code, "message": error.description}}, error.code or 500
         return f"Mock Azure: {error.code} {error.name}.\n", error.code or 500, {
@@ -167,7 +167,7 @@ def create_app(azure: "MockAzure") -> Flask:
 
 
 def correlation_id(header: str, fallback: str = "") -> str:
-    """The GUID that the client sent in ``header``, else ``fallback``, else a new one."""
+    """Return the GUID that the client sent in ``header``, else ``fallback``, else a new one."""
     try:
         return str(uuid.UUID(request.headers.get(header, "")))
     except ValueError:
@@ -175,5 +175,5 @@ def correlation_id(header: str, fallback: str = "") -> str:
 
 
 def quotable(text: str) -> str:
-    """``text`` without what may not stand in an ``error_description`` (RFC 6750 section 3)."""
+    """Return ``text`` with only the characters that RFC 6750 section 3 allows."""
     return re.sub(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]", " ", text)

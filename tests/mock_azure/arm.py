@@ -21,7 +21,7 @@ blueprint = Blueprint("arm", __name__)
 
 @blueprint.get("/subscriptions", endpoint="subscriptions")
 def subscriptions() -> ResponseReturnValue:
-    """One page of the caller's subscriptions; the token is checked before the query string."""
+    """Return one page of the caller's subscriptions; check the token before the query string."""
     oid, everything = _caller()
     version = _api_version()
     start = 0
@@ -32,7 +32,7 @@ def subscriptions() -> ResponseReturnValue:
         start = sealed["start"]
     end = start + azure.arm_page_size
     body: Json = {
-        "value": [found.as_arm(azure.tenant_id) for found in everything[start:end]],
+        "value": [item.as_arm(azure.tenant_id) for item in everything[start:end]],
         "count": {"type": "Total", "value": len(everything)},
     }
     if end < len(everything):
@@ -48,22 +48,22 @@ def subscriptions() -> ResponseReturnValue:
 
 @blueprint.get("/subscriptions/<subscription_id>", endpoint="subscription")
 def subscription(subscription_id: str) -> ResponseReturnValue:
-    """One subscription, if the caller has a role in it."""
+    """Return one subscription, if the caller has a role in it."""
     _, everything = _caller()
     _api_version()
-    for known in everything:
-        found = known.as_arm(azure.tenant_id)
-        if found["subscriptionId"] == subscription_id.lower():
-            return found
+    for item in everything:
+        body = item.as_arm(azure.tenant_id)
+        if body["subscriptionId"] == subscription_id.lower():
+            return body
     raise ArmError("SubscriptionNotFound", id=subscription_id)
 
 
 @blueprint.get("/tenants", endpoint="tenants")
 def tenants() -> ResponseReturnValue:
-    """The caller's tenants: here the one that the token is from."""
+    """Return the caller's tenants: here only the one that issued the token."""
     _caller()
     _api_version()
-    found = {
+    tenant = {
         "id": f"/tenants/{azure.tenant_id}",
         "tenantId": azure.tenant_id,
         "countryCode": "US",
@@ -73,7 +73,7 @@ def tenants() -> ResponseReturnValue:
         "defaultDomain": "contoso.example",
         "tenantType": "AAD",
     }
-    return {"value": [found]}
+    return {"value": [tenant]}
 
 
 def _api_version() -> str:
@@ -86,12 +86,12 @@ def _api_version() -> str:
 
 
 def _caller() -> tuple[str, tuple[Subscription, ...]]:
-    """Return the caller's object ID and subscriptions, by a version 1 token for ARM.
+    """Return the caller's object ID and subscriptions, from a version 1 token for ARM.
 
     An application that calls as itself has no role in any subscription here.
 
     :raises ArmError: see https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting;
-        with a claims challenge when the session was revoked and the client can answer one.
+        with a claims challenge if the session was revoked and the client understands challenges.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
@@ -103,7 +103,7 @@ def _caller() -> tuple[str, tuple[Subscription, ...]]:
     now = azure.clock.now()
     if not isinstance(claims.get("exp"), int) or claims["exp"] < now:
         raise ArmError("ExpiredAuthenticationToken")
-    # ARM's historical name ends in a slash.
+    # ARM's older identifier ends in a slash.
     if str(claims.get("aud")).removesuffix("/") not in azure.applications[ARM_ID].uris:
         raise ArmError("InvalidAuthenticationTokenAudience", audience=claims.get("aud"))
     if claims.get("iss") != azure.issuer_v1:
@@ -118,13 +118,13 @@ def _caller() -> tuple[str, tuple[Subscription, ...]]:
     if "user_impersonation" not in str(claims.get("scp", "")).split(" "):
         raise ArmError("AuthorizationFailed")
     valid_from = azure.policies.valid_from(sign_in.user)
-    # Continuous access evaluation reaches only clients that said they understand it.
+    # Continuous access evaluation applies only to clients that announced cp1.
     if sign_in.at < valid_from and "CP1" in claims.get("xms_cc", []):
-        wanted = f'{{"access_token":{{"nbf":{{"essential":true,"value":"{int(valid_from)}"}}}}}}'
-        raise ArmError("InvalidAuthenticationToken", claims=wanted)
+        challenge = f'{{"access_token":{{"nbf":{{"essential":true,"value":"{int(valid_from)}"}}}}}}'
+        raise ArmError("InvalidAuthenticationToken", claims=challenge)
     context = azure.policies.step_up
     if context and context not in claims.get("acrs", []):
-        wanted = step_up_request({"essential": True, "value": context})
-        raise ArmError("InvalidAuthenticationToken", claims=wanted)
+        challenge = step_up_request({"essential": True, "value": context})
+        raise ArmError("InvalidAuthenticationToken", claims=challenge)
     user = azure.users[sign_in.user]
     return user.oid, user.subscriptions

@@ -1,4 +1,4 @@
-"""An authorization request and what may be wrong with it (RFC 6749 section 4.1.1, RFC 7636)."""
+"""An authorization request and its validation (RFC 6749 section 4.1.1, RFC 7636)."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ PROMPTS = {"", "login", "none", "consent", "select_account"}
 
 @dataclass(frozen=True)
 class AuthorizeRequest:
-    """One authorization request; a parameter that is absent reads as an empty string."""
+    """One authorization request; an absent parameter is an empty string."""
 
     query: dict[str, str]
 
@@ -37,10 +37,10 @@ class AuthorizeRequest:
 
     @property
     def asked(self) -> list[consents.Consent]:
-        return consents.wanted(self.client, self.scopes, azure.applications)
+        return consents.requested(self.client, self.scopes, azure.applications)
 
     def check_client(self) -> None:
-        """:raises EntraError: what can only be told on a page, as the client is not known."""
+        """:raises EntraError: for an error page, because the client can't be trusted."""
         if not (client_id := self["client_id"]):
             raise EntraError(900144, name="client_id")
         if client_id not in azure.applications:
@@ -49,7 +49,7 @@ class AuthorizeRequest:
             raise EntraError(50011, redirect_uri=self["redirect_uri"], client=self.client.name)
 
     def check(self) -> None:
-        """:raises EntraError: what the client is to learn at its redirect URI."""
+        """:raises EntraError: an error that belongs to the client's redirect URI."""
         if self["response_mode"] not in ("", "query", "fragment", "form_post"):
             raise EntraError(70007, response_mode=self["response_mode"])
         demanded = ["code_challenge"] if azure.require_pkce else []
@@ -63,11 +63,11 @@ class AuthorizeRequest:
             raise EntraError(90023, name="prompt", value=self["prompt"])
         if self["max_age"] and not re.fullmatch("[0-9]{1,9}", self["max_age"]):
             raise EntraError(90023, name="max_age", value=self["max_age"])
-        assert self.scopes.asks  # reading them is the check
+        assert self.scopes.asks  # parsing raises EntraError
         assert self.claims is not None  # likewise
 
     def _check_challenge(self) -> None:
-        """Entra takes ``plain`` too, and asks for a challenge only from single-page apps.
+        """Entra accepts ``plain`` too, and requires a challenge only from single-page apps.
 
         https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
         """
@@ -80,16 +80,16 @@ class AuthorizeRequest:
 
 
 class ErrorForClient(Exception):
-    """An error that the client learns at its redirect URI."""
+    """An error to send to the client's redirect URI."""
 
-    def __init__(self, wanted: AuthorizeRequest, error: EntraError) -> None:
-        self.wanted = wanted
+    def __init__(self, authorization: AuthorizeRequest, error: EntraError) -> None:
+        self.authorization = authorization
         self.error = error
         super().__init__(error.text)
 
 
 def is_registered(uri: str, client: Application) -> bool:
-    """Whether ``uri`` is one of the client's, character by character.
+    """Return whether ``uri`` exactly matches one of the client's redirect URIs.
 
     The port is ignored for http://localhost
     (https://learn.microsoft.com/entra/identity-platform/reply-url#localhost-exceptions).

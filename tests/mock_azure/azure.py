@@ -27,21 +27,21 @@ from .seals import Seals
 
 
 class MockAzure:
-    """A pretended Azure. Use it as a context manager to have it listen::
+    """A mock of Azure. Use it as a context manager to make it listen::
 
         with MockAzure(front_port=0, back_port=0) as azure:
             requests.get(f"{azure.authority}/discovery/v2.0/keys", verify=azure.ca_file)
 
-    Port 0 means any free one. ``listen`` holds the addresses to bind to; the host names are those
-    in URLs, and pages link to the app at ``ui_url``. Clients on this machine may use the controls,
-    or else those in the network ``controls_from``. Without ``with`` no socket is opened:
-    ``azure.app`` then serves Flask's test client, and ``front_url``, ``login_url``, ``arm_url`` and
-    ``graph_url`` may play Microsoft's own addresses.
+    Port 0 means any free port. ``listen`` holds the addresses to bind to; the host names are those
+    in URLs, and pages link to the app at ``ui_url``. Only clients on this machine, or in the
+    network ``controls_from`` if it is given, may use the controls. Without ``with`` no socket is
+    opened: ``azure.app`` then serves Flask's test client, and ``front_url``, ``login_url``,
+    ``arm_url`` and ``graph_url`` may be Microsoft's own addresses.
 
     Controls: ``faults``, ``policies`` (Conditional Access), ``consents``, ``keys`` (rollover),
     ``clock``, ``token_lifetime_seconds``, ``arm_page_size`` and the methods below. ``scenarios``
-    combines them into failures to try by name. ``reset`` undoes them all. ``require_pkce`` refuses
-    a sign-in without PKCE, which Entra does for single-page apps only.
+    combines them into named failures. ``reset`` undoes them all. ``require_pkce`` rejects a sign-in
+    without PKCE, as Entra does for single-page apps only.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class MockAzure:
         self.app = create_app(self)
 
     def reset(self) -> None:
-        """Forget everything that happened and every control; keys, ports and secrets stay."""
+        """Forget all requests, consents and controls; keys, ports and secrets stay."""
         self.clock.offset = 0.0
         self.keys.reset()
         self.token_lifetime_seconds = (3600, 5400)
@@ -96,10 +96,10 @@ class MockAzure:
         self.recorder = Recorder()
         self.registry = Registry()
         self.identities: dict[str, Identity] = {}  # by client ID
-        self.issuers: dict[str, list[SigningKey]] = {}  # the keys that each publishes
+        self.issuers: dict[str, list[SigningKey]] = {}  # published keys by issuer
         self.identity_header = secrets.token_urlsafe(20)
-        self.device_requests: dict[str, dict[str, str]] = {}  # by the code that a person types
-        self.device_codes: dict[str, directory.Json] = {}  # the sign-in, or {} when declined
+        self.device_requests: dict[str, dict[str, str]] = {}  # by user code
+        self.device_codes: dict[str, directory.Json] = {}  # by user code: the sign-in, {}: declined
         self._used: set[str] = set()
 
     # --- addresses --------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class MockAzure:
         self.back_url = f"https://{self._back_host}:{back_port}"
         self.login_url = login_url or self.back_url
         self.arm_url = arm_url or self.back_url
-        # An origin of its own, as in Azure: its scopes begin with it, and ARM's with ARM's.
+        # Graph has another origin than ARM, as in Azure, because scopes begin with the origin.
         self.graph_url = graph_url or f"https://127.0.0.1:{back_port}"
         for app_id, url in ((directory.ARM_ID, self.arm_url), (directory.GRAPH_ID, self.graph_url)):
             app = self._applications[app_id]
@@ -134,7 +134,7 @@ class MockAzure:
 
     @property
     def ca_file(self) -> Path:
-        """The CA certificate that clients of the back channel have to trust (PEM)."""
+        """The CA certificate that clients of the back channel must trust (PEM)."""
         if self._folder is None:
             raise RuntimeError("MockAzure is not listening: use it in a with statement")
         return Path(self._folder.name, "ca.pem")
@@ -153,18 +153,18 @@ class MockAzure:
 
     def _start(self, channel: str, port: int, context: ssl.SSLContext | None) -> int:
         try:
-            found = server.listen(self.app, channel, self._listen, port, context)
+            listeners = server.listen(self.app, channel, self._listen, port, context)
         except OSError:
             self.close()
             raise
-        self._listeners += found
-        return found[0].port
+        self._listeners += listeners
+        return listeners[0].port
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Stop listening, cut every connection and remove the temporary folder."""
+        """Stop listening, close every connection and remove the temporary folder."""
         stopping = [threading.Thread(target=listener.stop) for listener in self._listeners]
         for thread in stopping:
             thread.start()
@@ -176,14 +176,14 @@ class MockAzure:
             self._folder = None
 
     def check_tenant(self, tenant: str, error: str = "") -> None:
-        """:raises EntraError: 90002 for any tenant but this one, or whichever a user is of."""
+        """:raises EntraError: 90002 unless ``tenant`` is this one or ``organizations``."""
         if tenant not in (self.tenant_id, directory.ANY_TENANT):
             raise EntraError(90002, error=error, tenant=tenant)
 
     # --- what the applications need ---------------------------------------------------------------
 
     def flask_api_settings(self) -> dict[str, str]:
-        """Everything FlaskAPI reads from its environment."""
+        """Return everything that FlaskAPI reads from its environment."""
         return {
             "FLASK_ENV": "development",
             "ENV_FILE": "",
@@ -198,7 +198,7 @@ class MockAzure:
     def django_ui_settings(
         self, ui_url: str = "http://localhost:8000", api_url: str = "http://localhost:5000"
     ) -> dict[str, str]:
-        """Everything DjangoUI reads from its environment."""
+        """Return everything that DjangoUI reads from its environment."""
         return {
             "ENVIRONMENT": "development",
             "ENV_FILE": "",
@@ -216,9 +216,9 @@ class MockAzure:
         }
 
     def identity_settings(self, app: directory.Application) -> dict[str, str]:
-        """What replaces ``app``'s secret in its environment, as App Service sets it.
+        """Return the settings that replace ``app``'s secret, as App Service sets them.
 
-        Makes a managed identity that the registration trusts.
+        Create a managed identity that the registration trusts.
         """
         identity = self.add_identity()
         self.trust(app, self.issuer, identity.object_id)
@@ -238,16 +238,16 @@ class MockAzure:
         }
 
     def names_in(self, value: object) -> list[str]:
-        """Whose GUIDs are in ``value``, as the mock's pages call them."""
-        known = {app.client_id: app.name for app in self.applications.values()}
-        known |= {self.ui.client_id: "DjangoUI", self.api.client_id: "FlaskAPI"}
-        known |= {directory.ARM_ID: "Azure Resource Manager"}
-        known |= {user.oid: user.name for user in self.users.values()}
-        known |= {self.tenant_id: "this tenant", directory.PARTNER_ID: "the tenant of Fabrikam"}
-        return [name for guid, name in known.items() if guid in str(value)]
+        """Return the names, as the mock's pages use them, of the GUIDs in ``value``."""
+        names = {app.client_id: app.name for app in self.applications.values()}
+        names |= {self.ui.client_id: "DjangoUI", self.api.client_id: "FlaskAPI"}
+        names |= {directory.ARM_ID: "Azure Resource Manager"}
+        names |= {user.oid: user.name for user in self.users.values()}
+        names |= {self.tenant_id: "this tenant", directory.PARTNER_ID: "the tenant of Fabrikam"}
+        return [name for guid, name in names.items() if guid in str(value)]
 
     def cloud(self) -> dict[str, str]:
-        """The addresses that AppCreationScripts take with ``--cloud``."""
+        """Return the addresses that AppCreationScripts read with ``--cloud``."""
         return {
             "login": self.login_url,
             "graph": self.graph_url,
@@ -269,14 +269,14 @@ class MockAzure:
         algorithm: str = "RS256",
         **claims: Any,
     ) -> str:
-        """An access token for the API, as if ``user`` had signed in to the UI just now.
+        """Return an access token for the API, as if ``user`` had just signed in to the UI.
 
-        ``claims`` replace the token's own (None leaves one out). The other arguments forge it:
-        ``header`` is merged into the usual one (None leaves a member out); it and ``payload`` may
-        also be the exact JSON text. ``key`` is a ``SigningKey``, a private key or an HMAC's bytes,
-        e.g. ``azure.keys.rogue`` or, with ``HS256``, ``azure.keys.current.public_pem``.
-        ``algorithm`` is what really signs (``none``: nothing does); the header's ``alg`` follows it
-        unless given.
+        ``claims`` replace the token's own; None removes one. The other arguments forge the token:
+        ``header`` is merged into the usual one (None removes a member); it and ``payload`` can also
+        be the exact JSON text. ``key`` is a ``SigningKey``, a private key or the bytes of an HMAC
+        key, e.g. ``azure.keys.rogue`` or, with ``HS256``, ``azure.keys.current.public_pem``.
+        ``algorithm`` makes the signature (``none``: an empty one); the header's ``alg`` is the same
+        unless ``header`` says otherwise.
         """
         sign_in = SignIn(user, directory.stable_guid(f"session/{user}"), self.clock.now())
         usual = tokens.access_token_claims(self, self.ui, self.api, sign_in, {"access_as_user"})
@@ -290,21 +290,22 @@ class MockAzure:
         return tokens.sign(header, signed, key, algorithm)
 
     def requests(self, hop: str | None = None, user: str | None = None) -> list[Recorded]:
-        """The requests so far, oldest first (the last 5000); hop ``token`` means every grant."""
+        """Return the last 5000 requests, oldest first; hop ``token`` means every grant."""
         return self.recorder.find(hop, user)
 
     def revoke_sessions(self, user: str = "alice") -> None:
-        """Make every sign-in of ``user`` up to now void, as a new password does.
+        """Revoke every sign-in of ``user`` up to now, as a new password does.
 
-        Refresh tokens and assertions from before answer 50173. ARM tokens from before are answered
-        with a claims challenge if their client announced ``cp1``, else work until they expire.
+        Entra rejects earlier refresh tokens and assertions with 50173. ARM answers an earlier token
+        with a claims challenge if its client announced ``cp1``, else accepts it until it expires.
         """
         self.policies.revoke_sessions(user, self.clock.now())
 
     def register_certificate(self, app: directory.Application, der: bytes) -> None:
         """Let ``app`` (``azure.api`` or ``azure.ui``) authenticate with a certificate as well."""
-        known = self.applications[app.client_id]
-        self.applications[app.client_id] = replace(known, certificates=(*known.certificates, der))
+        present = self.applications[app.client_id]
+        certificates = (*present.certificates, der)
+        self.applications[app.client_id] = replace(present, certificates=certificates)
 
     def trust(
         self,
@@ -313,28 +314,29 @@ class MockAzure:
         subject: str,
         audience: str = directory.EXCHANGE_URI,
     ) -> None:
-        """Let ``app`` authenticate with a token that ``issuer`` issued to ``subject``, too."""
+        """Let ``app`` also authenticate with a token that ``issuer`` issued to ``subject``."""
         credential = directory.FederatedCredential(issuer, subject, audience)
-        known = self.applications[app.client_id]
-        self.applications[app.client_id] = replace(known, federated=(*known.federated, credential))
+        present = self.applications[app.client_id]
+        federated = (*present.federated, credential)
+        self.applications[app.client_id] = replace(present, federated=federated)
 
     def add_identity(self) -> Identity:
-        """Make a user-assigned managed identity, whose tokens ``/msi/token`` hands out."""
+        """Create a user-assigned managed identity; ``/msi/token`` issues its tokens."""
         identity = Identity()
         self.identities[identity.client_id] = identity
         return identity
 
     def add_issuer(self, url: str = "https://cluster.example/") -> Issuer:
-        """Let Entra read the keys of another issuer, say a Kubernetes cluster's.
+        """Add an issuer, such as a Kubernetes cluster, whose signing keys Entra can read.
 
-        ``issuer.token(subject, azure.clock.now())`` is what lies in the projected file.
+        ``issuer.token(subject, azure.clock.now())`` returns the content of a projected token file.
         """
         issuer = Issuer(url)
         self.issuers[url] = issuer.keys
         return issuer
 
     def unregister(self) -> None:
-        """Forget both applications of the sample: the tenant before AppCreationScripts ran."""
+        """Remove both applications of the sample, as before AppCreationScripts run."""
         for app in (self.ui, self.api):
             del self.applications[app.client_id]
 
@@ -347,13 +349,13 @@ class MockAzure:
         return service
 
     def consent_all(self, user: str = "alice") -> None:
-        """Grant what ``user`` grants by accepting the combined consent page."""
+        """Grant everything that ``user`` grants by accepting the combined consent page."""
         asked = f"{self.api.uris[0]}/.default openid profile offline_access"
         parsed = scopes.parse(asked, self.ui, self.applications)
-        self.consents.grant(user, consents.wanted(self.ui, parsed, self.applications))
+        self.consents.grant(user, consents.requested(self.ui, parsed, self.applications))
 
     def use_once(self, code_id: str) -> bool:
-        """Mark an authorization code as redeemed; False when it was already."""
+        """Mark an authorization code as redeemed; return False if it already was."""
         with self._lock:
             is_new = code_id not in self._used
             self._used.add(code_id)

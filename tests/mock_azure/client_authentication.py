@@ -1,4 +1,4 @@
-"""Which client calls the token endpoint: by secret, certificate or federated credential."""
+"""Authenticate clients of the token endpoint: by secret, certificate or federated credential."""
 
 import hashlib
 import hmac
@@ -19,9 +19,9 @@ LEEWAY_SECONDS = 300
 
 
 def required(name: str) -> str:
-    """The parameter ``name`` of the body.
+    """Return the parameter ``name`` of the body.
 
-    :raises EntraError: 900144 it is missing, 9002313 it is there twice.
+    :raises EntraError: 900144 if it is missing, 9002313 if it is repeated.
     """
     values = request.form.getlist(name)
     if len(values) > 1:  # RFC 6749 section 3.2
@@ -32,9 +32,9 @@ def required(name: str) -> str:
 
 
 def authenticate_client() -> Application:
-    """Return the client: by secret in the body or in Basic, or by a signed assertion.
+    """Return the client, authenticated by a secret (in the body or as Basic) or an assertion.
 
-    A public client only says its name.
+    A public client sends only its ID.
     """
     basic = request.authorization if request.authorization else None
     client_id, secret = request.form.get("client_id"), request.form.get("client_secret")
@@ -73,7 +73,7 @@ def _check_certificate(app: Application, assertion: str) -> None:
             "x5t": base64url(hashlib.sha1(der, usedforsecurity=False).digest()),
             "x5t#S256": base64url(hashlib.sha256(der).digest()),
         }
-        # MSAL for Python leaves base64's padding on.
+        # MSAL for Python does not remove the padding of base64.
         if any(str(header.get(name)).rstrip("=") == value for name, value in names.items()):
             break
     else:
@@ -93,7 +93,7 @@ def _check_federated(app: Application, assertion: str) -> None:
     """https://learn.microsoft.com/entra/workload-id/workload-identity-federation"""
     claims = tokens.unverified(assertion)
     issuer, subject, audience = (claims.get(name) for name in ("iss", "sub", "aud"))
-    if isinstance(audience, list) and len(audience) == 1:  # as Kubernetes writes it
+    if isinstance(audience, list) and len(audience) == 1:  # as in tokens of Kubernetes
         audience = audience[0]
     if issuer == azure.issuer and audience == EXCHANGE_ID:  # one resource, two names
         audience = EXCHANGE_URI
@@ -115,7 +115,7 @@ def _check_federated(app: Application, assertion: str) -> None:
         raise EntraError(7000272, kid=kid, issuer=issuer)
     _check_times(_signed_claims(assertion, key.private.public_key()))
     if issuer == azure.issuer and claims.get("azp") not in azure.identities:
-        raise EntraError(700222)  # an application's own token is no proof of another's
+        raise EntraError(700222)  # an application's token must not authenticate another one
 
 
 def _signed_claims(assertion: str, key: object, *algorithms: str) -> Json:
@@ -132,7 +132,7 @@ def _signed_claims(assertion: str, key: object, *algorithms: str) -> Json:
 
 
 def _check_times(claims: Json) -> None:
-    """By the mock's clock; ``exp`` is required, ``nbf`` is not."""
+    """Check ``exp``, which is required, and ``nbf`` against the mock's clock."""
     now, ends, begins = azure.clock.now(), claims.get("exp"), claims.get("nbf", 0)
     if not isinstance(ends, int | float) or not isinstance(begins, int | float):
         raise EntraError(700024, now=azure.clock.stamp(), reason="it has no expiry time")

@@ -1,4 +1,4 @@
-"""Who allowed which application what, like Microsoft Graph's ``oauth2PermissionGrants``."""
+"""The consents that users and administrators gave, like Graph's ``oauth2PermissionGrants``."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -6,17 +6,17 @@ from typing import NamedTuple
 from .directory import GRAPH_ID, Application, User
 from .scopes import DEFAULT, Scopes
 
-EVERYBODY = ""  # in place of a user: an administrator has agreed for all of them
+EVERYBODY = ""  # instead of a user's key: an administrator has consented for all users
 
 
 class Consent(NamedTuple):
-    """One permission: ``client`` may call ``resource`` with ``scope`` as the user who agrees."""
+    """One permission: ``client`` may call ``resource`` with ``scope`` as the user who consents."""
 
     client: Application
     resource: Application
     scope: str
     by_default: bool = False
-    hidden: bool = False  # agreed to, but not listed on the page
+    hidden: bool = False  # granted, but not listed on the consent page
 
 
 class Consents:
@@ -25,7 +25,7 @@ class Consents:
         self._may_not = {user.key for user in users.values() if not user.may_consent}
 
     def granted(self, user: str, client: str, resource: str) -> set[str]:
-        """The scopes of ``resource`` that ``client`` may use for ``user``; both are client ids."""
+        """Return the scopes of ``resource`` that ``client`` may use for ``user``, by client IDs."""
         agreed = {(user, client, resource), (EVERYBODY, client, resource)}
         return {g[3] for g in self._granted if g[:3] in agreed}
 
@@ -35,7 +35,7 @@ class Consents:
             self._granted.add((user, client, resource, consent.scope))
 
     def revoke(self, user: str, client: str = "", resource: str = "") -> None:
-        """Take back what ``user`` granted, all of it or only one client's or one resource's."""
+        """Revoke the consents of ``user``: all, or only those of one client or resource."""
         self._granted = {
             g
             for g in self._granted
@@ -43,51 +43,51 @@ class Consents:
         }
 
     def forget(self, application: str) -> None:
-        """Drop every consent that the application, by its client id, gave or got."""
+        """Remove every consent for this application (client ID), as client or as resource."""
         self._granted = {g for g in self._granted if application not in g[1:3]}
 
     def may_decide(self, user: str) -> bool:
-        """Whether ``user`` may consent, rather than an administrator only."""
+        """Return whether ``user`` may consent without an administrator."""
         return user not in self._may_not
 
-    def missing(self, user: str, wanted: Iterable[Consent]) -> bool:
-        """Whether the consent page has to be shown.
+    def missing(self, user: str, requested: Iterable[Consent]) -> bool:
+        """Return whether the consent page must be shown.
 
         ``.default`` asks for nothing while the client holds any grant for the resource
         (https://learn.microsoft.com/entra/identity-platform/scopes-oidc#the-default-scope).
         """
-        for consent in wanted:
+        for consent in requested:
             held = self.granted(user, consent.client.client_id, consent.resource.client_id)
             if consent.scope not in held and not (consent.by_default and held):
                 return True
         return False
 
 
-def wanted(
+def requested(
     client: Application, scopes: Scopes, applications: Mapping[str, Application]
 ) -> list[Consent]:
-    """Everything a user agrees to when ``client`` asks for ``scopes``.
+    """Return everything that a user consents to when ``client`` requests ``scopes``.
 
-    When the resource lists the client in ``knownClientApplications`` and ``.default`` is asked,
-    what the resource itself requires further down comes along: one page for both applications
+    If the resource lists the client in ``knownClientApplications`` and ``.default`` is requested,
+    one page asks for the permissions of both applications
     (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow). That page
-    then does not list the step between the two
+    does not list the client's permission to call the resource
     (https://github.com/AzureAD/microsoft-identity-web/issues/1597).
     """
-    found: list[Consent] = []
+    consents: list[Consent] = []
     for ask in scopes.asks:
         if ask.name != DEFAULT:
-            found.append(Consent(client, ask.resource, ask.name))
+            consents.append(Consent(client, ask.resource, ask.name))
             continue
         is_known = client.client_id in ask.resource.known_clients
         for resource_id, scope in client.required:
             if resource_id == ask.resource.client_id:
-                found.append(Consent(client, ask.resource, scope, True, hidden=is_known))
+                consents.append(Consent(client, ask.resource, scope, True, hidden=is_known))
         if is_known:
             for resource_id, scope in ask.resource.required:
                 below = applications[resource_id]
-                found.append(Consent(ask.resource, below, scope, by_default=True))
+                consents.append(Consent(ask.resource, below, scope, by_default=True))
     graph = applications[GRAPH_ID]
-    listed = {consent.scope for consent in found if consent.resource is graph}
-    found += [Consent(client, graph, name) for name in sorted(scopes.oidc - listed)]
-    return found
+    listed = {consent.scope for consent in consents if consent.resource is graph}
+    consents += [Consent(client, graph, name) for name in sorted(scopes.oidc - listed)]
+    return consents

@@ -1,4 +1,4 @@
-"""The mock that the running request belongs to, for the views."""
+"""The mock that serves the current request, for the views."""
 
 from typing import TYPE_CHECKING
 

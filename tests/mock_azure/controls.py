@@ -1,8 +1,8 @@
 """The controls over HTTP, for other languages, and the front page's buttons (front channel).
 
-Only for this machine, or the network ``controls_from``, and never for another site: a page that
-the browser happens to show must not switch anything. Nothing here sends CORS headers, so such a
-page cannot read an answer either.
+They accept requests from this machine only, or from the network ``controls_from``, and never from
+another site's page in the browser. They send no CORS headers, so such a page can't read a response
+either.
 """
 
 import json
@@ -32,31 +32,31 @@ def keep_others_out() -> ResponseReturnValue | None:
     same = (
         site in ("same-origin", "none") if site else origin in (None, request.host_url.rstrip("/"))
     )
-    return None if same else ({"error": "The controls are not for other sites."}, 403)
+    return None if same else ({"error": "The controls reject requests from other sites."}, 403)
 
 
 @blueprint.get("/controls")
 def controls() -> ResponseReturnValue:
-    """Every scenario, and since when it is on."""
+    """Return every scenario, and since when it is on."""
     return {"controls": azure.scenarios.all()}
 
 
 @blueprint.route("/controls/<name>", methods=["POST", "DELETE"])
 def switch(name: str) -> ResponseReturnValue:
-    """Switch a scenario on or off, for ``user`` where it is about one; ``reset`` forgets all."""
+    """Switch a scenario on or off, for one ``user`` if it affects one; ``reset`` undoes all."""
     return _switch(name, on=request.method == "POST") or {"controls": azure.scenarios.all()}
 
 
 @blueprint.post("/scenarios/<name>")
 def button(name: str) -> ResponseReturnValue:
-    """The front page's button, which leads back to it."""
+    """Handle a button of the front page, and redirect back to that page."""
     refusal = _switch(name, on=request.form.get("switch") == "on")
     return refusal or redirect(url_for("front.index", _anchor=name), 303)
 
 
 @blueprint.post("/controls/token")
 def access_token() -> ResponseReturnValue:
-    """An access token for the API, of ``user``; ``claims`` (JSON) replace the token's own."""
+    """Return an access token for the API and ``user``; ``claims`` (JSON) replace its own."""
     try:
         claims = json.loads(request.form.get("claims", "{}"))
         token = azure.access_token(_user(), **claims)
@@ -67,9 +67,9 @@ def access_token() -> ResponseReturnValue:
 
 @blueprint.get("/recorded")
 def recorded() -> ResponseReturnValue:
-    """The requests so far, oldest first, of one ``hop`` or ``user`` if given."""
-    found = azure.requests(request.args.get("hop"), request.args.get("user"))
-    return {"recorded": [asdict(seen) for seen in found]}
+    """Return the requests so far, oldest first; only those of ``hop`` or ``user`` if given."""
+    requests = azure.requests(request.args.get("hop"), request.args.get("user"))
+    return {"recorded": [asdict(recorded) for recorded in requests]}
 
 
 def _switch(name: str, on: bool) -> ResponseReturnValue | None:
@@ -87,5 +87,5 @@ def _switch(name: str, on: bool) -> ResponseReturnValue | None:
 
 
 def _user() -> str:
-    """The user named in the request, else whom this browser has signed in, else Alice."""
+    """Return the user named in the request, else this browser's user, else Alice."""
     return request.form.get("user") or g.user or "alice"

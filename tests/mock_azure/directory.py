@@ -1,4 +1,4 @@
-"""What the mock's tenant holds: users, their subscriptions, and registered applications."""
+"""The mock's tenant: users, their subscriptions, and app registrations."""
 
 import json
 import secrets
@@ -18,7 +18,7 @@ OIDC_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})
 
 
 def stable_guid(name: str) -> str:
-    """A GUID that is the same in every run, so that a bookmark or a screenshot stays true."""
+    """Return a GUID that is the same in every run, so that bookmarks and screenshots stay valid."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://contoso.example/{name}"))
 
 
@@ -36,7 +36,7 @@ class Subscription:
     tags: Json = field(default_factory=dict)
 
     def as_arm(self, tenant_id: str) -> Json:
-        """The subscription in ARM's own words and order (Subscriptions - List, 2020-01-01)."""
+        """Return the subscription in ARM's format (Subscriptions - List, 2020-01-01)."""
         subscription_id = stable_guid(f"subscription/{self.name}")
         return {
             "id": f"/subscriptions/{subscription_id}",
@@ -57,7 +57,7 @@ class Subscription:
 
 @dataclass(frozen=True)
 class User:
-    """``key`` is the name tests use; ``meaning`` says on the sign-in page what is special."""
+    """``key`` is the name that tests use; ``meaning`` describes the user on the sign-in page."""
 
     given_name: str
     family_name: str
@@ -90,7 +90,7 @@ class User:
 
     @property
     def home_oid(self) -> str:
-        """The object id in the user's own tenant, which differs from ``oid`` for a guest."""
+        """The object ID in the user's home tenant, which differs from ``oid`` for a guest."""
         return stable_guid(f"home/{self.key}") if self.is_guest else self.oid
 
     @property
@@ -109,10 +109,9 @@ class User:
 
 @dataclass(frozen=True)
 class Permission:
-    """A delegated permission, with the sentence the consent page shows for it.
+    """A delegated permission, with its text on the consent page.
 
-    ``id`` is the one that registrations name it by. Only an administrator may consent if
-    ``admin_only``.
+    Registrations refer to it by ``id``. If ``admin_only``, only an administrator may consent.
     """
 
     title: str
@@ -129,7 +128,7 @@ class Secret(NamedTuple):
 
 
 class FederatedCredential(NamedTuple):
-    """Whose tokens a registration accepts instead of a secret; all three match exactly."""
+    """Tokens that a registration accepts instead of a secret; all three values match exactly."""
 
     issuer: str
     subject: str
@@ -138,11 +137,11 @@ class FederatedCredential(NamedTuple):
 
 @dataclass(frozen=True)
 class Application:
-    """An app registration; ``required`` lists (resource's client ID, scope) it was set up with.
+    """An app registration; ``required`` lists its API permissions as (client ID, scope).
 
     It has any number of secrets, certificates and federated credentials; a ``public`` one has
-    none. ``roles`` are the application permissions that an administrator granted it,
-    ``id_token_claims`` the optional claims that its ID tokens get.
+    none. ``roles`` are the application permissions that an administrator granted to it, and
+    ``id_token_claims`` the optional claims of its ID tokens.
     """
 
     client_id: str
@@ -180,7 +179,7 @@ def users() -> dict[str, User]:
     everyone = (
         User("Alice", "Adams", "has four subscriptions; is an administrator", alice, is_admin=True),
         User("Bob", "Brown", "has no subscriptions"),
-        User("Gina", "Green", "has 300 subscriptions, which come in many pages", FLEET),
+        User("Gina", "Green", "has 300 subscriptions, on many pages", FLEET),
         User("Carol", "Clark", "needs a second factor for Azure", alice[:2], needs_mfa=True),
         User("Dave", "Dunn", "must ask an administrator for consent", alice[:1], may_consent=False),
         User("Frank", "Fox", "is a guest from Fabrikam", alice[1:2], home_tenant_id=PARTNER_ID),
@@ -189,9 +188,9 @@ def users() -> dict[str, User]:
 
 
 def applications() -> dict[str, Application]:
-    """Both registrations of the sample, as its README sets them up, and Microsoft's own."""
-    known = json.loads(Path(__file__).with_name("applications.json").read_text("utf-8"))
-    return {client_id: _application(client_id, app) for client_id, app in known.items()}
+    """Return the sample's registrations, as its README sets them up, and Microsoft's own."""
+    apps = json.loads(Path(__file__).with_name("applications.json").read_text("utf-8"))
+    return {client_id: _application(client_id, app) for client_id, app in apps.items()}
 
 
 def _application(client_id: str, app: Json) -> Application:

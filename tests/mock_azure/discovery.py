@@ -1,4 +1,4 @@
-"""Discovery, signing keys and userinfo: OpenID Connect besides the flows (back channel)."""
+"""Discovery, signing keys and userinfo of OpenID Connect (back channel)."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ blueprint = Blueprint("discovery", __name__)
 
 @blueprint.get("/<tenant>/v2.0/.well-known/openid-configuration", endpoint="discovery")
 def openid_configuration(tenant: str) -> ResponseReturnValue:
-    """The discovery document: a browser's endpoints on the front URL, the others on the back."""
+    """Return the discovery document, with a browser's endpoints on the front channel."""
     azure.check_tenant(tenant, "invalid_tenant")
     front, login = f"{azure.front_url}/{tenant}", f"{azure.login_url}/{tenant}"
     issuer = azure.issuer
@@ -33,7 +33,7 @@ def openid_configuration(tenant: str) -> ResponseReturnValue:
 
 @blueprint.get("/<tenant>/discovery/v2.0/keys", endpoint="jwks")
 def keys(tenant: str) -> ResponseReturnValue:
-    """The signing keys (RFC 7517)."""
+    """Return the signing keys (RFC 7517)."""
     azure.check_tenant(tenant, "invalid_tenant")
     response = jsonify({"keys": [key.as_jwk(azure.issuer) for key in azure.keys.published]})
     response.headers["Cache-Control"] = "max-age=86400, private"
@@ -42,7 +42,7 @@ def keys(tenant: str) -> ResponseReturnValue:
 
 @blueprint.route("/oidc/userinfo", methods=["GET", "POST"], endpoint="userinfo")
 def userinfo() -> Json:
-    """Who signed in, by a token for Graph; ``sub`` is the ID token's.
+    """Return the user of a token for Graph; ``sub`` is the ID token's.
 
     https://learn.microsoft.com/entra/identity-platform/userinfo
     """

@@ -1,7 +1,7 @@
-"""Every error of the mock: ``errors.json`` holds Entra's AADSTS numbers, ARM's and Graph's codes.
+"""The mock's errors. ``errors.json`` holds Entra's AADSTS numbers and ARM's and Graph's codes.
 
-The numbers, ``error``, ``suberror``, ``claims`` and statuses are what Entra and ARM send; the
-sentences are our own, since Microsoft asks nobody to depend on them
+The numbers, ``error``, ``suberror``, ``claims`` and statuses are those that Entra and ARM send. The
+texts are our own, because Microsoft advises against depending on them
 (https://learn.microsoft.com/entra/identity-platform/reference-error-codes,
 https://learn.microsoft.com/graph/errors and the pages of each method).
 """
@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    text: str  # {names} are filled in from where the error is raised
+    text: str  # {names} are replaced with the details of the error
     status: int = 400
     error: str = ""  # Entra's
     suberror: str = ""
     claim: str = ""  # the claim that a claims challenge asks for
-    challenge: str = ""  # ARM's error= of WWW-Authenticate
+    challenge: str = ""  # the "error" parameter of ARM's WWW-Authenticate
 
 
 TABLES = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
@@ -32,10 +32,10 @@ class _Known(dict[str, Any]):
 
 
 class EntraError(Exception):
-    """An answer of Entra that is not what the client hoped for; ``code`` is its AADSTS number.
+    """An error response of Entra; ``code`` is its AADSTS number.
 
-    ``error``, ``suberror``, ``status`` and ``claims`` override the table, ``details`` fill in
-    the sentence. A claims challenge names ``details["policy"]``.
+    ``error``, ``suberror``, ``status`` and ``claims`` override the table; ``details`` fill in the
+    text. A claims challenge names ``details["policy"]``.
     """
 
     def __init__(self, code: int, error: str = "", claims: str = "", **details: Any) -> None:
@@ -47,13 +47,15 @@ class EntraError(Exception):
         self.text = f"AADSTS{code}: {row.text.format_map(_Known(details))}"
         self.claims = claims
         if row.claim and not claims:
-            wanted = {"essential": True, "values": [details.get("policy", "any-policy")]}
-            self.claims = json.dumps({"access_token": {row.claim: wanted}}, separators=(",", ":"))
+            condition = {"essential": True, "values": [details.get("policy", "any-policy")]}
+            self.claims = json.dumps(
+                {"access_token": {row.claim: condition}}, separators=(",", ":")
+            )
         super().__init__(self.text)
 
 
 class GraphError(Exception):
-    """An answer of Microsoft Graph that is not a success; ``code`` is a key of ``GRAPH``."""
+    """An error response of Microsoft Graph; ``code`` is a key of ``GRAPH``."""
 
     def __init__(self, code: str, **details: Any) -> None:
         self.code = code
@@ -63,7 +65,7 @@ class GraphError(Exception):
 
 
 class ArmError(Exception):
-    """An answer of ARM that is not a list of subscriptions; ``code`` is a key of ``ARM``."""
+    """An error response of ARM; ``code`` is a key of ``ARM``."""
 
     def __init__(self, code: str, claims: str = "", **details: Any) -> None:
         row = ARM[code]

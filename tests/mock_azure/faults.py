@@ -1,4 +1,4 @@
-"""What can go wrong on the way, on demand: by hop, user and number of times."""
+"""Faults on demand, by hop, user and number of times."""
 
 import selectors
 import threading
@@ -13,13 +13,13 @@ from werkzeug.wrappers import Response
 from .errors import ArmError, EntraError
 from .server import cut_connection
 
-# What the record says of a connection that we cut, and of one that the client did.
+# Recorded when the mock closes a connection, and when the client does.
 NO_ANSWER, GAVE_UP = "no answer", "gave up"
 
 
 @dataclass
 class Fault:
-    """``times`` None means until removed; ``used`` counts how often it has struck."""
+    """One fault. ``times`` None means until removed; ``used`` counts how often it was applied."""
 
     hop: str
     answer: EntraError | ArmError | None = None
@@ -35,9 +35,9 @@ class Fault:
     used: int = 0
 
     def before(self) -> Response | None:
-        """Wait, hang up, or answer in place of the view; None lets the view answer.
+        """Wait, close the connection or respond instead of the view; None lets the view respond.
 
-        :raises EntraError, ArmError: the preset's.
+        :raises EntraError, ArmError: the preset error.
         """
         if _client_leaves_within(self.latency_seconds):
             g.answer = GAVE_UP
@@ -46,7 +46,7 @@ class Fault:
             g.answer = NO_ANSWER
             cut_connection(request.environ)
             return Response()
-        # At /authorize the view raises it, which knows where the client wants to hear of it.
+        # At /authorize the view raises it, because it knows the client's redirect URI.
         if self.answer and request.blueprint != "front":
             raise self.answer
         if self.status is None and self.body is None:
@@ -54,11 +54,11 @@ class Fault:
         return Response(self.body or "", self.status or 200, content_type="text/html")
 
     def after(self, response: Response) -> None:
-        """Change the head and the pace of an answer, the view's or our own."""
+        """Change the headers of the response, and how fast its body is sent."""
         response.headers.update(self.headers)
         if self.truncate or self.drip_seconds:
             body = response.get_data()
-            response.headers["Content-Length"] = str(len(body))  # what was promised
+            response.headers["Content-Length"] = str(len(body))  # of the whole body
             response.response = self._pace(body, dict(request.environ))
 
     def _pace(self, body: bytes, environ: dict[str, Any]) -> Iterator[bytes]:
@@ -72,7 +72,7 @@ class Fault:
 
 
 def _client_leaves_within(seconds: float) -> bool:
-    """Wait, and return at once if the client hangs up: nothing else can be read from it now."""
+    """Wait for ``seconds``; return True as soon as the client closes the connection."""
     connection = request.environ.get("werkzeug.socket")
     if not (seconds and connection):
         time.sleep(seconds)
@@ -90,18 +90,18 @@ class Faults:
     def add(
         self, hop: str, preset: int | str | None = None, *, details: Any = None, **how: Any
     ) -> Fault:
-        """Let something go wrong at ``hop``, the next time or ``times`` times (None: always).
+        """Add a fault at ``hop``, for the next request or ``times`` requests (None: all).
 
         Hops: ``discovery``, ``jwks``, ``authorize``, ``token:authorization_code``,
         ``token:refresh_token``, ``token:on_behalf_of``, ``token:device_code``,
         ``token:client_credentials``, ``userinfo``, ``identity``, ``arm:subscriptions``,
-        ``arm:subscription``, ``arm:tenants``, ``graph:`` and a view of ``graph.py``.
-        The part before the colon alone (``token``) means all of them.
-        ``preset`` is an AADSTS number or a code of ARM, whose sentence and challenge ``details``
-        shape (``{"error": "invalid_grant", "claims": "{...}", "status": 503}``). ``how`` holds the
-        fields of ``Fault``; without preset, status and body the true answer is given, only with
-        its ``headers``, late (``latency_seconds``), one byte at a time (``drip_seconds``), half
-        (``truncate``) or not at all (``drop``)::
+        ``arm:subscription``, ``arm:tenants``, and ``graph:`` with the name of a view of
+        ``graph.py``. The part before the colon alone (``token``) means all of them.
+        ``preset`` is an AADSTS number or a code of ARM; ``details`` override its fields
+        (``{"error": "invalid_grant", "claims": "{...}", "status": 503}``). ``how`` holds the fields
+        of ``Fault``. Without preset, status and body, the usual response is sent, but with extra
+        ``headers``, late (``latency_seconds``), one byte at a time (``drip_seconds``), only half of
+        it (``truncate``) or not at all (``drop``)::
 
             azure.faults.add("token:on_behalf_of", 50076, user="alice")
             azure.faults.add("arm:subscriptions", "TooManyRequests", headers={"Retry-After": "7"})
@@ -122,18 +122,18 @@ class Faults:
             self._faults.remove(fault)
 
     def take(self, hop: str, user: str | None) -> Fault | None:
-        """The oldest fault that strikes this request, counted as used."""
+        """Return the oldest fault for this request and count it as used."""
         with self._lock:
             for fault in self._faults:
                 spent = fault.times is not None and fault.used >= fault.times
-                here = f"{hop}:".startswith(f"{fault.hop}:")
-                if not spent and here and fault.user in (None, user):
+                applies = f"{hop}:".startswith(f"{fault.hop}:")
+                if not spent and applies and fault.user in (None, user):
                     fault.used += 1
                     return fault
         return None
 
 
 def current() -> Fault | None:
-    """The fault that strikes the running request."""
+    """Return the fault of the current request."""
     fault: Fault | None = g.get("fault")
     return fault

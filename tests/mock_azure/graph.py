@@ -1,7 +1,7 @@
 """The part of Microsoft Graph v1.0 that AppCreationScripts use (back channel).
 
-Registrations made here are what the sign-in then goes by. The two that the demo begins with are
-not listed here: they were not made through Graph.
+Entra's sign-in uses the registrations created here. The demo's two registrations are not listed
+here, because they were not created through Graph.
 
 https://learn.microsoft.com/graph/api/resources/application,
 https://learn.microsoft.com/graph/api/resources/serviceprincipal,
@@ -37,7 +37,7 @@ from .errors import GraphError
 
 READ = ("Application.Read.All", "Application.ReadWrite.All")
 WRITE = ("Application.ReadWrite.All",)
-# Beside WRITE: https://learn.microsoft.com/graph/api/application-post-owners
+# In addition to WRITE: https://learn.microsoft.com/graph/api/application-post-owners
 DIRECTORY = ("Directory.Read.All", "Directory.ReadWrite.All")
 GRANT = ("DelegatedPermissionGrant.ReadWrite.All",)
 OFFERED = "oauth2PermissionScopes"
@@ -49,7 +49,7 @@ blueprint = Blueprint("graph", __name__, url_prefix="/v1.0")
 
 @blueprint.before_request
 def check_permission() -> None:
-    """One rule for every address; ``add_owner`` needs a permission more."""
+    """Check the permission for every address; ``add_owner`` requires one more."""
     if request.path.startswith("/v1.0/oauth2PermissionGrants"):
         allow(GRANT)
     elif request.method != "GET":
@@ -62,18 +62,18 @@ def check_permission() -> None:
 
 @blueprint.after_request
 def publish_changes(response: Response) -> Response:
-    """The sign-in goes by what was written, at once."""
+    """Make changes known to Entra's sign-in at once."""
     if request.method != "GET" and response.status_code < 300:
         publish()
     return response
 
 
 class Registry:
-    """What was made through Graph, each object by its object ID; and two controls for tests.
+    """The objects created through Graph, by object ID, and two controls for tests.
 
-    ``credential_days`` is the tenant's app management policy: the longest life of
-    ``passwordCredentials`` and ``keyCredentials``, 0 if there may be none. With ``owners_lag`` the
-    list of owners does not show any yet.
+    ``credential_days`` is the tenant's app management policy: the longest lifetime of
+    ``passwordCredentials`` and ``keyCredentials``, 0 if they are forbidden. With ``owners_lag`` the
+    list of owners is still empty.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ def create_application() -> ResponseReturnValue:
     }
     azure.registry.applications[new["id"]] = new = shapes.changed(new, body)
     azure.registry.federated[new["id"]] = []
-    # The user who calls becomes the owner; an application that calls does not, but for OwnedBy.
+    # A user who calls becomes the owner. An application does not (except with OwnedBy).
     azure.registry.owners[new["id"]] = set() if "roles" in g.presented else {g.presented["oid"]}
     return shown(new), 201
 
@@ -133,7 +133,7 @@ def update_application(object_id: str) -> ResponseReturnValue:
 
 @blueprint.delete("/applications/<object_id>")
 def delete_application(object_id: str) -> ResponseReturnValue:
-    """With it go its service principal and every consent that it gave or got."""
+    """Delete the application with its service principal and its consents."""
     app_id = application(object_id)["appId"]
     registry = azure.registry
     for objects in (registry.applications, registry.owners, registry.federated):
@@ -152,16 +152,18 @@ def delete_application(object_id: str) -> ResponseReturnValue:
 @blueprint.post("/applications/<object_id>/addPassword")
 def add_password(object_id: str) -> ResponseReturnValue:
     known = application(object_id)
-    wanted = shapes.request_body("password request").get("passwordCredential", {})
+    options = shapes.request_body("password request").get("passwordCredential", {})
     now = datetime.now(UTC)
-    end = datetime.fromisoformat(wanted.get("endDateTime") or shapes.iso(now + timedelta(days=730)))
+    end = datetime.fromisoformat(
+        options.get("endDateTime") or shapes.iso(now + timedelta(days=730))
+    )
     if end <= now:
         raise shapes.bad("The end of a credential must be in the future.")
     shapes.check_policy("passwordCredentials", end - now)
     text = f"{secrets.token_urlsafe(2)[:3]}8Q~{secrets.token_urlsafe(25)}"
     credential = {
         "customKeyIdentifier": None,
-        "displayName": wanted.get("displayName"),
+        "displayName": options.get("displayName"),
         "endDateTime": shapes.iso(end),
         "hint": text[:3],
         "keyId": str(uuid.uuid4()),
@@ -208,7 +210,7 @@ def delete_federated(object_id: str, credential_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/applications/<object_id>/owners")
 def list_owners(object_id: str) -> ResponseReturnValue:
-    """Without a permission to read the directory, only the owners' IDs are shown."""
+    """Return the owners; without a permission to read the directory, only their IDs."""
     owners = find(azure.registry.owners, object_id)
     if azure.registry.owners_lag:
         owners = set()
@@ -289,14 +291,15 @@ def update_grant(grant_id: str) -> ResponseReturnValue:
     return "", 204
 
 
-# --- who may --------------------------------------------------------------------------------------
+# --- permissions ----------------------------------------------------------------------------------
 
 
 def allow(allowed: tuple[str, ...]) -> Json:
-    """Return the caller's claims, which hold one of the permissions ``allowed``: a user's are in
-    ``scp``, an application's in ``roles``.
+    """Return the caller's claims, which must contain one of the permissions ``allowed``.
 
-    :raises GraphError: 401 the token is not for Graph, 403 it allows something else.
+    A user's permissions are in ``scp``, an application's in ``roles``.
+
+    :raises GraphError: 401 if the token is not for Graph, 403 if it lacks the permission.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     try:
@@ -321,7 +324,7 @@ def permissions(claims: Json) -> set[str]:
 
 
 def find(objects: dict[str, T], key: str) -> T:
-    """:raises GraphError: 404 none of ``objects`` has this ``key``."""
+    """:raises GraphError: 404 if no object has this ``key``."""
     if key not in objects:
         raise GraphError("Request_ResourceNotFound", id=key)
     return objects[key]
@@ -355,23 +358,23 @@ def principals() -> list[Json]:
 
 
 def collection(objects: Any) -> ResponseReturnValue:
-    """The objects that ``$filter`` lets pass: ``name eq 'x'``, ``tags/any(t:t eq 'x')``."""
-    wanted = request.args.get("$filter", "")
-    found = list(objects)
-    if match := re.fullmatch(r"(\w+) eq '([^']*)'", wanted):
-        found = [one for one in found if one.get(match[1]) == match[2]]
-    elif match := re.fullmatch(r"(tags|identifierUris)/any\((\w+):\2 eq '([^']*)'\)", wanted):
-        found = [one for one in found if match[3] in one[match[1]]]
-    elif wanted:
-        raise GraphError("Request_UnsupportedQuery", filter=wanted)
-    return {"value": found}
+    """Return the objects that match ``$filter``: ``name eq 'x'`` or ``tags/any(t:t eq 'x')``."""
+    condition = request.args.get("$filter", "")
+    items = list(objects)
+    if match := re.fullmatch(r"(\w+) eq '([^']*)'", condition):
+        items = [item for item in items if item.get(match[1]) == match[2]]
+    elif match := re.fullmatch(r"(tags|identifierUris)/any\((\w+):\2 eq '([^']*)'\)", condition):
+        items = [item for item in items if match[3] in item[match[1]]]
+    elif condition:
+        raise GraphError("Request_UnsupportedQuery", filter=condition)
+    return {"value": items}
 
 
-# --- what the sign-in goes by ---------------------------------------------------------------------
+# --- applications and consents for the sign-in ----------------------------------------------------
 
 
 def publish() -> None:
-    """Let Entra know every application that has a service principal, and every consent."""
+    """Give Entra every application that has a service principal, and every consent."""
     present = principals()
     by_id = {found["id"]: found["appId"] for found in present}
     names = {
@@ -392,7 +395,7 @@ def publish() -> None:
 
 
 def as_application(app: Json, names: dict[tuple[str, str], str]) -> Application:
-    """Graph's application as the sign-in sees it; ``names`` are those of scopes by their IDs."""
+    """Return Graph's application as the sign-in uses it; ``names`` maps scope IDs to names."""
     required = tuple(
         (access["resourceAppId"], names[access["resourceAppId"], scope["id"]])
         for access in app["requiredResourceAccess"]

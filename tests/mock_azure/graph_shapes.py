@@ -1,7 +1,7 @@
-"""What Microsoft Graph accepts in a request's body, and what holds between the properties.
+"""The request bodies that Microsoft Graph accepts, and the rules between their properties.
 
-The members are those of Graph's published types (npm: ``@microsoft/microsoft-graph-types``), as far
-as registrations of this kind use them. Every other member is refused.
+The members are those of Graph's published types (npm: ``@microsoft/microsoft-graph-types``) that
+registrations of this kind use. Any other member is rejected.
 """
 
 import base64
@@ -22,8 +22,8 @@ from .errors import GraphError
 
 MAX_FEDERATED = 20  # of one application
 
-# A type is the pattern of a text or a list of values; a member of an object is a type, an object
-# (also by its name), or a collection of such. Sources, beside Graph's published types:
+# A type is a pattern for text or a list of values. A member of an object is a type, an object (also
+# by its name), or a collection of these. Sources, in addition to Graph's published types:
 # https://learn.microsoft.com/entra/identity-platform/reply-url,
 # https://learn.microsoft.com/graph/api/resources/federatedidentitycredential,
 # https://learn.microsoft.com/graph/api/resources/serviceprincipallockconfiguration
@@ -43,7 +43,7 @@ EMPTY_APPLICATION: Json = {
     "optionalClaims": None,
     "servicePrincipalLockConfiguration": None,
 }
-# Of these a PATCH changes the members that it names; every other value is replaced.
+# A PATCH changes only the members that it names in these objects; it replaces any other value.
 MERGED = ("api", "web", "spa", "publicClient")
 
 
@@ -52,9 +52,9 @@ def bad(reason: str) -> GraphError:
 
 
 def request_body(shape: str) -> Json:
-    """Return the request's JSON object, ``shape`` in ``graph_shapes.json``.
+    """Return the request's JSON object, checked against ``shape`` in ``graph_shapes.json``.
 
-    :raises GraphError: a member is unknown or has another type.
+    :raises GraphError: if a member is unknown or has the wrong type.
     """
     body = request.get_json(silent=True)
     _compare(body, shape, "body")
@@ -81,16 +81,16 @@ def _compare(value: Any, shape: Any, path: str) -> None:
         raise bad(f"Invalid value specified for property '{path}'.")
 
 
-def _fits(value: Any, wanted: str | list[Any]) -> bool:
-    if isinstance(wanted, str):
-        return isinstance(value, str) and bool(re.fullmatch(wanted, value))
-    return any(type(value) is type(known) and value == known for known in wanted)
+def _fits(value: Any, expected: str | list[Any]) -> bool:
+    if isinstance(expected, str):
+        return isinstance(value, str) and bool(re.fullmatch(expected, value))
+    return any(type(value) is type(item) and value == item for item in expected)
 
 
 def changed(known: Json, body: Json) -> Json:
-    """The application ``known`` with the members of ``body``.
+    """Return the application ``known``, updated with the members of ``body``.
 
-    :raises GraphError: the result breaks a rule between properties, or between applications.
+    :raises GraphError: if the result breaks a rule between properties, or between applications.
     """
     inner = {name: {**known[name], **body[name]} for name in MERGED if name in body}
     new = {**known, **body, **inner}
@@ -120,9 +120,10 @@ def _check_scopes(known: list[Json], new: list[Json]) -> None:
 
 
 def _stored_key(known: dict[str, Json], item: Json) -> Json:
-    """What Graph keeps of one of ``keyCredentials``; those left out of the list are gone.
+    """Return one of ``keyCredentials`` as Graph stores it.
 
-    Each is sent with its certificate, which must not be expired unless it is known already.
+    Each is sent with its certificate, which must not be expired unless Graph already has it. The
+    list replaces the stored one, so that credentials missing from it are deleted.
 
     https://learn.microsoft.com/graph/applications-how-to-add-certificate
     """
@@ -153,7 +154,7 @@ def _stored_key(known: dict[str, Json], item: Json) -> Json:
 
 
 def check_policy(kind: str, lifetime: timedelta) -> None:
-    """Refuse a credential that an app management policy of the tenant forbids.
+    """Reject a credential that an app management policy of the tenant forbids.
 
     https://learn.microsoft.com/graph/api/resources/applicationauthenticationmethodpolicy
     """

@@ -1,6 +1,6 @@
-"""Apps without a credential of their own: managed identities, and issuers that Entra can trust.
+"""Credentials of apps without a secret: managed identities, and issuers that Entra can trust.
 
-The endpoint has the shape of App Service's, which is plain HTTP on the app's own machine:
+The endpoint is like App Service's, which is plain HTTP on the app's own machine:
 https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
 """
 
@@ -25,23 +25,23 @@ blueprint = Blueprint("identity", __name__)
 
 @dataclass(frozen=True)
 class Identity:
-    """A user-assigned managed identity; ``object_id`` is what the tenant knows it by."""
+    """A user-assigned managed identity; ``object_id`` is that of its service principal."""
 
     client_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     object_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
 class Issuer:
-    """Another issuer of tokens, such as a Kubernetes cluster; ``keys`` are those it publishes."""
+    """Another issuer of tokens, such as a Kubernetes cluster; ``keys`` are its published keys."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.keys = [SigningKey()]
 
     def token(self, subject: str, now: float, key: SigningKey | None = None, **claims: Any) -> str:
-        """A token for ``subject``, an hour long, as Kubernetes projects it into a file.
+        """Return a token for ``subject``, valid for an hour, as Kubernetes projects it into a file.
 
-        ``claims`` replace the token's own; None leaves one out.
+        ``claims`` replace the token's own; None removes one.
         """
         key = key or self.keys[-1]
         usual = {"iss": self.url, "sub": subject, "aud": [EXCHANGE_URI], "iat": int(now)}

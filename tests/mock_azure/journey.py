@@ -1,7 +1,7 @@
-"""What happened for one browser, as a sequence diagram and a list (front channel).
+"""The journey: one browser's requests, as a sequence diagram and a list (front channel).
 
-The mock sees only what reaches Azure. A step between the apps is shown only where a request to
-Azure proves it, and is marked as inferred. ``words.json`` holds the words.
+The mock sees only requests to Azure. It shows a step between the apps only if a request to Azure
+proves it, and marks that step as inferred. ``words.json`` holds the texts.
 """
 
 import json
@@ -25,13 +25,13 @@ BROWSER, UI, API, ENTRA = range(4)  # the lanes, from left to right
 CODE, REFRESH, EXCHANGE = "token:authorization_code", "token:refresh_token", "token:on_behalf_of"
 LIST, BUTTON = "arm:subscriptions", "controls:button"
 WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("words.json").read_text("utf-8"))
-HOPS = WORDS["hops"]  # of each the lanes, and what happened if it succeeded or failed
+HOPS = WORDS["hops"]  # for each hop: its two lanes, and its title if it succeeded or failed
 
 blueprint = Blueprint("journey", __name__)
 
 
 class Step(NamedTuple):
-    """One arrow. ``kind`` is seen, inferred, cached or challenge; ``seen`` is its evidence."""
+    """One arrow. ``kind`` is seen, inferred, cached or challenge; ``seen`` are its requests."""
 
     source: int
     target: int
@@ -39,11 +39,11 @@ class Step(NamedTuple):
     seen: tuple[Recorded, ...] = ()
     kind: str = "seen"
     failed: bool = False
-    about: str = ""  # whose explanation in words.json
+    about: str = ""  # the key of its explanation in words.json
 
 
 class Chapter(NamedTuple):
-    """What belongs together: a sign-in, a page of the app, a sign-out, a scenario's button."""
+    """A group of steps: a sign-in, a page of the app, a sign-out or a scenario's button."""
 
     title: str  # the outcome
     seen: list[Recorded]
@@ -52,35 +52,35 @@ class Chapter(NamedTuple):
 
 @blueprint.get("/journey")
 def journey() -> str:
-    """Everything since this browser first came."""
+    """Show everything since this browser's first request."""
     return _page(_chapters(_of_browser(azure.requests(), g.browser)))
 
 
 @blueprint.get("/trace/<uuid:correlation_id>")
 def trace(correlation_id: UUID) -> ResponseReturnValue:
-    """The part of the journey with this correlation id, or what else is known of it."""
-    wanted = str(correlation_id)
+    """Show the part of the journey with this correlation ID, or all its requests."""
+    reference = str(correlation_id)
     own = _chapters(_of_browser(azure.requests(), g.browser))
     for number, chapter in enumerate(own, 1):
-        if any(seen.correlation_id == wanted for seen in chapter.seen):
+        if any(seen.correlation_id == reference for seen in chapter.seen):
             return redirect(url_for(".journey", _anchor=f"chapter-{number}"))
-    return _page(_chapters(azure.recorder.of(wanted)), wanted, own)
+    return _page(_chapters(azure.recorder.of(reference)), reference, own)
 
 
 def _page(chapters: list[Chapter], correlation_id: str = "", own: Sequence[Chapter] = ()) -> str:
     helpers = {"sent": _sent, "ordered": _ordered, "tokens": _tokens, "shown": _shown}
-    known = {"words": WORDS, "opened": request.args.get("open", ""), "explained": _explained}
-    known |= {"chapters": chapters, "correlation_id": correlation_id, "own": own}
-    return render_template("journey.html", **known, **helpers)
+    context = {"words": WORDS, "opened": request.args.get("open", ""), "explained": _explained}
+    context |= {"chapters": chapters, "correlation_id": correlation_id, "own": own}
+    return render_template("journey.html", **context, **helpers)
 
 
-# --- whose, and what belongs together -------------------------------------------------------------
+# --- requests of one browser, and chapters --------------------------------------------------------
 
 
 def _of_browser(everything: list[Recorded], browser: str) -> list[Recorded]:
-    """What belongs to ``browser``: by its cookie, by a sign-in of its own, by correlation id.
+    """Return the requests of ``browser``, found by its cookie, its sign-ins and correlation IDs.
 
-    What names nobody (discovery, signing keys) was read for the request that comes next.
+    A request for discovery or signing keys names no user, so it counts with the one after it.
     """
     everything = [seen for seen in everything if seen.hop in HOPS]
     by_sid = {seen.sid: seen.browser for seen in everything if seen.sid and seen.browser}
@@ -124,9 +124,9 @@ def _chapter(seen: list[Recorded], journey: list[Recorded]) -> Chapter:
 
 
 def _steps(chapter: list[Recorded], journey: list[Recorded]) -> Iterator[Step]:
-    """Each request to Azure as a step, and the steps between the apps that it proves."""
+    """Yield each request to Azure as a step, and the steps between the apps that it proves."""
     is_page = any(seen.hop in (REFRESH, EXCHANGE, LIST) for seen in chapter)
-    at, asked = BROWSER, set[str]()  # which app is at work, and what it asked Azure for
+    at, asked = BROWSER, set[str]()  # the active app, and its requests to Azure so far
     passed: tuple[Step, ...] = ()  # a challenge that FlaskAPI passes on when it gives up
     for _, group in groupby(chapter, _alike):
         seen = tuple(group)
@@ -169,18 +169,18 @@ def _between(
 
 
 def _alike(seen: Recorded) -> object:
-    """Equal for the pages of one list, which make one step."""
+    """Return a key that is equal for the pages of one list, which make one step."""
     return (seen.correlation_id, seen.status, seen.answer) if seen.hop == LIST else id(seen)
 
 
 def _is_of_api(discovery: Recorded, journey: list[Recorded]) -> bool:
-    """FlaskAPI reads signing keys without a correlation id, and on connections of its own."""
+    """FlaskAPI requests signing keys without a correlation ID, on connections of its own."""
     own = {seen.connection for seen in journey if seen.hop in ("jwks", EXCHANGE)}
     return not discovery.correlation_id or discovery.connection in own
 
 
 def _claims(members: Json) -> Json:
-    """The claims challenge among the parameters of a request or an answer."""
+    """Return the claims challenge in the parameters of a request or a response."""
     try:
         return parse_claims(str(members.get("claims", "")))
     except EntraError:
@@ -192,20 +192,20 @@ def _failed(seen: Recorded) -> bool:
 
 
 def _title(seen: tuple[Recorded, ...], source: int, token_b: str) -> str:
-    """What happened, and with what outcome."""
+    """Return the step's title, with its outcome."""
     last = seen[-1]
     if last.hop == BUTTON:
         name, switch = last.path.rpartition("/")[2], last.form.get("switch", "")
         titles = {scenario["name"]: scenario["title"] for scenario in azure.scenarios.all()}
         return WORDS["pressed"].get(name) or f"You switched {switch}: {titles.get(name, name)}"
     answerer, done, not_done = map(str, HOPS[last.hop][1:])
-    found = [str(page.answered.get("value", "")).partition(" ")[0] for page in seen]
+    sizes = [str(page.answered.get("value", "")).partition(" ")[0] for page in seen]
     words = {
         "token_b": token_b,
         "asker": WORDS["lanes"][source],
         "answerer": answerer,
         "user": azure.users[last.user].called if last.user in azure.users else "The user",
-        "count": sum(int(number) for number in found if number.isdigit()),
+        "count": sum(int(size) for size in sizes if size.isdigit()),
         "pages": f" in {len(seen)} pages" if len(seen) > 1 else "",
     }
     if unanswered := WORDS["unanswered"].get(last.answer):
@@ -218,7 +218,7 @@ def _title(seen: tuple[Recorded, ...], source: int, token_b: str) -> str:
     return done.format_map(words) + (f": {outcome}" if outcome else "")
 
 
-# --- what the page shows of a step ----------------------------------------------------------------
+# --- details of a step ----------------------------------------------------------------------------
 
 
 def _sent(seen: Recorded) -> Json:
@@ -227,17 +227,17 @@ def _sent(seen: Recorded) -> Json:
 
 
 def _ordered(members: Json) -> Json:
-    """The parameters that explain most first."""
+    """Return the parameters, starting with those that explain most."""
     names = [*WORDS["parameters"], *members]
     return {name: members[name] for name in sorted(members, key=names.index)}
 
 
 def _tokens(seen: Recorded) -> tuple[list[str], list[tuple[str, list[Any], bool]]]:
-    """The names of the tokens in a step, and of each claim the values and whether they differ."""
-    found = {_name(claims): claims for claims in (seen.presented, seen.issued) if claims}
+    """Return the names of a step's tokens, and for each claim its values and if they differ."""
+    access_tokens = {_name(claims): claims for claims in (seen.presented, seen.issued) if claims}
     columns = (
         {"ID token": seen.id_token} if seen.hop != EXCHANGE and seen.id_token else {}
-    ) | found
+    ) | access_tokens
     names = dict.fromkeys(
         [*WORDS["claims"], *(name for column in columns.values() for name in column)]
     )
@@ -254,18 +254,18 @@ def _name(claims: Json) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    """A value as the page shows it: no secret, JSON for lists, times that people can read."""
+    """Return a value for display: without secrets, lists as JSON, times in UTC."""
     if value is None:
         return "none"
     if str(value).startswith("sha256:") or name in WORDS["opaque"]:
-        return "(cut)"
+        return "(removed)"
     if name in ("exp", "iat", "nbf", "auth_time") and isinstance(value, int):
         return f"{datetime.fromtimestamp(value, UTC):%H:%M:%S} UTC"
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _explained(name: str, value: Any) -> list[str]:
-    """Whose GUIDs are in ``value``, and what the claims mean that it asks for."""
+    """Return the names of the GUIDs in ``value``, and the meaning of the claims it asks for."""
     asked = WORDS["asked"].items() if name == "claims" else ()
     meanings = [f"{claim}: {text}" for claim, text in asked if f'"{claim}"' in str(value)]
     return azure.names_in(value) + meanings

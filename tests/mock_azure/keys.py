@@ -1,4 +1,4 @@
-"""The RSA keys that sign tokens, each with its own certificate, and their rollover."""
+"""The RSA keys that sign tokens, each with its certificate, and their rollover."""
 
 import hashlib
 from base64 import b64encode, urlsafe_b64encode
@@ -45,7 +45,7 @@ class SigningKey:
         )
 
     def as_jwk(self, issuer: str) -> Json:
-        """The public half as Entra publishes it: with ``x5c``, ``x5t`` and no ``alg``."""
+        """Return the public key in Entra's format: with ``x5c`` and ``x5t``, without ``alg``."""
         numbers = self.private.public_key().public_numbers()
         return {
             "kty": "RSA",
@@ -61,7 +61,7 @@ class SigningKey:
 
 
 class SigningKeys:
-    """``current`` signs; ``published`` is what the JWKS lists, in which an older key lingers."""
+    """``current`` signs tokens; ``published`` is the JWKS, which can contain older keys too."""
 
     def __init__(self) -> None:
         with ThreadPoolExecutor() as pool:  # key generation does not hold the interpreter's lock
@@ -69,30 +69,30 @@ class SigningKeys:
         self.reset()
 
     def reset(self) -> None:
-        """Back to the keys of the start, so that whoever cached them need not ask again."""
+        """Restore the first keys, so that cached copies of them are valid again."""
         self.published = list(self.original)
         self.current = self.published[0]
 
     @cached_property
     def rogue(self) -> SigningKey:
-        """A key that was never published: what an attacker would sign with."""
+        """A key that was never published, such as an attacker's."""
         return SigningKey()
 
     def find(self, kid: object) -> SigningKey | None:
         return next((key for key in self.published if key.kid == kid), None)
 
     def publish_next(self) -> SigningKey:
-        """Announce a key that signs nothing yet: the first half of a planned rollover."""
+        """Publish a key that signs nothing yet: the first step of a planned rollover."""
         self.published.append(SigningKey())
         return self.published[-1]
 
     def use_next(self) -> SigningKey:
-        """Sign with the youngest published key from now on; the older ones stay published."""
+        """Sign with the newest published key from now on; the older ones stay published."""
         self.current = self.published[-1]
         return self.current
 
     def emergency_rollover(self) -> SigningKey:
-        """Replace every key at once, as after a theft: no older token is valid any more."""
+        """Replace every key at once, as after a theft: older tokens are no longer valid."""
         self.published = [SigningKey(), SigningKey()]
         self.current = self.published[0]
         return self.current

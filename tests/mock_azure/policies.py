@@ -1,4 +1,4 @@
-"""Conditional Access policies and revoked sessions: reasons to send a user back to sign in."""
+"""Conditional Access policies and revoked sessions, which make users sign in again."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from .errors import EntraError
 
 @dataclass(frozen=True)
 class SignIn:
-    """One interactive sign-in; every token that follows from it carries it, sealed."""
+    """One interactive sign-in. Every token issued for it contains it, encrypted."""
 
     user: str
     sid: str
@@ -26,7 +26,7 @@ class SignIn:
 
 @dataclass(frozen=True)
 class Policy:
-    """``users`` None means everybody; ``resource`` is the client id it guards."""
+    """``users`` None means all users; ``resource`` is the client ID that it protects."""
 
     demand: Literal["mfa", "block"]
     users: frozenset[str] | None
@@ -38,7 +38,7 @@ class Policy:
 
 
 class Policies:
-    """``step_up`` is the authentication context that ARM asks for, e.g. ``c1``; empty: none."""
+    """``step_up`` is the authentication context that ARM requires, e.g. ``c1``, or empty."""
 
     def __init__(self, users: Mapping[str, User]) -> None:
         self.step_up = ""
@@ -49,7 +49,7 @@ class Policies:
                 self.add("mfa", user.key)
 
     def add(self, demand: Literal["mfa", "block"], *users: str, resource: str = ARM_ID) -> Policy:
-        """Guard ``resource`` for ``users`` (none named: everybody)."""
+        """Protect ``resource`` for ``users``, or for all users if none is given."""
         policy = Policy(demand, frozenset(users) or None, resource)
         self._policies.append(policy)
         return policy
@@ -58,17 +58,17 @@ class Policies:
         self._policies.remove(policy)
 
     def revoke_sessions(self, user: str, now: float) -> None:
-        """Every sign-in of ``user`` before ``now`` is void (``TokensValidFrom``)."""
+        """Revoke every sign-in of ``user`` before ``now`` (``TokensValidFrom``)."""
         self._valid_from[user] = now
 
     def valid_from(self, user: str) -> float:
         return self._valid_from.get(user, 0.0)
 
     def check(self, sign_in: SignIn, resource: str, claims: Json) -> None:
-        """Refuse a token for ``resource``.
+        """Check whether the policies allow a token for ``resource``.
 
-        :raises EntraError: 50173 revoked or older than a claims challenge allows, 50076 a
-            second factor is missing, 53003 blocked.
+        :raises EntraError: 50173 if the sign-in is revoked or older than a claims challenge
+            allows, 50076 if a second factor is missing, 53003 if a policy blocks the user.
         """
         valid_from = max(self.valid_from(sign_in.user), not_before(claims))
         if sign_in.at < valid_from:
@@ -80,14 +80,14 @@ class Policies:
                 raise EntraError(53003, policy=policy.policy_id, resource=resource)
             if not sign_in.mfa:
                 raise EntraError(50076, policy=policy.policy_id, resource=resource)
-        if named(claims) and not sign_in.mfa:  # asked for by a challenge we do not remember
+        if named(claims) and not sign_in.mfa:  # a challenge from before a reset
             raise EntraError(50076, policy=named(claims)[0], resource=resource)
         if "acrs" in claims and not sign_in.mfa:
             raise EntraError(50076, claims=step_up_request(claims["acrs"]), resource=resource)
 
 
 def parse_claims(text: str) -> Json:
-    """The ``access_token`` part of a ``claims`` parameter (OpenID Connect Core section 5.5).
+    """Return the ``access_token`` part of a ``claims`` parameter (OpenID Connect Core 5.5).
 
     :raises EntraError: 9002313 for anything but a JSON object of objects.
     """
@@ -101,12 +101,12 @@ def parse_claims(text: str) -> Json:
 
 
 def named(claims: Json) -> list[str]:
-    """The policy ids a claims challenge speaks of."""
+    """Return the policy IDs in a claims challenge."""
     return _values(claims, "capolids") + _values(claims, "polids")
 
 
 def step_up_request(context: Json) -> str:
-    """The ``claims`` (JSON) that ask for an authentication context.
+    """Return the ``claims`` (JSON) that ask for an authentication context.
 
     https://learn.microsoft.com/entra/identity-platform/developer-guide-conditional-access-authentication-context
     """
@@ -114,12 +114,12 @@ def step_up_request(context: Json) -> str:
 
 
 def has_cp1(claims: Json) -> bool:
-    """Whether the client says that it can answer claims challenges."""
+    """Return whether the client announces that it understands claims challenges."""
     return "cp1" in [value.lower() for value in _values(claims, "xms_cc")]
 
 
 def not_before(claims: Json) -> float:
-    """The time that a continuous access evaluation challenge wants the sign-in to follow."""
+    """Return the time before which a sign-in does not satisfy the claims challenge."""
     value = str(claims.get("nbf", {}).get("value"))
     return float(value) if re.fullmatch("[0-9]{1,12}", value) else 0.0
 

@@ -1,4 +1,4 @@
-"""What was asked of the mock, without a single secret, for tests to count and compare."""
+"""The requests to the mock, without secrets, for tests and for the journey."""
 
 import hashlib
 import threading
@@ -29,15 +29,15 @@ BROWSER_COOKIE = "mockazure_browser"
 
 @dataclass(frozen=True)
 class Recorded:
-    """One request. Secrets in ``form`` and ``headers`` are cut down to a hash, cookies left out.
+    """One request. Secrets in ``form`` and ``headers`` are hashed, and cookies are removed.
 
-    ``presented`` holds the claims of the token or assertion that was sent and found genuine,
-    ``issued`` those of the access token in the answer; ``answer`` is the AADSTS or ARM code of a
-    refusal. ``correlation_id`` is ``client-request-id`` or ``x-ms-correlation-request-id``.
-    ``page`` names the sign-in page that was shown. ``browser`` is known on the front channel,
-    ``sid`` (the sign-in's) wherever a code, token or cookie says it, and ``connection`` is the
-    client's address and port. ``answered`` holds the members of a JSON answer or the parameters
-    of a redirect, likewise without secrets.
+    ``presented`` holds the claims of the verified token or assertion in the request, ``issued``
+    those of the access token in the response. ``answer`` is the AADSTS or ARM code of an error.
+    ``correlation_id`` is ``client-request-id`` or ``x-ms-correlation-request-id``. ``page`` names
+    the sign-in page that was shown. ``browser`` is set on the front channel, ``sid`` (the ID of
+    the sign-in) if a code, token or cookie contains it. ``connection`` is the client's address and
+    port. ``answered`` holds the members of a JSON response or the parameters of a redirect, also
+    without secrets.
     """
 
     at: float
@@ -103,19 +103,20 @@ class Recorder:
         with self._lock:
             everything = list(self._recorded)
         return [
-            found
-            for found in everything
-            if (hop is None or found.hop == hop or found.hop.startswith(f"{hop}:"))
-            and (user is None or found.user == user)
+            recorded
+            for recorded in everything
+            if (hop is None or recorded.hop == hop or recorded.hop.startswith(f"{hop}:"))
+            and (user is None or recorded.user == user)
         ]
 
     def of(self, correlation_id: str) -> list[Recorded]:
-        """What came with this correlation id, oldest first."""
-        return [seen for seen in self.find(None, None) if seen.correlation_id == correlation_id]
+        """Return the requests with this correlation ID, oldest first."""
+        everything = self.find(None, None)
+        return [request for request in everything if request.correlation_id == correlation_id]
 
 
 def hop() -> str:
-    """The running request's name in the picture of who calls whom, e.g. ``token:on_behalf_of``."""
+    """Return the name of the current request's hop, e.g. ``token:on_behalf_of``."""
     blueprint, _, name = (request.endpoint or "nothing").rpartition(".")
     if blueprint == "token":
         grant_type = request.form.get("grant_type", "")
@@ -125,14 +126,14 @@ def hop() -> str:
 
 
 def browser() -> str:
-    """The browser by its cookie, or a new one; empty for what only servers ask for."""
+    """Return the browser's ID from its cookie, or a new one; empty on the back channel."""
     if request.blueprint not in ("front", "controls", "journey"):
         return ""
     return request.cookies.get(BROWSER_COOKIE) or str(uuid.uuid4())
 
 
 def claimed(azure: "MockAzure") -> tuple[str | None, str]:
-    """The user and sign-in that the running request is about, before anything was checked."""
+    """Return the user and sign-in that the current request claims, unverified."""
     for kind, text in (
         ("session", request.cookies.get(COOKIE)),
         ("code", request.form.get("code")),
@@ -157,7 +158,7 @@ def _answered(response: Response) -> Json:
 
 
 def _cut(members: Mapping[str, Any]) -> Json:
-    """``members`` without secrets, and with the length of lists of objects."""
+    """Return ``members`` without secrets, and with the length of each list of objects."""
     return {name: _cut_one(name, value) for name, value in members.items()}
 
 

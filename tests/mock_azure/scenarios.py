@@ -1,7 +1,7 @@
-"""Failures to try, each a few calls of the controls that tests use.
+"""Scenarios: failures to try. Each consists of a few calls of the controls that tests use.
 
-A scenario is a context manager: on while it is entered. Its docstring is what the front page
-says: the title, then what to do, what to expect, and why.
+A scenario is a context manager, on while it is entered. Its docstring is the text of the front
+page: the title, then what to do, what to expect, and why.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Scenario = Callable[["MockAzure", str], AbstractContextManager[None]]
 
 RETRY_AFTER = {"Retry-After": "30"}
-# Nothing is left to switch off.
+# These can't be switched off.
 HAPPEN_ONCE = {"consent-withdrawn", "key-rollover", "session-revoked"}
 SCENARIOS: dict[str, Scenario] = {}
 
@@ -71,11 +71,11 @@ def sign_in_blocked(azure: "MockAzure", user: str) -> Iterator[None]:
 
     Sign out of DjangoUI, then sign in again.
 
-    Entra shows that a policy blocks the sign-in. Follow the link back: DjangoUI says that a
-    policy forbids the sign-in, and whom to ask. It does not try again.
+    Entra says that a policy blocks the sign-in. Follow the link back: DjangoUI says that a
+    policy blocks the sign-in, and whom to ask. It does not try again.
 
     This policy protects FlaskAPI. DjangoUI asks for a token to FlaskAPI when you sign in, so
-    Entra stops there and issues no code. No sign-in can change that; only an administrator can.
+    Entra issues no code. Signing in again does not help; only an administrator can change it.
     """
     policy = azure.policies.add("block", resource=azure.api.client_id)
     yield
@@ -106,8 +106,8 @@ def consent_withdrawn(azure: "MockAzure", user: str) -> Iterator[None]:
 
     The page still shows the list. When you sign in again, Entra asks for the permissions again.
 
-    Consent is stored in the tenant and is checked when a token is issued. Tokens that were issued
-    before work until they expire.
+    Consent is stored in the tenant and checked when Entra issues a token. Earlier tokens work until
+    they expire.
     """
     for who in (*azure.users, EVERYBODY):
         azure.consents.revoke(who)
@@ -138,8 +138,8 @@ def short_tokens(azure: "MockAzure", user: str) -> Iterator[None]:
 
     The list appears as usual. The journey shows that both tokens are renewed for each page.
 
-    MSAL renews token A when less than five minutes are left, and now they never are. FlaskAPI
-    exchanges each new token A, because token B belongs to the token A it was issued for.
+    MSAL renews token A when less than five minutes are left, which is now always. FlaskAPI
+    exchanges each new token A, because it caches token B only for the token A it exchanged.
     """
     before = azure.token_lifetime_seconds
     azure.token_lifetime_seconds = (120, 120)
@@ -156,8 +156,8 @@ def secret_expired(azure: "MockAzure", user: str) -> Iterator[None]:
     The page still shows the list. After you sign in again, DjangoUI says that the API is not set
     up correctly.
 
-    For the exchange FlaskAPI proves who it is with its client secret. Entra refuses an expired
-    one (AADSTS7000222), and nothing that the user does can help.
+    FlaskAPI authenticates with its client secret when it exchanges a token. Entra rejects an
+    expired secret (AADSTS7000222), and the user can do nothing about it.
     """
     api = azure.applications.get(azure.api.client_id, azure.api)
     expired = tuple(known._replace(expires_at=0.0) for known in api.secrets)
@@ -172,11 +172,11 @@ def entra_throttles_user(azure: "MockAzure", user: str) -> Iterator[None]:
 
     Sign out of DjangoUI, then sign in again as the same user. Then try another user.
 
-    DjangoUI says that Entra is busy, and when to try again. The other user sees a list.
+    DjangoUI says that Entra is busy, and when to try again. The other user sees the list.
 
-    Entra answers this user's exchange with 429 and Retry-After: 30. FlaskAPI honours that: for 30
-    seconds it repeats the answer for this token A without asking Entra, even after you switch
-    this off. Nobody else gets that answer.
+    Entra answers this user's exchange with 429 and Retry-After: 30. FlaskAPI honors that: for 30
+    seconds it repeats the error for this token A without asking Entra, even after you switch
+    this off. No other user gets that error.
     """
     with _faults(azure, "token:on_behalf_of", preset=90055, user=user, headers=RETRY_AFTER):
         yield
@@ -191,7 +191,7 @@ def entra_throttles_everybody(azure: "MockAzure", user: str) -> Iterator[None]:
     The page still shows the list. After you sign in again, DjangoUI says that Entra is busy.
 
     Entra answers every exchange with 429 and Retry-After: 30. A cached token B needs no exchange.
-    After you switch this off, FlaskAPI still repeats the answer for what is left of 30 seconds.
+    After you switch this off, FlaskAPI repeats the error until the 30 seconds are over.
     """
     with _faults(azure, "token:on_behalf_of", preset=90055, headers=RETRY_AFTER):
         yield
@@ -206,8 +206,8 @@ def entra_away(azure: "MockAzure", user: str) -> Iterator[None]:
     The page still shows the list. After you sign in again, DjangoUI says that Entra cannot be
     reached.
 
-    Entra's sign-in pages still open here, but its token endpoint and signing keys do not answer.
-    While tokens A and B are cached, neither app has to ask for a token.
+    Entra's sign-in pages still work here, but its token endpoint and signing keys do not respond.
+    While tokens A and B are cached, neither app needs Entra.
     """
     with _faults(azure, "jwks", "token", drop=True):
         yield
@@ -261,20 +261,20 @@ class Scenarios:
         self._on: dict[str, tuple[str, AbstractContextManager[None]]] = {}
 
     def switch_on(self, name: str, user: str = "alice") -> None:
-        """:raises KeyError: there is no such scenario."""
+        """:raises KeyError: if there is no such scenario."""
         self.switch_off(name)
         switch = SCENARIOS[name](self._azure, user)
         switch.__enter__()
         self._on[name] = (self._azure.clock.stamp(), switch)
 
     def switch_off(self, name: str) -> None:
-        """Undo what ``switch_on`` did, unless it is off or happened once."""
+        """Undo ``switch_on``, if the scenario is on."""
         if name in self._on:
             _, switch = self._on.pop(name)
             switch.__exit__(None, None, None)
 
     def all(self) -> list[Json]:
-        """Each scenario: ``name``, its words, ``since`` (empty: off), if it happens ``once``."""
+        """Return each scenario: ``name``, its texts, ``since`` (empty if off), and ``once``."""
         return [self._described(name, scenario) for name, scenario in SCENARIOS.items()]
 
     def _described(self, name: str, scenario: Scenario) -> Json:

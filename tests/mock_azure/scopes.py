@@ -1,4 +1,4 @@
-"""What a ``scope`` parameter asks for: names of one resource each, and those of OpenID Connect."""
+"""The ``scope`` parameter: scopes of resources, and those of OpenID Connect."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ DEFAULT = ".default"
 
 
 class Ask(NamedTuple):
-    """One scope, e.g. ``api://<id>/access_as_user``: ``audience`` is all before the last slash."""
+    """One scope, e.g. ``api://<id>/access_as_user``: ``audience`` is the part before the name."""
 
     resource: Application
     audience: str
@@ -24,9 +24,9 @@ class Scopes:
     asks: tuple[Ask, ...]
 
     def of_one_resource(self) -> tuple[Application, str, list[str]]:
-        """The resource, its name as the client wrote it, and the scopes wanted of it.
+        """Return the resource, its name as the client wrote it, and the names of its scopes.
 
-        :raises EntraError: 28000, as one token is for one resource.
+        :raises EntraError: 28000 if there are several resources, as a token is for one only.
         """
         first = self.asks[0]
         if any(ask.resource != first.resource for ask in self.asks):
@@ -35,10 +35,11 @@ class Scopes:
 
 
 def parse(text: str, client: Application, applications: Mapping[str, Application]) -> Scopes:
-    """Read a space separated ``scope`` parameter; without a resource it is Microsoft Graph's.
+    """Parse a space-separated ``scope`` parameter; a scope without a resource is Microsoft Graph's.
 
-    :raises EntraError: 900144 empty, 500011 unknown resource, 650053 unknown scope, 650057 the
-        client's registration lists nothing of a ``.default`` resource, 90009 a token for itself.
+    :raises EntraError: 900144 if it is empty, 500011 for an unknown resource, 650053 for an unknown
+        scope, 650057 for ``.default`` of a resource that the client's registration does not list,
+        90009 if the client requests a token for itself.
     """
     words = text.split()
     if not words:
@@ -51,11 +52,11 @@ def parse(text: str, client: Application, applications: Mapping[str, Application
 
 
 def find_resource(name: str, applications: Mapping[str, Application]) -> Application | None:
-    """The application that ``name`` stands for: its client ID or one of its URIs."""
-    # ARM's historical name ends in a slash, hence "https://management.azure.com//.default".
-    wanted = name.removesuffix("/")
+    """Return the application whose client ID or URI is ``name``."""
+    # ARM's older identifier ends in a slash, hence "https://management.azure.com//.default".
+    identifier = name.removesuffix("/")
     for resource in applications.values():
-        if wanted == resource.client_id or wanted in resource.uris:
+        if identifier == resource.client_id or identifier in resource.uris:
             return resource
     return None
 

@@ -1,6 +1,6 @@
 """Opaque strings that only this mock can read: codes, refresh tokens, cookies, form fields.
 
-What they mean travels inside them, encrypted, so nothing has to be stored or tidied away.
+They contain their data, encrypted, so the mock needs no storage and no cleanup.
 """
 
 import json
@@ -18,7 +18,7 @@ class Seals:
         return self._fernet.encrypt(text.encode()).decode().rstrip("=")
 
     def unseal(self, kind: str, text: object) -> dict[str, Any] | None:
-        """What was sealed as this ``kind``, or None when it was not, or not by this mock."""
+        """Return the data that this mock sealed as this ``kind``, or None if it did not."""
         if not isinstance(text, str) or not text.isascii():
             return None
         try:

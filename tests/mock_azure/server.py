@@ -1,4 +1,4 @@
-"""Listening sockets: one channel (front or back) on every address it is to be reached at."""
+"""Listening sockets: one channel (front or back) on each of its addresses."""
 
 import contextlib
 import errno
@@ -20,11 +20,11 @@ MAX_BODY_BYTES = 1_000_000
 
 
 class RequestHandler(WSGIRequestHandler):
-    """Werkzeug's handler with connections kept alive, which Werkzeug itself always closes."""
+    """Werkzeug's handler, but with keep-alive: Werkzeug closes every connection."""
 
     server: "Listener"
     protocol_version = "HTTP/1.1"
-    # Head and body are two small writes: the second would wait 40 ms for a delayed ACK.
+    # Headers and body are two small writes; the second would wait 40 ms for a delayed ACK.
     disable_nagle_algorithm: ClassVar[bool] = True
 
     def run_wsgi(self) -> None:
@@ -35,7 +35,7 @@ class RequestHandler(WSGIRequestHandler):
             return self.send_error(411)
         if int(length) > MAX_BODY_BYTES:
             return self.send_error(413)
-        # Read now: what a view leaves unread would be taken for the next request's first line.
+        # Read the body now: any unread rest would be parsed as the next request.
         environ["wsgi.input"] = io.BytesIO(self.rfile.read(int(length)))
         response = Response.from_app(self.server.app, environ)
         try:
@@ -55,7 +55,7 @@ class RequestHandler(WSGIRequestHandler):
         return "MockAzure"
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
-        # The query string stays out: at /authorize and on nextLink it is none of a log's business.
+        # Leave the query string out of the log: it can contain codes and tokens.
         path = self.path.partition("?")[0]
         path = path.encode("ascii", "backslashreplace").decode()
         logger.info("%s %s %s %s", self.server.channel, self.command, path, int(code))
@@ -65,7 +65,7 @@ class RequestHandler(WSGIRequestHandler):
 
 
 class Listener(ThreadedWSGIServer):
-    """One listening socket; TLS handshakes happen in the connection's thread, not in accept()."""
+    """One listening socket. TLS handshakes run in the connection's thread, not in accept()."""
 
     app: Flask
 
@@ -84,7 +84,7 @@ class Listener(ThreadedWSGIServer):
         if self.ssl_context:
             try:
                 request = self.ssl_context.wrap_socket(request, server_side=True)
-            except OSError as error:  # a client that does not trust our CA, or speaks no TLS
+            except OSError as error:  # the client does not trust the CA, or does not use TLS
                 logger.info("%s TLS handshake failed: %s", self.channel, error)
                 return
         self._connections.add(request)
@@ -98,7 +98,7 @@ class Listener(ThreadedWSGIServer):
         logger.exception("%s request failed", self.channel)
 
     def stop(self) -> None:
-        """Stop listening and cut connections that are being kept alive."""
+        """Stop listening and close open connections."""
         self.shutdown()
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
@@ -106,7 +106,7 @@ class Listener(ThreadedWSGIServer):
 
 
 def cut_connection(environ: dict[str, Any]) -> None:
-    """Hang up on the client of this request, whatever was promised to it."""
+    """Close the connection of this request, even in the middle of a response."""
     if connection := environ.get("werkzeug.socket"):
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
@@ -115,11 +115,11 @@ def cut_connection(environ: dict[str, Any]) -> None:
 def listen(
     app: Flask, channel: str, hosts: tuple[str, ...], port: int, tls: ssl.SSLContext | None = None
 ) -> list[Listener]:
-    """Serve ``app`` on ``port`` (0: any free one, the same on every host) of each of ``hosts``.
+    """Serve ``app`` on ``port`` of each of ``hosts``; 0 means any port that is free on all.
 
-    ``::1`` is left out on a machine without IPv6.
+    ``::1`` is skipped on a machine without IPv6.
 
-    :raises OSError: the port is taken or the address is not this machine's.
+    :raises OSError: if the port is taken, or an address is not this machine's.
     """
     sockets: list[socket.socket] = []
     for _ in range(20):
@@ -134,7 +134,7 @@ def listen(
                 bound.close()
             sockets = []
             if port or error.errno != errno.EADDRINUSE:
-                raise  # else: the free port of one address was taken on the other, so try again
+                raise  # otherwise the port is free on one address only, so try another port
     raise OSError(errno.EADDRINUSE, "no port is free on every address")
 
 

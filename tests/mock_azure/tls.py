@@ -1,4 +1,4 @@
-"""A throw-away certificate authority and one server certificate, made anew for each mock."""
+"""A temporary certificate authority and one server certificate, new for each mock."""
 
 import ipaddress
 import ssl
@@ -15,10 +15,10 @@ LIFETIME = timedelta(days=30)
 
 
 def server_context(names: list[str]) -> tuple[ssl.SSLContext, bytes]:
-    """Return a TLS context for a server called any of ``names`` and its CA certificate as PEM.
+    """Return a TLS context for a server with these ``names``, and its CA certificate as PEM.
 
-    The CA's private key is forgotten on return. The certificates carry every extension that
-    ``ssl.VERIFY_X509_STRICT`` asks for, the default since Python 3.13 (RFC 5280 section 4.2.1).
+    The CA's private key is not kept. The certificates have every extension that
+    ``ssl.VERIFY_X509_STRICT`` requires, the default since Python 3.13 (RFC 5280 section 4.2.1).
     """
     ca_key = ec.generate_private_key(ec.SECP256R1())
     key = ec.generate_private_key(ec.SECP256R1())
@@ -30,8 +30,8 @@ def server_context(names: list[str]) -> tuple[ssl.SSLContext, bytes]:
         serialization.NoEncryption(),
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # load_cert_chain reads files only, so the key exists on disk for this moment, in a folder
-    # (mode 0700) that nobody else can enter.
+    # load_cert_chain reads only files, so the key is on disk for a moment, in a folder (mode 0700)
+    # that other users can't enter.
     with tempfile.TemporaryDirectory(prefix="mock-azure-") as folder:
         chain = Path(folder, "server.pem")
         chain.write_bytes(private_pem + leaf.public_bytes(serialization.Encoding.PEM))
@@ -46,7 +46,7 @@ def _certificate(
     issuer: x509.Certificate | None,
     names: list[str],
 ) -> x509.Certificate:
-    """A CA certificate when ``issuer`` is None, else a server certificate for ``names``."""
+    """Return a CA certificate if ``issuer`` is None, else a server certificate for ``names``."""
     is_ca = issuer is None
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The token endpoint: each grant, and the beginning of the device code's (back channel).
+"""The token endpoint with each grant, and the device code endpoint (back channel).
 
 https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
 https://learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow
@@ -33,7 +33,7 @@ blueprint = Blueprint("token", __name__)
 
 @blueprint.post("/<tenant>/oauth2/v2.0/token", endpoint="token")
 def token(tenant: str) -> ResponseReturnValue:
-    """Answer with tokens; only the body counts, a parameter in the query string is not read."""
+    """Return tokens. Only parameters in the body count; those in the query string are ignored."""
     azure.check_tenant(tenant)
     grant_type = required("grant_type")
     if grant_type not in GRANTS:
@@ -51,9 +51,10 @@ def token(tenant: str) -> ResponseReturnValue:
 
 
 def _unsealed(kind: str, text: str, client: Application, lifetime: int, too_late: int) -> Json:
-    """What a code or refresh token remembers.
+    """Return the data in a code or refresh token.
 
-    :raises EntraError: 9002313 it is not ours, 70000 another client's, ``too_late`` expired.
+    :raises EntraError: 9002313 if this mock did not issue it, 70000 if it is another client's,
+        ``too_late`` if it has expired.
     """
     known = azure.seals.unseal(kind, text)
     if known is None:
@@ -78,7 +79,7 @@ def _authorization_code(client: Application) -> Json:
 
 
 def _check_verifier(query: dict[str, str]) -> None:
-    """RFC 7636 section 4.6; a client that sent no challenge must not send a verifier."""
+    """Check PKCE (RFC 7636 section 4.6); without a challenge there must be no verifier."""
     challenge = query.get("code_challenge", "")
     verifier = required("code_verifier") if challenge else request.form.get("code_verifier", "")
     if query.get("code_challenge_method") == "S256":
@@ -88,7 +89,7 @@ def _check_verifier(query: dict[str, str]) -> None:
 
 
 def _refresh_token(client: Application) -> Json:
-    """Using a refresh token leaves it valid, and it is good for every resource the user allowed.
+    """A refresh token stays valid after use, and works for every resource with consent.
 
     https://learn.microsoft.com/entra/identity-platform/refresh-tokens
     """
@@ -112,7 +113,7 @@ def _on_behalf_of(client: Application) -> Json:
 
 
 def _check_assertion(app: Application, assertion: str) -> Json:
-    """Signature, lifetime, issuer, kind and audience of the token that a client hands in."""
+    """Check the signature, lifetime, issuer, kind and audience of the user assertion."""
     try:
         claims = tokens.verified(azure, assertion)
     except tokens.BadSignature as error:
@@ -134,7 +135,7 @@ def _check_assertion(app: Application, assertion: str) -> Json:
 
 
 def _device_code(client: Application) -> Json:
-    """A code that a person has approved in a browser, which may have happened anywhere."""
+    """Redeem a code that the user approved in a browser, perhaps on another device."""
     sealed = required("device_code")
     code = _unsealed("device", sealed, client, DEVICE_CODE_LIFETIME_SECONDS, 70020)
     decision = azure.device_codes.get(code["user_code"])
@@ -146,7 +147,7 @@ def _device_code(client: Application) -> Json:
 
 
 def _client_credentials(client: Application) -> Json:
-    """A token for the application itself: ``roles`` and no user. Roles are Graph's only here."""
+    """Return a token for the application itself: no user, and ``roles`` if it is for Graph."""
     if client.public:
         raise EntraError(7000218)
     scope = required("scope")
@@ -170,7 +171,7 @@ def _client_credentials(client: Application) -> Json:
 
 @blueprint.post("/<tenant>/oauth2/v2.0/devicecode", endpoint="devicecode")
 def devicecode(tenant: str) -> ResponseReturnValue:
-    """Begin a sign-in that ends in a browser on another device."""
+    """Start a sign-in that the user completes in a browser on another device."""
     azure.check_tenant(tenant)
     client_id, scope = required("client_id"), required("scope")
     if not (client := azure.applications.get(client_id)):
@@ -187,7 +188,7 @@ def devicecode(tenant: str) -> ResponseReturnValue:
         "device_code": azure.seals.seal("device", **sealed, at=azure.clock.now()),
         "verification_uri": uri,
         "expires_in": DEVICE_CODE_LIFETIME_SECONDS,
-        "interval": 1,  # Entra's is 5; nobody here has to wait
+        "interval": 1,  # Entra's is 5, which would only slow tests down
         "message": f"Open {uri} and enter the code {user_code}.",
     }
 
@@ -217,14 +218,14 @@ def _bearer(claims: Json) -> Json:
 def _issue(
     client: Application, sign_in: SignIn, scope: str, query: dict[str, str] | None = None
 ) -> Json:
-    """Check policies and consent, then mint what ``scope`` asks for.
+    """Check policies and consent, then issue the tokens that ``scope`` asks for.
 
     ``query`` is the authorization request, if there was one.
     """
     query = query or {}
     g.user = sign_in.user
-    wanted = scopes.parse(scope, client, azure.applications)
-    resource, audience, names = wanted.of_one_resource()
+    requested = scopes.parse(scope, client, azure.applications)
+    resource, audience, names = requested.of_one_resource()
     claims = parse_claims(request.form.get("claims", ""))
     azure.policies.check(sign_in, resource.client_id, claims)
     granted = azure.consents.granted(sign_in.user, client.client_id, resource.client_id)
@@ -240,13 +241,13 @@ def _issue(
         cp1=has_cp1(claims),
         by_assertion=g.get("by_assertion", False),
     )
-    # A .default request echoes the names it stood for, and .default: MSAL's cache finds both.
+    # A .default request echoes the granted scopes and .default, so MSAL's cache finds both.
     echo = sorted(granted) + [name for name in names if name == scopes.DEFAULT]
     prefix = f"{audience}/"
     if resource.client_id == GRAPH_ID:
         prefix, echo = "", [name for name in echo if name != "offline_access"]
     answer = _bearer(g.issued) | {"scope": " ".join(prefix + name for name in echo)}
-    if "offline_access" in wanted.oidc:
+    if "offline_access" in requested.oidc:
         answer["refresh_token"] = azure.seals.seal(
             "refresh",
             client_id=client.client_id,
@@ -254,7 +255,7 @@ def _issue(
             scope=scope,
             at=azure.clock.now(),
         )
-    if "openid" in wanted.oidc:
+    if "openid" in requested.oidc:
         asked = (query.get(name, "") for name in ("nonce", "max_age"))
         claims = tokens.id_token_claims(azure, client, sign_in, *asked)
         answer["id_token"] = tokens.issued(azure, claims)

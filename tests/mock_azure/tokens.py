@@ -1,6 +1,6 @@
-"""The tokens themselves: minted as Entra shapes them, checked, and forged for tests.
+"""Tokens: issued in Entra's format, verified, and forged for tests.
 
-Shapes: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference and
+Formats: https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference and
 https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference.
 """
 
@@ -22,7 +22,7 @@ from .policies import SignIn
 if TYPE_CHECKING:
     from .azure import MockAzure
 
-BACKDATED_SECONDS = 300  # iat and nbf lie in the past, as Entra's do
+BACKDATED_SECONDS = 300  # iat and nbf are in the past, as in Entra's tokens
 SIGNATURE_ONLY: Options = {
     "verify_aud": False,
     "verify_exp": False,
@@ -34,10 +34,10 @@ ALGORITHMS = jwt.algorithms.get_default_algorithms()
 
 
 def sign(header: Json | str, payload: Json | str, key: Any, algorithm: str = "RS256") -> str:
-    """A compact JWS (RFC 7515); a string is taken as the exact JSON text to sign.
+    """Return a compact JWS (RFC 7515); a string is the exact JSON text to sign.
 
-    ``algorithm`` is any that PyJWT knows, or ``none`` for an empty signature. With an HMAC, ``key``
-    may be any bytes, a public key too.
+    ``algorithm`` is any that PyJWT supports, or ``none`` for an empty signature. With an HMAC,
+    ``key`` can be any bytes, including a public key.
     """
     parts = [part if isinstance(part, str) else _minified(part) for part in (header, payload)]
     signing_input = ".".join(base64url(part.encode("utf-8", "surrogatepass")) for part in parts)
@@ -48,23 +48,23 @@ def sign(header: Json | str, payload: Json | str, key: Any, algorithm: str = "RS
 
 
 def unverified(token: object, part: int = 1) -> Json:
-    """The payload (or header, ``part=0``) of a JWT without any check; {} when there is none."""
+    """Return the payload (or header, ``part=0``) of a JWT without any check, {} if it has none."""
     try:
         segment = str(token).split(".")[part]
-        found = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+        members = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except (ValueError, IndexError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return members if isinstance(members, dict) else {}
 
 
 class BadSignature(Exception):
-    """The token was not signed by a published key; the message says why."""
+    """No published key signed the token; the message says why."""
 
 
 def verified(azure: "MockAzure", token: str) -> Json:
-    """The claims of a token that a published key signed; their values are not looked at.
+    """Return the claims of a token that a published key signed; their values are not checked.
 
-    :raises BadSignature: and nothing else, whatever the text is.
+    :raises BadSignature: for any other text.
     """
     key = azure.keys.find(unverified(token, 0).get("kid"))
     if key is None:
@@ -82,7 +82,7 @@ def verified(azure: "MockAzure", token: str) -> Json:
 
 
 def issued(azure: "MockAzure", claims: Json) -> str:
-    """``claims`` as a token, signed with the current key."""
+    """Return ``claims`` as a token, signed with the current key."""
     return sign(header_for(azure.keys.current, claims["ver"]), claims, azure.keys.current.private)
 
 
@@ -102,9 +102,9 @@ def access_token_claims(
     cp1: bool = False,
     by_assertion: bool = False,
 ) -> Json:
-    """Version 2 claims for our own API, version 1 for ARM and Graph: the resource decides.
+    """Return the claims of a user's access token, in the resource's token version.
 
-    ``audience`` is the resource as the client wrote it, which version 1 repeats.
+    ``audience`` is the resource as the client wrote it, which is ``aud`` in version 1.
     """
     user = azure.users[sign_in.user]
     claims = {
@@ -149,9 +149,9 @@ def app_token_claims(
     roles: tuple[str, ...] = (),
     lifetime: int = 3600,
 ) -> Json:
-    """Claims of a token that an application or a managed identity gets for itself.
+    """Return the claims of a token that an application or a managed identity gets for itself.
 
-    ``object_id`` is that of its service principal, ``strength`` how it authenticated.
+    ``object_id`` is that of its service principal; ``strength`` says how it authenticated.
     """
     return {
         **_of_resource(azure, resource, audience, client_id, strength),
@@ -166,7 +166,7 @@ def app_token_claims(
 def _of_resource(
     azure: "MockAzure", resource: Application, audience: str, client_id: str, strength: str
 ) -> Json:
-    """What the resource's token version decides: the names of claims, and whose words they are."""
+    """Return the claims that depend on the resource's token version."""
     if resource.token_version == 2:
         client = {"azp": client_id, "azpacr": strength}
         return {"aud": resource.client_id, "iss": azure.issuer, **client, "ver": "2.0"}
@@ -177,10 +177,10 @@ def _of_resource(
 def id_token_claims(
     azure: "MockAzure", client: Application, sign_in: SignIn, nonce: str = "", max_age: str = ""
 ) -> Json:
-    """An ID token is always version 2 and valid for an hour.
+    """Return the claims of an ID token, always version 2 and valid for an hour.
 
-    ``auth_time`` is there if the client asked for a ``max_age`` (OpenID Connect Core section 2),
-    ``login_hint`` if its registration asks for that optional claim.
+    It contains ``auth_time`` if the client sent ``max_age`` (OpenID Connect Core section 2), and
+    ``login_hint`` if its registration lists that optional claim.
     """
     user = azure.users[sign_in.user]
     optional = {"auth_time": int(sign_in.at), "login_hint": login_hint(user)}
@@ -197,20 +197,20 @@ def id_token_claims(
 
 
 def login_hint(user: User) -> str:
-    """The opaque value that lets Entra sign this account out without asking which."""
+    """Return the opaque value that tells Entra which account to sign out."""
     return f"O.{base64url(user.oid.encode())}"
 
 
 def client_info(user: User) -> str:
-    """Which account this is in its home tenant: the key of MSAL's token cache."""
+    """Return the account's IDs in its home tenant: the account's key in MSAL's token cache."""
     return base64url(_minified({"uid": user.home_oid, "utid": user.home_tenant_id}).encode())
 
 
 def sign_in_of(azure: "MockAzure", claims: Json) -> SignIn | None:
-    """The sign-in that a token of ours comes from, or None when its user is not in the directory.
+    """Return the sign-in that led to a token, or None if its user is not in the directory.
 
     A token without a readable ``aio`` (forged, or from before a reset) counts as one from a
-    sign-in with a password at the time it was issued.
+    sign-in with a password when it was issued.
     """
     if known := azure.seals.unseal("aio", claims.get("aio")):
         return SignIn(**known)
@@ -238,7 +238,7 @@ def _of_user(azure: "MockAzure", sign_in: SignIn, audience_id: str, lifetime: in
     home = f"https://sts.windows.net/{user.home_tenant_id}/"
     return {
         **_issued_now(azure, lifetime),
-        # Opaque with Entra too; here it remembers the sign-in.
+        # Opaque in Entra's tokens too; here it contains the sign-in.
         "aio": azure.seals.seal("aio", **sign_in.as_json()),
         **({"idp": home} if user.is_guest else {}),
         "name": user.name,
@@ -250,7 +250,7 @@ def _of_user(azure: "MockAzure", sign_in: SignIn, audience_id: str, lifetime: in
 
 
 def pairwise(user: User, audience_id: str) -> str:
-    """``sub``: another value for each application, so that two cannot compare their users."""
+    """Return ``sub``, different for each application, so that two can't match their users."""
     return base64url(hashlib.sha256(f"{user.oid} {audience_id}".encode()).digest())
 
 

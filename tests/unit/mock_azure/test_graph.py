@@ -506,9 +506,9 @@ def test_a_device_learns_that_its_user_declined(device, visitor):
     assert device.poll()["error"] == "authorization_declined"
 
 
-def test_a_device_code_is_known_and_young(azure, device, visitor):
+def test_rejects_an_unknown_or_expired_device_code(azure, device, visitor):
     assert device.poll("forged")["error"] == "invalid_grant"
-    assert "not known" in visitor.client.post("/devicelogin", data={"user_code": "WRONG"}).text
+    assert "is unknown" in visitor.client.post("/devicelogin", data={"user_code": "WRONG"}).text
     azure.clock.advance(901)
     assert device.poll()["error"] == "expired_token"
 

@@ -178,9 +178,9 @@ def test_the_front_page_resets_and_says_so(visitor, press):
     assert press("second-factor").count('class="state"') == 2
 
 
-def test_a_button_is_about_the_signed_in_user(azure, visitor, press, exchange):
+def test_a_button_affects_the_signed_in_user(azure, visitor, press, exchange):
     azure.consent_all("bob")
-    assert "Nobody is yet" in visitor.client.get("/").text
+    assert "Nobody is signed in yet" in visitor.client.get("/").text
     visitor.sign_in("bob")
     assert "affect Bob Brown, who is signed in" in visitor.client.get("/").text
     press("entra-throttles-user")
