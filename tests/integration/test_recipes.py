@@ -26,6 +26,7 @@ CONTRIBUTING = Document("CONTRIBUTING.md")
 PROTECT, CALL = "Protect an API of your own", "Call another API from it"
 ANOTHER = "Add another endpoint"
 GRAPH, BY_HAND = "Call Microsoft Graph instead of Resource Manager", "Get a token by hand"
+LINUX = "App Service, Kubernetes and a Linux machine"
 DJANGO = "Add the sign-in to an existing Django project"
 AZURE_CLI = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 
@@ -312,6 +313,69 @@ def test_an_existing_django_project_signs_users_in_and_out(project, azure):
     assert Visitor(project.url).open().asks("Choose who you are")
     assert visitor.open("/static/ui.css").page.status_code == 200
     assert visitor.open("/account/problem/access_denied").asks("The sign-in was not completed")
+
+
+def settings_file(app: str, folder: Path) -> Path:
+    """The template without its comments, changed as the text asks, with a managed identity."""
+    values = {
+        "ReplaceWithTenantID": directory.TENANT_ID,
+        "ReplaceWithClientID": "11111111-1111-4111-8111-111111111111",
+        "ReplaceWithWebAppClientID": "11111111-1111-4111-8111-111111111111",
+        "Flask_API_Client_ID": "22222222-2222-4222-8222-222222222222",
+        "ReplaceWithSecretKey": "k" * 50,
+        "ReplaceWithHostName": "app.example.com",
+        "http://localhost:8000": "https://app.example.com",
+    }
+    template = (ROOT / app / "production.env").read_text()
+    text = re.sub(r"^(#.*|CLIENT_SECRET=.*)?\n", "", template, flags=re.M)
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    file = folder / f"{app}.env"
+    text += "MANAGED_IDENTITY_CLIENT_ID=33333333-3333-4333-8333-333333333333\n"
+    file.write_text(text + "BEHIND_TLS_PROXY=true\n" * (app == "DjangoUI"))
+    return file
+
+
+def unit(text: str, file: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return a systemd unit's entries, and the environment that it gives the service."""
+    lines = [line.split("=", 1) for line in text.splitlines() if "=" in line]
+    assignments = file.read_text().splitlines()
+    assignments += [one for key, value in lines if key == "Environment" for one in value.split()]
+    return dict(lines), dict(one.split("=", 1) for one in assignments)
+
+
+def test_the_units_and_commands_for_a_linux_machine_start_both_apps(tmp_path):
+    api, ui = UI.fences("ini", LINUX)
+    path = {"PATH": os.environ["PATH"]}
+
+    api_unit, environ = unit(api, settings_file("FlaskAPI", tmp_path))
+    assert api_unit["EnvironmentFile"] == "/etc/on-behalf-of/FlaskAPI.env"
+    (app,) = re.findall(r'"main:(.+)"', api_unit["ExecStart"])
+    start = [sys.executable, "-c", f"from main import *; {app}"]
+    folder = copy_of_the_api(tmp_path)
+    shutil.copy(ROOT / "FlaskAPI/production.env", folder)  # is not read
+    subprocess.run(start, cwd=folder, env=path | environ, check=True)
+
+    file = settings_file("DjangoUI", tmp_path)
+    ui_unit, environ = unit(ui, file)
+    environ["DATABASE_PATH"] = environ["DATABASE_PATH"].replace("/var/lib/djangoui", str(tmp_path))
+    leave = shutil.ignore_patterns("venv", "__pycache__", "dev*.env", "db.sqlite3", "staticfiles")
+    folder = Path(shutil.copytree(ROOT / "DjangoUI", tmp_path / "DjangoUI", ignore=leave))
+    (commands,) = UI.fences("bash", LINUX)
+    for there, here in {
+        ui_unit["WorkingDirectory"]: str(folder),
+        ui_unit["EnvironmentFile"]: str(file),
+        "venv/bin/python": sys.executable,
+    }.items():
+        assert there in commands
+        commands = commands.replace(there, here)
+    bash(commands, tmp_path)
+    assert list((folder / "staticfiles").glob("ui.*.css"))
+    migrate = ui_unit["ExecStartPre"].split()[1:]
+    subprocess.run([sys.executable, *migrate], cwd=folder, env=path | environ, check=True)
+    assert Path(environ["DATABASE_PATH"]).is_file()
+    start = [sys.executable, "-c", f"import {ui_unit['ExecStart'].split()[-1]}"]
+    subprocess.run(start, cwd=folder, env=path | environ, check=True)
 
 
 def test_the_worked_example_refuses_guests(azure, tmp_path):

@@ -87,6 +87,12 @@ def test_every_setting_that_is_named_exists(app):
     assert named <= known | others | {"GUNICORN_CMD_ARGS"}
 
 
+def test_the_recipe_that_calls_another_api_names_every_kind_of_credential():
+    (source,) = API.fences("python", "Call another API from it")
+    named = re.findall(r'^    "([A-Z_]+)",$', source, re.M)
+    assert tuple(named) == helpers.environment.CREDENTIALS
+
+
 def test_secret_key_is_as_long_as_the_app_demands():
     (demanded,) = re.findall(r"[Aa]t least (\d+) characters", UI.section("Settings"))
     assert demanded == str(Helpers.environment.SECRET_KEY_LENGTH)
