@@ -4,6 +4,7 @@ import logging
 import re
 from typing import Any
 
+preload_app = True  # wrong settings stop gunicorn with one message; changes need a restart
 worker_class = "gthread"
 workers = 2
 threads = 8  # a slow client occupies one, so put a buffering proxy in front

@@ -86,7 +86,7 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
     if re.fullmatch(GUID, settings["CLIENT_SECRET"]):
         yield "CLIENT_SECRET is the secret's ID. Use its Value, which is shown only once."
     if sum(bool(settings[key]) for key in CREDENTIALS) != 1:
-        yield f"Set exactly one of {', '.join(CREDENTIALS)}."
+        yield f"Set exactly one of {', '.join(CREDENTIALS)}. Delete the lines of the others."
     if settings["SCOPE"].rpartition("/")[0] != settings["API_SCOPE"].rpartition("/")[0]:
         yield "SCOPE and API_SCOPE must be scopes of the same API."
     if settings["CLIENT_ID"] and f"/{settings['CLIENT_ID']}/" in settings["API_SCOPE"]:

@@ -23,8 +23,11 @@ CREDENTIALS = ("CLIENT_SECRET", "CLIENT_CERTIFICATE", "CLIENT_ASSERTION_FILE",
 # fmt: on
 
 
-class ConfigurationError(click.ClickException):
-    """The settings are wrong; ``flask run`` prints the message without a traceback."""
+class ConfigurationError(click.ClickException, RuntimeError):
+    """The settings are wrong.
+
+    ``flask run`` prints a ``ClickException`` without a traceback, and gunicorn a ``RuntimeError``.
+    """
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -74,7 +77,7 @@ def _problems(settings: Mapping[str, str]) -> Iterator[str]:
     if re.fullmatch(GUID, settings["CLIENT_SECRET"]):
         yield "CLIENT_SECRET is the secret's ID. Use its Value, which is shown only once."
     if sum(bool(settings[key]) for key in CREDENTIALS) != 1:
-        yield f"Set exactly one of {', '.join(CREDENTIALS)}."
+        yield f"Set exactly one of {', '.join(CREDENTIALS)}. Delete the lines of the others."
     # If AUTHORITY is wrong, that has been reported, and this would add nothing.
     authority, issuer = settings["AUTHORITY"], settings["ISSUER"]
     if issuer and not CHECKS["AUTHORITY"](authority) and issuer != f"{authority}/v2.0":

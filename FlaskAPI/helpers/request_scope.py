@@ -68,8 +68,7 @@ def describe_timing(name: str, description: str) -> None:
 
 def seconds_left() -> float:
     """Return how long this request may still take, at least a millisecond."""
-    started: float = g.started
-    return max(started + REQUEST_SECONDS - perf_counter(), 0.001)
+    return max(float(g.started) + REQUEST_SECONDS - perf_counter(), 0.001)
 
 
 def time_budget() -> tuple[float, float]:

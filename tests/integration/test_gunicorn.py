@@ -6,6 +6,8 @@ import uuid
 import pytest
 import requests
 
+from tests.apps import App, free_ports
+
 
 def answer(port: int, *lines: str) -> bytes:
     """The first line of what ``port`` answers to a request of exactly these lines."""
@@ -32,6 +34,16 @@ class TestBothApps:
     def test_stay_where_they_are_mounted(self, apps, app, header):
         line = answer(getattr(apps, app).port, "GET /nowhere HTTP/1.1", header)
         assert line.startswith(b"HTTP/1.1 404 ")
+
+
+def test_wrong_settings_stop_the_api_with_one_message(azure):
+    settings = azure.flask_api_settings() | {"CLIENT_ID": "x"}
+    api = App("FlaskAPI", "main:create_app()", settings, *free_ports(1))
+    api.launch()
+    assert api.process.wait(60) == 1
+    written = api.written()
+    assert written.count("Error: Fix these settings in") == written.count("CLIENT_ID must be") == 1
+    assert "Traceback" not in written
 
 
 def test_the_api_takes_the_token_of_a_user_in_200_groups(azure, apps):

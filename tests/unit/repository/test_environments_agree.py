@@ -130,7 +130,7 @@ def test_good_settings_are_taken(app):
         pytest.param(
             {"CLIENT_SECRET": ""},
             "Set exactly one of CLIENT_SECRET, CLIENT_CERTIFICATE, CLIENT_ASSERTION_FILE, "
-            "MANAGED_IDENTITY_CLIENT_ID.",
+            "MANAGED_IDENTITY_CLIENT_ID. Delete the lines of the others.",
             id="no-credential",
         ),
         pytest.param({"CLIENT_SECRET": TENANT}, "Use its Value", id="id-of-the-secret"),
