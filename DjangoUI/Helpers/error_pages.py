@@ -1,9 +1,11 @@
 """Render the pages of ``errors.PAGES``; Django's error handlers."""
 
+import logging
 import sys
 
 from django.conf import settings
 from django.contrib.sessions.exceptions import SessionInterrupted
+from django.core.exceptions import DisallowedHost
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -15,6 +17,8 @@ from Helpers.correlation import correlation_id, trace_url
 from Helpers.errors import PageError
 
 STORE_ERRORS = (InterfaceError, OperationalError, RedisError)
+
+logger = logging.getLogger(__name__)
 
 
 def error_page(
@@ -55,6 +59,11 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, SessionInterrupted) and not _store_failed(exception):
         # In the meantime another request deleted this session: a sign-out, or a new sign-in.
         return redirect("signed_out")
+    if isinstance(exception, DisallowedHost):
+        # Not the header's value, which a client chooses.
+        name = "PRODUCTION_HOST" if settings.ENVIRONMENT == "production" else "The host"
+        host = settings.ALLOWED_HOSTS[0]
+        logger.warning("%s is %s, but the Host header names another host", name, host)
     return error_page(request, PageError(_code(exception, "bad_request")))
 
 

@@ -151,6 +151,8 @@ LOGGING = {
         "django.server": {"handlers": [], "level": "CRITICAL", "propagate": True},
         # Below ERROR this logs requests too, with the path, which clients choose.
         "django.request": {"level": "ERROR"},
+        # Helpers.error_pages logs these without a traceback.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # At DEBUG these log the data that they send, or all values in a page.
         "msal": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},

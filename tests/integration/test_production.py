@@ -190,7 +190,10 @@ class TestHostAndScheme:
         answer = ask(deployed.ui, "/account/signed-out", Host=host, X_Forwarded_Proto="https")
         assert answer.status_code == 400
         assert "This request cannot be answered" in answer.text
-        assert "evil" not in answer.text + str(answer.headers)
+        assert "evil" not in answer.text + str(answer.headers) + deployed.ui.written()
+        line = "WARNING Helpers.error_pages \\S+ PRODUCTION_HOST is localhost, but the Host header"
+        assert re.search(line, deployed.ui.written())
+        assert "ALLOWED_HOSTS" not in deployed.ui.written()
 
     @pytest.mark.parametrize("proto", ["", "http", "HTTPS, http", "wss"])
     def test_plain_http_leads_to_https(self, deployed, proto):

@@ -67,7 +67,10 @@ def test_says_once_how_long_to_wait(signed_in, api, code, headers, sentence):
 def test_host_that_is_not_ours_gets_our_page(visitor, caplog):
     page = visitor.get("/", headers={"host": "evil.example"})
     assert page.status_code == 400
-    assert "evil" not in page.text
+    assert "evil" not in page.text + caplog.text
+    (line,) = [record for record in caplog.records if record.levelname != "INFO"]
+    assert line.getMessage() == "The host is localhost, but the Host header names another host"
+    assert not line.exc_info
 
 
 class TestSession:
