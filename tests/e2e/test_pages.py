@@ -52,14 +52,14 @@ def test_sign_in_list_trace_and_sign_out(apps, page: Page):
 
 
 @pytest.mark.usefixtures("azure")
-def test_an_empty_list(apps, page: Page):
+def test_shows_an_empty_list(apps, page: Page):
     choose(page, apps, "Bob")
     expect(page.get_by_role("heading", name="There is nothing to show")).to_be_visible()
     is_fine(page)
 
 
 @pytest.mark.usefixtures("azure")
-def test_three_hundred_subscriptions(apps, page: Page):
+def test_shows_three_hundred_subscriptions(apps, page: Page):
     choose(page, apps, "Gina")
     table = page.get_by_role("table", name="Your subscriptions")
     expect(table.get_by_role("row")).to_have_count(301)
@@ -67,7 +67,7 @@ def test_three_hundred_subscriptions(apps, page: Page):
 
 
 @pytest.mark.parametrize("code", ["consent_required", "sign_in_expired", "not_found"])
-def test_what_stands_in_the_way(apps, page: Page, code):
+def test_shows_an_error_page(apps, page: Page, code):
     page.goto(
         f"{apps.ui.url}/account/problem/{code}?reference=8f0cdd6e-6a2b-4b5e-9a60-0a6a2f6ce111"
     )

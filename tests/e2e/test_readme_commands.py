@@ -137,7 +137,7 @@ def walk(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("ports_of_the_readme")
-def test_both_apps_by_hand(installed, page: Page):
+def test_both_apps_start_by_hand(installed, page: Page):
     with MockAzure() as azure:
         registered(installed, azure)
         api, ui = block("cd FlaskAPI", "flask run"), block("cd DjangoUI", "runserver")
@@ -175,8 +175,8 @@ def test_every_shell_block_is_run_by_a_test():
         "python3 -m venv": "test_setup_makes_the_environments_that_run_py_makes",
         "AppCreationScripts/configure.py": "test_app_creation, with the mock's addresses",
         "run.py --azure": "test_app_creation, as the last command of its document",
-        "flask run": "test_both_apps_by_hand",
-        "manage.py runserver": "test_both_apps_by_hand",
+        "flask run": "test_both_apps_start_by_hand",
+        "manage.py runserver": "test_both_apps_start_by_hand",
         "docker compose up": "tests.containers.demo, where there is Docker",
         "tenant.env": "test_containers reads the settings; a tenant is needed to run it",
     }

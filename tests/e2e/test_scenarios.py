@@ -210,12 +210,12 @@ def name_of(walk: Callable[[Learner], None]) -> str:
 
 
 @pytest.mark.parametrize("walk", WALKS, ids=name_of)
-def test_scenario(learner: Learner, walk: Callable[[Learner], None]) -> None:
+def test_the_scenario_does_what_it_says(learner: Learner, walk: Callable[[Learner], None]) -> None:
     learner.switch_on(name_of(walk))
     walk(learner)
 
 
-def test_no_scenario_is_without_its_walk() -> None:
+def test_every_scenario_has_a_walk() -> None:
     assert [name_of(walk) for walk in WALKS] == list(SCENARIOS)
 
 

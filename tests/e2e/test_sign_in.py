@@ -35,7 +35,7 @@ def test_double_clicks_do_no_harm(azure, apps, page: Page):
     sees_the_list(page, apps)
 
 
-def test_a_sign_in_page_of_before_leads_to_the_list(azure, apps, page: Page):
+def test_an_old_sign_in_page_leads_to_the_list(azure, apps, page: Page):
     """What the back button finds: a sign-in that is finished already."""
     page.goto(apps.ui.url)
     sign_in_page = page.url

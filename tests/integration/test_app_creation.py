@@ -107,7 +107,7 @@ def clone(azure: MockAzure, tmp_path: Path) -> Clone:
     return Clone(tmp_path, azure)
 
 
-def test_the_whole_way(clone, azure):
+def test_registers_signs_in_and_cleans_up(clone, azure):
     output = clone.run("configure")
     assert "Signed in as alice@contoso.example" in output
     assert "run.py --azure" in output
@@ -147,7 +147,7 @@ def test_an_administrator_who_cannot_become_an_owner_gets_the_settings_all_the_s
     assert len(list(clone.folder.rglob("development.env"))) == 2
 
 
-def test_a_device_code_will_do_where_there_is_no_browser(clone, azure):
+def test_a_device_code_is_enough_without_a_browser(clone, azure):
     """Nor does this cloud have a public client of Microsoft's."""
     described = json.loads(clone.cloud.read_text())
     clone.cloud.write_text(json.dumps({**described, "client_id": ""}))

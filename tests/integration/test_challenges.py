@@ -106,7 +106,7 @@ def test_revoked_sessions_sign_in_again_and_come_back(azure, alice):
     assert rounds(azure) == 2
 
 
-def test_an_azure_that_is_never_content_with_a_new_sign_in_ends_on_a_page(azure, alice):
+def test_an_azure_that_rejects_every_new_sign_in_ends_on_a_page(azure, alice):
     """As when clocks differ: each answer asks for a sign-in later than the latest."""
     sign_in(alice)
     assert sees_the_list(alice)

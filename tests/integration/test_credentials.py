@@ -223,7 +223,7 @@ def test_a_secret_is_sent_as_such(azure, apps):
 
 
 @every_kind
-def test_takes_the_place_of_the_secret(azure, deployment, short_lived):
+def test_replaces_the_secret(azure, deployment, short_lived):
     _, apps = deployment
     assert Visitor(apps.ui.url).sign_in("alice").names[0] == "Contoso Production"
     assert proofs(azure) == {(hop, "client_assertion") for hop in HOPS}
@@ -291,7 +291,7 @@ def test_a_projected_token_is_refused_for_another(azure, deployment, claims):
 
 @of(ProjectedTokens)
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"], ids=["missing", "empty", "no-text"])
-def test_a_projected_token_is_a_fault_of_the_settings_if_its_file_is(azure, deployment, content):
+def test_a_projected_token_is_reported_as_wrong_settings_if_its_file_is(azure, deployment, content):
     tokens, apps = deployment
     for file in tokens.files.values():
         file.unlink() if content is None else file.write_bytes(content)
@@ -301,7 +301,7 @@ def test_a_projected_token_is_a_fault_of_the_settings_if_its_file_is(azure, depl
 
 
 @of(Certificates)
-def test_a_certificate_is_a_fault_of_the_settings_while_its_file_is_gone(azure, deployment):
+def test_a_certificate_is_reported_as_wrong_settings_while_its_file_is_missing(azure, deployment):
     certificates, apps = deployment
     for file in certificates.files.values():
         file.rename(file.with_suffix(".away"))

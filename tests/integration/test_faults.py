@@ -155,7 +155,7 @@ CHALLENGE = json.dumps({"error": "x", "code": "claims_challenge"}).encode()
         ),
     ],
 )
-def test_an_api_that_answers(alice_at_the_other_api, other_api, answer, code):
+def test_a_bad_response_of_the_api_ends_on_a_page(alice_at_the_other_api, other_api, answer, code):
     alice = alice_at_the_other_api
     other_api.answer = answer
     assert alice.open().reads == page_of(code)
@@ -166,7 +166,7 @@ def test_an_api_that_answers(alice_at_the_other_api, other_api, answer, code):
     assert alice.asks("There is nothing to show")
 
 
-def test_an_api_that_sends_its_body_too_slowly_is_given_up(other_api, settings, monkeypatch):
+def test_an_api_that_sends_its_body_too_slowly_is_a_timeout(other_api, settings, monkeypatch):
     settings.FLASK_BACKEND_URL = other_api.url
     monkeypatch.setattr(flask_api, "ANSWER_SECONDS", 0.3)
     other_api.seconds_per_byte = 0.1  # each byte comes in time, all together do not
@@ -183,7 +183,7 @@ def test_the_ui_waits_longer_than_the_api_works():
     assert REQUEST_SECONDS < flask_api.ANSWER_SECONDS < 60  # gunicorn's own limit
 
 
-def test_an_api_that_is_down(alice_at_the_other_api, other_api):
+def test_an_api_that_is_down_ends_on_a_page(alice_at_the_other_api, other_api):
     alice = alice_at_the_other_api
     other_api.close()
     assert alice.open().reads == page_of("api_unreachable")
@@ -244,7 +244,7 @@ def bring_back(azure, faults):
         azure.faults.remove(fault)
 
 
-def test_without_entra_signed_in_users_work_on(own_apps, azure):
+def test_signed_in_users_can_work_without_entra(own_apps, azure):
     alice = Visitor(own_apps.ui.url).sign_in("alice")  # the one worker now knows Entra's addresses
     take_down(azure)
     for _ in range(3):
@@ -254,7 +254,7 @@ def test_without_entra_signed_in_users_work_on(own_apps, azure):
     assert alice.open().reads == page_of("keys_unavailable")
 
 
-def test_without_entra_a_token_that_ended_leads_to_a_page_and_not_to_the_sign_in(visitor, azure):
+def test_without_entra_an_expired_token_leads_to_a_page_and_not_to_the_sign_in(visitor, azure):
     azure.token_lifetime_seconds = ALWAYS_STALE
     alice = visitor().sign_in("alice")
     faults = take_down(azure, "token:refresh_token")
@@ -264,7 +264,7 @@ def test_without_entra_a_token_that_ended_leads_to_a_page_and_not_to_the_sign_in
     assert len(azure.requests("authorize")) == 1
 
 
-def test_without_entra_a_sign_in_under_way_ends_on_a_page_with_a_way_on(visitor, azure):
+def test_without_entra_a_started_sign_in_ends_on_a_page_with_a_next_step(visitor, azure):
     alice = visitor().open()
     faults = take_down(azure, "token:authorization_code")
     assert alice.answer("alice").reads == page_of("entra_unavailable")
@@ -293,7 +293,9 @@ def test_without_entra_a_sign_in_under_way_ends_on_a_page_with_a_way_on(visitor,
         ("token:authorization_code", None, {"body": "{}"}, "id_token_rejected", 1),
     ],
 )
-def test_a_sign_in_that_entra_does_not_finish(visitor, azure, hop, preset, how, code, rounds):
+def test_a_sign_in_that_entra_does_not_complete_ends_on_a_page(
+    visitor, azure, hop, preset, how, code, rounds
+):
     alice = visitor()
     fault = azure.faults.add(hop, preset, times=None, **how)
     assert alice.sign_in("alice").reads == page_of(code)
@@ -303,7 +305,7 @@ def test_a_sign_in_that_entra_does_not_finish(visitor, azure, hop, preset, how, 
     assert alice.sign_in("alice").names[0] == "Contoso Production"
 
 
-def test_without_entra_a_new_process_cannot_begin_a_sign_in(own_ui, azure):
+def test_without_entra_a_new_process_cannot_start_a_sign_in(own_ui, azure):
     take_down(azure)
     nobody = Visitor(own_ui.url).open("/?page=2")
     assert nobody.reads == page_of("entra_unavailable")
@@ -318,7 +320,7 @@ def test_the_reason_of_a_tls_failure_is_logged(azure, apps):
         assert re.search("SSLError: .*certificate verify failed: ", own.ui.written())
 
 
-def test_without_entra_signing_out_works_here(own_ui, azure):
+def test_without_entra_signing_out_of_the_app_works(own_ui, azure):
     alice = Visitor(own_ui.url).sign_in("alice")
     own_ui.stop()
     own_ui.start()  # knows no address of Entra's yet

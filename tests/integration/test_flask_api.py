@@ -67,7 +67,7 @@ def test_one_id_goes_through_all_hops_of_a_page(azure, apps, visitor):
         pytest.param(b"authorization_: Bearer TOKEN", id="underscore"),
     ],
 )
-def test_no_header_gets_more_than_a_refusal(azure, apps, head):
+def test_any_raw_header_is_refused(azure, apps, head):
     """As raw bytes, which no HTTP client would send."""
     azure.consent_all()
     head = head.replace(b"TOKEN", azure.access_token().encode())
@@ -215,7 +215,7 @@ EXCHANGE, ARM = "token:on_behalf_of", "arm:subscriptions"
         ),
     ],
 )
-def test_has_a_status_of_its_own(azure, monkeypatch, hop, fault, status, code):
+def test_each_failure_has_its_own_status(azure, monkeypatch, hop, fault, status, code):
     """With one second for a request that lasts until its end, in place of twenty."""
     if status == 504:
         monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 1.0)
@@ -227,7 +227,7 @@ def test_has_a_status_of_its_own(azure, monkeypatch, hop, fault, status, code):
     assert time.monotonic() - begun < 5
 
 
-def test_many_pages_share_the_time_of_one_request(azure, monkeypatch):
+def test_the_time_of_one_request_covers_all_pages(azure, monkeypatch):
     monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 1.0)
     azure.consent_all("gina")
     azure.arm_page_size = 4

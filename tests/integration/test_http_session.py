@@ -94,7 +94,7 @@ def dripping(connection):
         time.sleep(0.1)
 
 
-def test_a_body_that_drips_ends_at_the_deadline(recipe, serve):
+def test_a_slow_body_ends_at_the_deadline(recipe, serve):
     url = f"http://127.0.0.1:{serve(dripping)}/"
     begun = time.monotonic()
     with pytest.raises(requests.Timeout):
@@ -129,7 +129,7 @@ def test_a_compressed_answer_is_read_whole(recipe, serve):
     assert recipe.http_session().get(url).text == "0123456789" * 50_000
 
 
-def test_an_answer_beyond_the_limit_is_refused_also_when_it_is_small_on_the_wire(recipe, serve):
+def test_a_response_beyond_the_limit_is_refused_even_if_it_is_compressed(recipe, serve):
     body = gzip.compress(b"0" * (recipe.MAX_BODY_BYTES + 1))
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
     with pytest.raises(requests.ConnectionError, match="too large"):
@@ -176,7 +176,7 @@ def test_cookies_are_not_kept(recipe, serve):
     assert b"ookie" not in seen[1]
 
 
-def test_connections_are_used_again(recipe, serve):
+def test_connections_are_reused(recipe, serve):
     connections = []
 
     def patient(connection):
@@ -198,7 +198,7 @@ def test_the_bundle_is_trusted_in_addition_to_the_public_roots(recipe, serve, ca
     assert len(trust.get_ca_certs()) > 20
 
 
-def test_a_server_that_nobody_vouches_for_is_refused(recipe, serve, ca):
+def test_an_untrusted_server_is_refused(recipe, serve, ca):
     context, file = ca
     port = serve(answering(OK), context)
     with pytest.raises(requests.exceptions.SSLError):
@@ -269,7 +269,7 @@ def test_nothing_for_this_machine_goes_through_a_proxy(recipe, serve, monkeypatc
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1.test", "169.254.0.1.test", "localhost.test"])
-def test_a_name_that_only_begins_like_this_machine_goes_through_the_proxy(
+def test_a_name_that_only_begins_like_localhost_goes_through_the_proxy(
     recipe, serve, monkeypatch, host
 ):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{serve(answering(OK))}")

@@ -73,7 +73,7 @@ def test_debug_logs_hold_no_token_code_cookie_secret_or_name(talkative, azure, s
         assert not re.search(rf"{key}\W{{1,5}}\w", written), key
 
 
-def test_a_stranger_writes_nothing_of_their_own_into_the_log(talkative):
+def test_a_client_cannot_write_text_into_the_log(talkative):
     """Nor does an address, a host name, a correlation id or a user agent begin a line."""
     headers = {
         "x-ms-client-request-id": "made-up-id",

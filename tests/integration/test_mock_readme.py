@@ -106,7 +106,7 @@ def closure(requirements):
     return names
 
 
-def test_an_empty_folder_with_a_copy_and_four_requirements_has_a_tenant(tmp_path):
+def test_a_copy_in_an_empty_folder_runs_with_four_requirements(tmp_path):
     shutil.copytree(FOLDER, tmp_path / "mock_azure", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "api.py").write_text(block("`api.py`"))
     (tmp_path / "test_api.py").write_text(block("`test_api.py`"))

@@ -163,7 +163,7 @@ class TestBehindAProxy:
             assert answer.headers["Content-Security-Policy"]
             assert answer.headers["X-Frame-Options"] == "DENY"
 
-    def test_learners_help_is_not_shown(self, person):
+    def test_how_it_works_is_not_shown(self, person):
         assert "How it works" not in person.sign_in("alice").page.text
 
 
@@ -207,7 +207,7 @@ class TestHostAndScheme:
         answer = ask(deployed.ui, "/", Host="localhost", **forwarded)
         assert answer.headers["Location"] == "/account/login?next=%2F"
 
-    def test_without_a_proxy_nobody_may_say_that_it_is_https(self, without_proxy):
+    def test_without_a_proxy_no_header_may_claim_https(self, without_proxy):
         for name in ("X_Forwarded_Proto", "X_Forwarded_Protocol", "X_Forwarded_Ssl"):
             value = "on" if name.endswith("Ssl") else "https"
             answer = ask(without_proxy, "/", Host="localhost", **{name: value})

@@ -48,7 +48,7 @@ def test_two_instances_know_the_same_users(apps, second_ui, azure):
     assert len(azure.requests("authorize")) == 2
 
 
-def test_a_sign_in_may_end_at_another_instance_than_it_began(apps, second_ui):
+def test_a_sign_in_can_end_at_another_instance(apps, second_ui):
     alice = Visitor(second_ui.url).open()  # whose redirect URI is that of the first
     alice.answer("alice")
     assert alice.page.url == f"{apps.ui.url}/"
@@ -78,7 +78,7 @@ def test_no_token_can_be_read_in_redis(apps, redis):
     assert not re.search(rb"eyJ[\w-]+\.|refresh_token|secret|Contoso Production", kept)
 
 
-def test_nothing_that_was_planted_in_redis_is_run(apps, redis, tmp_path):
+def test_nothing_planted_in_redis_is_executed(apps, redis, tmp_path):
     """Django's own serializer for caches would unpickle it, which calls what it names."""
 
     class Planted:

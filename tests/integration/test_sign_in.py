@@ -102,7 +102,7 @@ def test_tabs_can_sign_in_at_once_in_any_order(visitor, azure):
     assert len(azure.requests("token:authorization_code")) == 3
 
 
-def test_a_double_click_on_the_callback_signs_in_all_the_same(visitor, azure):
+def test_a_double_click_on_the_callback_still_signs_in(visitor, azure):
     """Both requests bring the cookie and the code, which Entra takes once only."""
     alice = visitor()
     callback = callback_of(alice, "alice")
@@ -113,7 +113,7 @@ def test_a_double_click_on_the_callback_signs_in_all_the_same(visitor, azure):
     assert len(azure.requests("token:authorization_code")) == 3
 
 
-def test_a_stolen_callback_with_its_cookie_is_worth_nothing_afterwards(visitor, azure):
+def test_a_stolen_callback_with_its_cookie_is_useless_afterwards(visitor, azure):
     """Whoever copied both has a code that was used; Entra then wants to see the user."""
     alice = visitor()
     callback = callback_of(alice, "alice")
@@ -144,14 +144,14 @@ def test_the_session_key_changes_with_the_sign_in(visitor, apps):
         "/%2f..//x",
     ],
 )
-def test_signing_in_leads_to_this_site_only(visitor, apps, target):
+def test_signing_in_redirects_to_this_site_only(visitor, apps, target):
     person = visitor()
     person.open(f"/account/login?next={target}")
     person.press(user="alice").press(decision="accept")
     assert person.page.url.startswith(f"{apps.ui.url}/")
 
 
-def test_signing_out_takes_a_click_and_ends_it_everywhere(visitor, apps, azure):
+def test_signing_out_takes_a_click_and_ends_every_session(visitor, apps, azure):
     alice = visitor().sign_in("alice")
     assert "Sign out?" in alice.open("/account/logout").page.text
     assert alice.open().names  # nothing happened yet
@@ -171,7 +171,7 @@ def test_signing_out_needs_the_forms_token(visitor, apps):
     assert alice.open().names
 
 
-def test_127_0_0_1_leads_to_localhost(visitor, apps):
+def test_127_0_0_1_redirects_to_localhost(visitor, apps):
     port = apps.ui.port
     answer = requests.get(f"http://127.0.0.1:{port}/?x=1", allow_redirects=False, timeout=5)
     assert answer.headers["Location"] == f"http://localhost:{port}/?x=1"

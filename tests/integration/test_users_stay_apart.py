@@ -53,7 +53,7 @@ def ask(session, api, token):
     return answer.status_code, names
 
 
-def test_each_answer_carries_the_users_own_list_or_their_own_trouble(azure, apps, users):
+def test_each_response_is_the_users_own_list_or_error(azure, apps, users):
     faults = []
     for name, trouble in users.items():
         hop, fault, _ = TROUBLES[trouble]
@@ -92,7 +92,7 @@ def test_each_answer_carries_the_users_own_list_or_their_own_trouble(azure, apps
     "trouble",
     ["throttled by Entra", "an error of Entra", "Retry-After beside a token"],
 )
-def test_the_trouble_of_one_user_does_not_touch_the_next(azure, apps, users, trouble):
+def test_one_users_error_does_not_affect_the_next(azure, apps, users, trouble):
     """MSAL's memory of answers knows no user in this flow; this API switches it off."""
     hop, fault, status = TROUBLES[trouble]
     azure.faults.add(hop, user="user0", **fault)

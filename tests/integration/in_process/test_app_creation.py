@@ -254,7 +254,7 @@ def test_a_failure_in_the_middle_can_be_continued(azure, run, fail, folder):
     assert len(list(folder.rglob("development.env"))) == 2
 
 
-def test_a_clean_up_that_was_cut_short_can_be_continued(azure, run, fail, folder):
+def test_an_interrupted_cleanup_can_be_continued(azure, run, fail, folder):
     run(configure)
     azure.faults.add("graph:delete_application", times=1)
     azure.faults.add("graph:delete_application", status=500, body="<html>Oops")
@@ -333,7 +333,7 @@ def test_running_it_again_changes_nothing(azure, run, folder):
     assert len(list(folder.rglob("development.env"))) == 2
 
 
-def test_what_is_wrong_is_fixed_and_what_was_added_stays(azure, run):
+def test_differences_are_fixed_and_additions_stay(azure, run):
     run(configure)
     api, ui = azure.registry.applications.values()
     api["api"]["requestedAccessTokenVersion"] = None
@@ -360,7 +360,7 @@ def test_what_is_wrong_is_fixed_and_what_was_added_stays(azure, run):
     assert len(azure.registry.principals) == 2
 
 
-def test_a_settings_file_of_somebody_is_kept(azure, run, fail, folder):
+def test_an_existing_settings_file_is_kept_until_the_user_agrees(azure, run, fail, folder):
     mine = folder / "FlaskAPI/development.env"
     mine.write_text("CLIENT_ID=of-mine\nCLIENT_SECRET=of-mine\nLOG_LEVEL=DEBUG\n")
     output = fail(configure)
@@ -376,7 +376,7 @@ def test_a_settings_file_of_somebody_is_kept(azure, run, fail, folder):
     assert "of-mine" not in mine.read_text()
 
 
-def test_new_secrets_take_the_place_of_those_before(azure, run, folder):
+def test_new_secrets_replace_the_previous_ones(azure, run, folder):
     run(configure, "--secret-days", "30")
     before = [app["passwordCredentials"][0] for app in azure.registry.applications.values()]
     file = folder / "DjangoUI/development.env"
@@ -714,7 +714,7 @@ def test_a_registration_deleted_in_the_portal_is_created_anew_and_cleaned_up(azu
     assert azure.registry.applications == {}
 
 
-def test_a_registration_that_may_not_be_read_does_not_count_as_gone(azure, run, folder):
+def test_an_unreadable_registration_does_not_count_as_deleted(azure, run, folder):
     """Cleaning up would otherwise forget it, and leave it in the tenant."""
     run(configure)
     error = json.dumps({"error": {"code": "Authorization_RequestDenied", "message": "No."}})
@@ -737,7 +737,9 @@ def test_a_note_of_another_tenant_is_left_alone(azure, run, folder):
     assert json.loads((folder / "createdApps.json").read_text()) == note
 
 
-def test_what_graph_says_about_owners_does_not_end_the_run(azure, run, cloud, monkeypatch, capsys):
+def test_an_error_of_graph_about_owners_does_not_end_the_run(
+    azure, run, cloud, monkeypatch, capsys
+):
     """The list of owners can lag behind, and another user may be added with more rights only."""
     run(configure)
     registration = registrations.load()[0]
@@ -794,7 +796,7 @@ def state(azure: MockAzure, folder: Path) -> list[object]:
 
 
 @pytest.mark.parametrize("text", ["N", "n", "no", ""])
-def test_no_means_no(azure, run, folder, answer, text):
+def test_answering_no_changes_nothing(azure, run, folder, answer, text):
     run(configure, "--grant-admin-consent")
     before = state(azure, folder)
     answer(text)
@@ -805,7 +807,7 @@ def test_no_means_no(azure, run, folder, answer, text):
     assert state(azure, folder) == before
 
 
-def test_yes_means_yes(azure, run, folder, answer):
+def test_answering_yes_continues(azure, run, folder, answer):
     run(configure)
     answer("y")
     run(configure, "--new-secrets")
@@ -868,7 +870,7 @@ def test_the_secret_in_use_stays_until_the_new_one_is_in_the_settings(azure, run
     assert in_use in azure.registry.applications[app["id"]]["passwordCredentials"]
 
 
-def test_one_users_consent_is_not_taken_for_everybodys(azure, run):
+def test_one_users_consent_does_not_count_for_all_users(azure, run):
     run(configure, "--grant-admin-consent")
     one_users = {"consentType": "Principal", "principalId": azure.users["alice"].oid}
     for grant in azure.registry.grants.values():
@@ -988,7 +990,7 @@ def der_of(file: Path) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
-def test_certificates_take_the_place_of_secrets(azure, run, folder):
+def test_certificates_replace_secrets(azure, run, folder):
     azure.registry.credential_days = {"passwordCredentials": 0}
     run(configure, "--certificate")
     settings_of(folder)  # both apps accept them
@@ -1073,7 +1075,7 @@ def test_a_lost_certificate_file_is_replaced(azure, run, folder):
         assert der_of(file) in registered(azure, folder, "FlaskAPI")
 
 
-def test_a_secret_is_removed_when_a_certificate_takes_its_place(azure, run, folder):
+def test_a_secret_is_removed_when_a_certificate_replaces_it(azure, run, folder):
     run(configure)
     run(configure, "--certificate", "--yes")
     for app in azure.registry.applications.values():

@@ -38,7 +38,7 @@ def test_a_file_is_refused_with(tmp_path, text, words):
         graph.cloud_named(str(file))
 
 
-def test_a_cloud_that_nobody_knows_is_refused():
+def test_an_unknown_cloud_is_refused():
     with pytest.raises(ScriptError, match="AzureCloud, AzureUSGovernment, AzureChinaCloud"):
         graph.cloud_named("AzureGermanCloud")
 
@@ -85,7 +85,7 @@ def test_too_few_rights_are_explained(capsys):
     assert "Application.ReadWrite.All" in text
 
 
-def test_a_question_needs_somebody_to_answer(monkeypatch):
+def test_a_question_needs_a_terminal(monkeypatch):
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     with pytest.raises(ScriptError, match="To answer yes, add --yes"):
         command_line.confirmed("Go on?", configure.parse([]))
@@ -122,7 +122,7 @@ def test_a_cloud_without_a_public_client_needs_one(monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "agreed"), [("y", True), ("Yes", True), ("", False), ("n", False)]
 )
-def test_an_answer_counts(monkeypatch, answer, agreed):
+def test_only_yes_is_an_agreement(monkeypatch, answer, agreed):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda question: answer)
     assert command_line.confirmed("Go on?", configure.parse([])) is agreed

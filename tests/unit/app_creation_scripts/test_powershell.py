@@ -39,7 +39,7 @@ def test_a_script_calls_only_what_we_know(name):
     assert invoked
 
 
-def test_a_misspelt_command_and_a_missing_bracket_are_seen():
+def test_a_misspelled_command_and_a_missing_bracket_are_detected():
     assert "Get-Comand" in called("Get-Comand py")[0]
     with pytest.raises(AssertionError):
         called("if ($true) { Write-Host 'x'")
@@ -62,7 +62,7 @@ def test_the_secret_goes_through_the_environment_only():
     assert arguments[1] == "(Join-Path $PSScriptRoot $Script) @options @MoreOptions"
 
 
-def test_the_environment_is_restored_whatever_the_script_does():
+def test_the_environment_is_restored_even_if_the_script_fails():
     """Nobody who uses the same window later finds the secret."""
     text = TEXTS["Configure.ps1"]
     before, _, rest = text.partition("\n    $env:AZURE_CLIENT_SECRET = $Credential")
@@ -75,12 +75,12 @@ def test_the_environment_is_restored_whatever_the_script_does():
 
 
 @pytest.mark.parametrize("name", ["Configure.ps1", "Cleanup.ps1"])
-def test_every_other_option_is_handed_over(name):
+def test_every_other_option_is_passed_on(name):
     assert "[Parameter(ValueFromRemainingArguments = $true)]" in TEXTS[name]
     assert "[string[]] $MoreOptions = @()" in TEXTS[name]
 
 
-def test_a_persons_password_is_refused_with_the_reason():
+def test_a_users_password_is_refused_with_a_reason():
     assert "$Credential.UserName.Contains('@')" in TEXTS["Configure.ps1"]
     assert "no longer accepts a user name and a password" in TEXTS["Configure.ps1"]
 

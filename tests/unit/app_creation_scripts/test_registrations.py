@@ -50,7 +50,7 @@ SCOPE = {"id": "1", "value": "access_as_user", "isEnabled": True}
         ),
     ],
 )
-def test_a_change_holds(current, wanted, changes):
+def test_a_change_contains_only_differences(current, wanted, changes):
     assert differences(current, wanted) == changes
 
 

@@ -27,7 +27,7 @@ def test_the_template_is_filled_in(folder):
     ]  # fmt: skip
 
 
-def test_a_certificate_takes_the_secrets_place(folder):
+def test_a_certificate_replaces_the_secret_in_the_settings(folder):
     (folder / "App/production.env").write_text("# x\n\n# A secret.\nCLIENT_SECRET=x\nOTHER=y\n")
     settings_files.replace_env("App", {"CLIENT_CERTIFICATE": "/a/certificate.pem"})
     assert (folder / "App/development.env").read_text().splitlines()[1:] == [
@@ -72,7 +72,7 @@ def test_notes_of_two_tenants_do_not_mix(folder):
     assert not (folder / "createdApps.json").exists()
 
 
-def test_the_page_takes_no_markup_from_anybody(folder):
+def test_the_page_escapes_markup(folder):
     settings_files.write_page("<tenant>", [("<b>", "<i>", 'https://x/"><script>', "<s>")])
     page = (folder / "createdApps.html").read_text()
     assert "&lt;b&gt;" in page

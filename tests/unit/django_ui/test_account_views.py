@@ -46,7 +46,7 @@ def cookie_name(state: str) -> str:
 
 
 class TestLogin:
-    def test_asks_for_all_permissions_of_the_api_with_pkce_and_by_query(self, visitor, settings):
+    def test_requests_all_permissions_with_pkce_and_response_mode_query(self, visitor, settings):
         query = visitor.begin()
         assert query["scope"].split()[0] == settings.SCOPE
         assert query["response_mode"] == "query"
@@ -54,7 +54,7 @@ class TestLogin:
         assert query["redirect_uri"] == "http://localhost:8000/account/callback"
         assert "cp1" in query["claims"]  # claims challenges are understood here
 
-    def test_keeps_the_flow_in_a_cookie_that_no_script_reads(self, visitor):
+    def test_keeps_the_flow_in_a_cookie_that_scripts_cannot_read(self, visitor):
         query = visitor.begin()
         cookie = visitor.cookies[cookie_name(query["state"])]
         assert (cookie["path"], cookie["samesite"]) == ("/", "Lax")
@@ -62,7 +62,7 @@ class TestLogin:
         assert cookie["max-age"] == 600
         assert query["state"] not in cookie.OutputString()
 
-    def test_leaves_no_row_for_a_visitor(self, visitor):
+    def test_creates_no_row_for_a_visitor(self, visitor):
         visitor.begin("/")
         assert not Session.objects.exists()
 
@@ -80,7 +80,7 @@ class TestLogin:
             assert visitor.get("/account/login").status_code == 500
 
 
-def test_after_a_sign_in_that_failed_the_next_one_lets_the_user_choose_the_account(visitor):
+def test_lets_the_user_choose_an_account_after_a_failed_sign_in(visitor):
     response = visitor.finish(visitor.begin(), error="access_denied")
     page = visitor.get(response["Location"]).text
     assert 'href="/account/login?prompt=select_account"' in page
@@ -89,7 +89,7 @@ def test_after_a_sign_in_that_failed_the_next_one_lets_the_user_choose_the_accou
 
 
 class TestCallback:
-    def test_signs_in_and_goes_back_to_where_the_user_came_from(self, visitor):
+    def test_signs_in_and_returns_to_the_page_the_user_came_from(self, visitor):
         response = visitor.sign_in("/?page=2")
         assert (response.status_code, response["Location"]) == (302, "/?page=2")
         identity = visitor.session[IDENTITY]
@@ -130,7 +130,7 @@ class TestCallback:
             "?next=//evil.example",
         ],
     )
-    def test_goes_home_instead_of_to(self, visitor, address):
+    def test_redirects_home_instead_of_to(self, visitor, address):
         query = visitor.begin("/account/login?" + requests.compat.urlencode({"next": address}))
         assert visitor.finish(query)["Location"] == "/"
 
@@ -152,12 +152,12 @@ class TestCallback:
         assert response["Location"] == location
         assert "x" not in response.cookies
 
-    def test_takes_the_place_to_go_to_from_the_cookie_alone(self, visitor):
+    def test_takes_the_next_page_from_the_cookie_only(self, visitor):
         query = visitor.begin("/account/login?next=/%3Fpage=2")
         response = visitor.finish(query, code="the-code", next="//evil.example")
         assert response["Location"] == "/?page=2"
 
-    def test_gives_the_session_a_new_key_and_nothing_of_the_old_one(self, signed_in):
+    def test_starts_a_session_with_a_new_key_and_no_old_contents(self, signed_in):
         before = signed_in.session
         before["left"] = "over"
         before.save()
@@ -166,7 +166,7 @@ class TestCallback:
         assert "left" not in signed_in.session
         assert not Session.objects.filter(session_key=before.session_key).exists()
 
-    def test_ends_the_session_after_eight_hours_however_much_it_is_used(self, signed_in):
+    def test_ends_the_session_after_eight_hours_even_if_it_is_used(self, signed_in):
         (session,) = Session.objects.all()
         assert timedelta(0) < session.expire_date - timezone.now() <= timedelta(hours=8)
 
@@ -196,24 +196,24 @@ class TestCallback:
         cookie = visitor.cookies[cookie_name(query["state"])]
         assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", 0, "/")
 
-    def test_never_takes_an_answer_to_another_browser(self, visitor, entra):
+    def test_rejects_a_response_to_another_browser(self, visitor, entra):
         query = visitor.begin()
         victim = Client(headers={"host": "localhost:8000"})
         response = victim.get("/account/callback", {"code": "x", "state": query["state"]})
         assert response["Location"].startswith("/account/problem/sign_in_expired")
         assert not entra.token_requests
 
-    def test_leads_home_after_a_second_click(self, visitor):
+    def test_redirects_home_after_a_second_click(self, visitor):
         query = visitor.begin()
         visitor.finish(query)
         assert visitor.finish(query)["Location"] == "/"
 
-    def test_starts_again_by_itself_when_the_code_was_used_already(self, visitor, entra):
+    def test_restarts_the_sign_in_if_the_code_has_been_used(self, visitor, entra):
         entra.answer(400, error="invalid_grant")
         response = visitor.sign_in("/?page=2")
         assert response["Location"].startswith("https://signin.example/authorize")
 
-    def test_starts_again_only_once(self, visitor, entra):
+    def test_restarts_the_sign_in_only_once(self, visitor, entra):
         entra.answer(400, error="invalid_grant")
         entra.answer(400, error="invalid_grant")
         response = visitor.sign_in()
@@ -245,7 +245,7 @@ class TestCallback:
 
     @pytest.mark.parametrize("error", [error for error, _, _ in ERRORS])
     @pytest.mark.parametrize("state", [{}, {"state": ""}, {"state": "of-nobody"}])
-    def test_believes_no_error_without_a_state_of_ours(self, visitor, entra, error, state):
+    def test_ignores_an_error_without_a_known_state(self, visitor, entra, error, state):
         visitor.begin()
         response = visitor.get("/account/callback", {"error": error, **SAID_BESIDES, **state})
         page = visitor.get(response["Location"])
@@ -254,7 +254,7 @@ class TestCallback:
         assert "secret" not in page.text
         assert not entra.token_requests
 
-    def test_leaves_a_signed_in_user_alone_when_a_forged_error_comes(self, signed_in):
+    def test_a_forged_error_does_not_affect_a_signed_in_user(self, signed_in):
         response = signed_in.get("/account/callback?error=access_denied&state=forged")
         assert response["Location"] == "/"
         assert IDENTITY in signed_in.session
@@ -282,27 +282,27 @@ class TestCallback:
         assert visitor.get(location).status_code == 400
         assert not entra.token_requests
 
-    def test_takes_the_last_of_two_states_for_the_cookie_as_for_the_check(self, visitor, entra):
+    def test_uses_the_last_of_two_states_for_the_cookie_and_the_check(self, visitor, entra):
         query = visitor.begin()
         address = f"/account/callback?code=x&state={query['state']}&state=another"
         assert "sign_in_expired" in visitor.get(address)["Location"]
         assert not entra.token_requests
 
-    def test_takes_no_tokens_out_of_the_query(self, visitor, entra):
+    def test_ignores_tokens_in_the_query(self, visitor, entra):
         query = visitor.begin()
         visitor.finish(
             query, error="access_denied", access_token="stolen", id_token=entra.id_token()
         )
         assert IDENTITY not in visitor.session
 
-    def test_finishes_each_of_several_in_any_order(self, visitor):
+    def test_completes_several_sign_ins_in_any_order(self, visitor):
         tabs = [visitor.begin(f"/account/login?next=/%3Ftab={number}") for number in range(5)]
         nonces = [tab["nonce"] for tab in tabs]
         for number in (3, 0, 4, 1, 2):
             visitor.entra.nonce = nonces[number]
             assert visitor.finish(tabs[number])["Location"] == f"/?tab={number}"
 
-    def test_finishes_five_of_six(self, visitor):
+    def test_completes_five_of_six_sign_ins(self, visitor):
         tabs = [visitor.begin() for _ in range(6)]
         kept = [name for name, cookie in visitor.cookies.items() if cookie.value]
         assert sorted(kept) == sorted(cookie_name(tab["state"]) for tab in tabs[1:])
@@ -310,7 +310,7 @@ class TestCallback:
         visitor.entra.nonce = tabs[1]["nonce"]
         assert visitor.finish(tabs[1])["Location"] == "/"
 
-    def test_takes_a_flow_to_another_browser_with_its_cookie_only(self, visitor, entra):
+    def test_another_browser_needs_the_cookie_to_complete_a_sign_in(self, visitor, entra):
         """The attacker's own sign-in does not become the victim's, though both are under way."""
         attacker = type(visitor)(headers={"host": "localhost:8000"})
         attacker.entra = entra
@@ -331,21 +331,21 @@ class TestCallback:
             pytest.param(lambda value: '{"flow": {}}', id="not-encrypted"),
         ],
     )
-    def test_takes_no_cookie_that_is(self, visitor, entra, forge):
+    def test_rejects_a_cookie_that_is(self, visitor, entra, forge):
         query = visitor.begin()
         name = cookie_name(query["state"])
         visitor.cookies[name] = forge(visitor.cookies[name].value)
         assert "sign_in_expired" in visitor.finish(query)["Location"]
         assert not entra.token_requests
 
-    def test_takes_no_cookie_older_than_ten_minutes(self, visitor, entra, monkeypatch):
+    def test_rejects_a_cookie_older_than_ten_minutes(self, visitor, entra, monkeypatch):
         query = visitor.begin()
         later = time.time() + 601
         monkeypatch.setattr("cryptography.fernet.time.time", lambda: later)
         assert "sign_in_expired" in visitor.finish(query)["Location"]
         assert not entra.token_requests
 
-    def test_lets_a_head_request_leave_no_trace(self, visitor):
+    def test_a_head_request_leaves_no_trace(self, visitor):
         assert visitor.head("/account/callback?code=x&state=y").status_code == 302
         assert visitor.options("/account/callback").status_code == 200
         assert not Session.objects.exists()
@@ -391,20 +391,20 @@ class TestCallback:
         assert "error=another" in caplog.text
         assert "made-up" not in caplog.text
 
-    def test_speaks_of_the_scope_when_entra_refuses_the_scope(self, visitor):
+    def test_names_the_scope_if_entra_rejects_it(self, visitor):
         location = visitor.finish(visitor.begin(), error="invalid_scope")["Location"]
         page = visitor.get(location).text
         assert "API_SCOPE" in page
         assert "secret" not in page
 
-    def test_keeps_what_a_page_is_made_of_out_of_the_log(self, signed_in, settings, caplog):
+    def test_keeps_the_contents_of_a_page_out_of_the_log(self, signed_in, settings, caplog):
         settings.ENVIRONMENT = "production"  # where the page lacks a variable
         caplog.set_level("DEBUG")
         caplog.set_level("DEBUG", logger="django")
         signed_in.get("/")
         assert "Alice" not in caplog.text
 
-    def test_takes_no_post(self, visitor):
+    def test_rejects_a_post(self, visitor):
         assert visitor.post("/account/callback", {"code": "x"}).status_code == 405
         page = Client(enforce_csrf_checks=True).post("/account/callback", {"code": "x"})
         assert page.status_code == 400
@@ -433,12 +433,12 @@ class TestLoops:
         response = signed_in.finish(query)
         assert response["Location"].startswith("/account/problem/sign_in_expired?")
 
-    def test_are_not_seen_where_somebody_signs_out_and_in(self, visitor):
+    def test_are_not_suspected_if_a_user_signs_out_and_in(self, visitor):
         visitor.sign_in()
         visitor.post("/account/logout")
         assert visitor.sign_in()["Location"] == "/"
 
-    def test_are_not_seen_where_somebody_signs_in_twice(self, visitor):
+    def test_are_not_suspected_if_a_user_signs_in_twice(self, visitor):
         visitor.sign_in()
         assert visitor.sign_in()["Location"] == "/"
 
@@ -449,18 +449,18 @@ class TestLoops:
 
 
 class TestProblem:
-    def test_does_not_repeat_a_reference_that_is_none(self, visitor):
+    def test_does_not_repeat_an_invalid_reference(self, visitor):
         page = visitor.get("/account/problem/entra_busy?reference=<script>alert(1)</script>")
         assert "<script>" not in page.text
         assert "alert" not in page.text
 
-    def test_does_not_repeat_what_stands_behind_a_reference(self, visitor):
+    def test_does_not_repeat_text_after_a_reference(self, visitor):
         reference = "0d4b3dd2-6a22-4c5f-9ac3-9a4b0c8f1f00"
         page = visitor.get(f"/account/problem/entra_busy?reference={reference}-call-0900")
         assert "call-0900" not in page.text
         assert reference in visitor.get(f"/account/problem/entra_busy?reference={reference}").text
 
-    def test_is_not_found_for_a_code_that_is_none(self, visitor):
+    def test_is_not_found_for_an_unknown_code(self, visitor):
         assert visitor.get("/account/problem/nonsense").status_code == 404
 
 
@@ -470,10 +470,10 @@ class TestLogOut:
         assert page.status_code == 200
         assert IDENTITY in signed_in.session
 
-    def test_has_nothing_to_ask_a_visitor(self, visitor):
+    def test_does_not_ask_a_visitor(self, visitor):
         assert visitor.get("/account/logout")["Location"] == "/account/signed-out"
 
-    def test_forgets_the_user_and_goes_to_entra(self, signed_in):
+    def test_deletes_the_session_and_redirects_to_entra(self, signed_in):
         response = signed_in.post("/account/logout")
         address = urlsplit(response["Location"])
         tenant = "22222222-2222-4222-8222-222222222222"
@@ -488,13 +488,13 @@ class TestLogOut:
         assert not Session.objects.exists()
         assert signed_in.get("/").status_code == 302
 
-    def test_tells_entra_whom_to_sign_out_if_the_id_token_says(self, visitor, entra):
+    def test_sends_entra_the_logout_hint_of_the_id_token(self, visitor, entra):
         query = visitor.begin()
         entra.answer_tokens(id_token=entra.id_token(login_hint="opaque"))
         visitor.finish(query)
         assert "logout_hint=opaque" in visitor.post("/account/logout")["Location"]
 
-    def test_goes_to_the_address_in_the_settings(self, signed_in, settings):
+    def test_redirects_to_the_address_in_the_settings(self, signed_in, settings):
         settings.LOGOUT_URL = "https://adfs.example/signout?wa=1"
         location = signed_in.post("/account/logout")["Location"]
         assert location.startswith("https://adfs.example/signout?wa=1&post_logout_redirect_uri=")
@@ -518,12 +518,12 @@ class TestSignedOut:
     def test_offers_to_sign_in(self, visitor):
         assert 'href="/account/login"' in visitor.get("/account/signed-out").text
 
-    def test_makes_the_browser_forget_the_pages_that_it_keeps(self, visitor):
+    def test_clears_the_pages_that_the_browser_cached(self, visitor):
         assert '<img src="/account/clear-site-data"' in visitor.get("/account/signed-out").text
         assert visitor.get("/account/clear-site-data")["Clear-Site-Data"] == '"cache"'
 
     @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-    def test_lets_no_other_site_clear_this_ones_cache(self, visitor, site):
+    def test_does_not_let_another_site_clear_the_cache(self, visitor, site):
         response = visitor.get("/account/clear-site-data", headers={"Sec-Fetch-Site": site})
         assert response.status_code == 204
         assert "Clear-Site-Data" not in response
@@ -532,9 +532,9 @@ class TestSignedOut:
         )
         assert response["Clear-Site-Data"] == '"cache"'
 
-    def test_leads_home_when_signed_in_again_meanwhile(self, signed_in):
+    def test_redirects_home_if_the_user_has_signed_in_again(self, signed_in):
         assert signed_in.get("/account/signed-out")["Location"] == "/"
 
 
-def test_tried_is_empty_after_a_sign_in_that_nothing_asked_for(signed_in):
+def test_tried_is_empty_after_a_sign_in_without_a_reason(signed_in):
     assert signed_in.session[TRIED] == []

@@ -42,14 +42,14 @@ def answer_when_told(entra: Entra, network: responses.RequestsMock) -> tuple[Eve
     return asked, answer
 
 
-def test_discovery_is_asked_for_once(entra):
+def test_discovery_is_fetched_once(entra):
     client()
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda _: begin_sign_in(), range(64)))
     assert entra.discovery_requests() == 1
 
 
-def test_discovery_that_failed_is_tried_again_by_the_next_visitor(entra, network):
+def test_failed_discovery_is_retried_for_the_next_visitor(entra, network):
     network.replace("GET", entra.discovery_url, body=requests.ConnectTimeout())
     for _ in range(2):
         with pytest.raises(PageError, match="entra_unavailable"):
@@ -58,7 +58,7 @@ def test_discovery_that_failed_is_tried_again_by_the_next_visitor(entra, network
     assert begin_sign_in()["auth_uri"]
 
 
-def test_discovery_of_yesterday_serves_while_entra_is_down(entra, network, monkeypatch):
+def test_expired_discovery_is_used_while_entra_is_down(entra, network, monkeypatch):
     begin_sign_in()
     network.replace("GET", entra.discovery_url, status=500)
     let_a_day_pass(monkeypatch)
@@ -74,7 +74,7 @@ def test_discovery_of_yesterday_serves_while_entra_is_down(entra, network, monke
         {"body": "<html>Sign in to the hotel's network"},
     ],
 )
-def test_discovery_of_yesterday_serves_when_entra_answers_something_else(
+def test_expired_discovery_is_used_if_entra_returns_something_else(
     entra, network, monkeypatch, change
 ):
     begin_sign_in()
@@ -84,7 +84,7 @@ def test_discovery_of_yesterday_serves_when_entra_answers_something_else(
 
 
 @pytest.mark.parametrize("issuer", [None, 7, ["x"], "https://login.example/another-tenant/v2.0"])
-def test_discovery_of_another_issuer_is_not_kept(entra, network, issuer):
+def test_discovery_of_another_issuer_is_not_cached(entra, network, issuer):
     network.replace("GET", entra.discovery_url, json=entra.discovery() | {"issuer": issuer})
     with pytest.raises(PageError, match="entra_unavailable"):
         begin_sign_in()
@@ -105,7 +105,7 @@ def test_secret_is_sent_to_the_authority_only(entra, network, origin):
     assert not [call for call in network.calls if origin in call.request.url]
 
 
-def test_discovery_of_a_new_process_is_waited_for_by_all(entra, network):
+def test_all_threads_wait_for_the_first_discovery(entra, network):
     def slowly(request):
         sleep(0.2)
         return 200, {}, json.dumps(entra.discovery())
@@ -119,9 +119,7 @@ def test_discovery_of_a_new_process_is_waited_for_by_all(entra, network):
     assert entra.discovery_requests() == 1
 
 
-def test_discovery_of_a_new_process_that_is_slow_holds_up_one_thread_only(
-    entra, network, monkeypatch
-):
+def test_slow_first_discovery_blocks_one_thread_only(entra, network, monkeypatch):
     """Else all threads would wait for it, and none would be left to answer a health probe."""
     client()
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.05)
@@ -137,7 +135,7 @@ def test_discovery_of_a_new_process_that_is_slow_holds_up_one_thread_only(
     assert entra.discovery_requests() == 1
 
 
-def test_discovery_that_is_slow_holds_up_one_thread_only(entra, network, monkeypatch):
+def test_slow_discovery_blocks_one_thread_only(entra, network, monkeypatch):
     begin_sign_in()
     asked, answer = answer_when_told(entra, network)
     let_a_day_pass(monkeypatch)
@@ -177,7 +175,7 @@ def test_answer_that_is_for_msal(entra, network):
     assert client().post(url, data={}).status_code == 400
 
 
-def test_correlation_id_goes_along(entra):
+def test_correlation_id_is_sent(entra):
     token = correlation_id.set("the-correlation-id")
     begin_sign_in()
     correlation_id.reset(token)

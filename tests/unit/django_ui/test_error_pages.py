@@ -20,7 +20,7 @@ def test_each_page_says_what_to_do():
         assert page.text.endswith((".", "?")) or (not page.text and page.action == "retry"), code
 
 
-def test_unexpected_error_gets_our_page_and_a_traceback_in_the_log(signed_in, api, caplog):
+def test_unexpected_error_shows_our_page_and_logs_a_traceback(signed_in, api, caplog):
     signed_in.raise_request_exception = False
     secret_of_the_view = "eyJ-local-variable"  # noqa: F841, S105  # must not be shown
     api.answers.append(UNEXPECTED)
@@ -35,13 +35,13 @@ def test_unexpected_error_gets_our_page_and_a_traceback_in_the_log(signed_in, ap
     assert page["Content-Security-Policy"]
 
 
-def test_address_that_leads_nowhere_gets_our_page(visitor):
+def test_unknown_address_shows_our_page(visitor):
     page = visitor.get("/nowhere")
     assert page.status_code == 404
     assert "There is no such page" in page.text
 
 
-def test_address_that_leads_nowhere_has_no_steps_to_see(visitor, signed_in, api, settings):
+def test_page_for_an_unknown_address_does_not_link_to_steps(visitor, signed_in, api, settings):
     settings.TRACE_URL = "http://localhost:8400/trace/"
     assert "See every step" not in visitor.get("/nowhere").text
     api.refuse("downstream_error", 502)
@@ -64,7 +64,7 @@ def test_says_once_how_long_to_wait(signed_in, api, code, headers, sentence):
     assert page.count(">Try again</a>") == 1
 
 
-def test_host_that_is_not_ours_gets_our_page(visitor, caplog):
+def test_unknown_host_shows_our_page(visitor, caplog):
     page = visitor.get("/", headers={"host": "evil.example"})
     assert page.status_code == 400
     assert "evil" not in page.text + caplog.text
@@ -82,7 +82,7 @@ class TestSession:
         assert (response.status_code, response["Location"]) == (302, "/account/signed-out")
         assert not Session.objects.exists()
 
-    def test_deleted_meanwhile_does_not_matter_when_nothing_is_to_be_saved(self, signed_in, api):
+    def test_deleted_meanwhile_does_not_matter_if_nothing_is_saved(self, signed_in, api):
         signed_in.get("/")
         api.meanwhile = Session.objects.all().delete
         page = signed_in.get("/")

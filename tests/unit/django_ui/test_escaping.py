@@ -71,7 +71,7 @@ def test_each_page_of_a_problem_shows_the_user_as_text(with_markup, code):
     assert PAGES[code].title in page.text
 
 
-def test_an_address_of_markup_appears_nowhere_unescaped(visitor, with_markup, api):
+def test_markup_in_the_address_is_escaped_everywhere(visitor, with_markup, api):
     api.answers.clear()
     api.refuse("downstream_error", 502)
     page = read(with_markup.get("/", {"x": MARKUP, MARKUP: "x"}))

@@ -20,7 +20,7 @@ def eager_switching():
     sys.setswitchinterval(usual)
 
 
-def test_each_call_carries_its_own_users_token(settings, network, eager_switching):
+def test_each_call_sends_its_own_users_token(settings, network, eager_switching):
     """A token in ``session.headers``, which threads share, would show another user's list."""
 
     def list_of_the_tokens_owner(request):

@@ -68,7 +68,7 @@ def test_shows_the_claims_of_the_access_token_that_was_renewed(with_jwt, entra, 
     assert "another" not in page
 
 
-def test_tells_the_tenant_of_a_guest_and_of_nobody_else(visitor, entra, api):
+def test_shows_the_home_tenant_of_guests_only(visitor, entra, api):
     for idp in ({}, {"idp": "https://sts.windows.net/the-home-tenant/"}):
         query = visitor.begin()
         entra.answer_tokens(id_token=entra.id_token(**idp))
@@ -105,7 +105,7 @@ def test_shows_no_signature_and_no_whole_token(with_jwt):
     assert "refresh-token" not in page
 
 
-def test_links_to_what_the_mock_saw_of_this_very_request(with_jwt, settings):
+def test_links_to_the_mocks_trace_of_this_request(with_jwt, settings):
     settings.TRACE_URL = TRACE
     response = with_jwt.get("/")
     assert f'href="{TRACE}{response["x-ms-client-request-id"]}"' in response.text
@@ -115,7 +115,7 @@ def test_without_the_mock_there_is_no_link(with_jwt):
     assert "See every step" not in with_jwt.get("/").text
 
 
-def test_production_shows_nothing_of_it(with_jwt, settings):
+def test_production_does_not_show_it(with_jwt, settings):
     settings.ENVIRONMENT = "production"
     settings.TRACE_URL = TRACE
     page = with_jwt.get("/").text
@@ -127,7 +127,7 @@ def test_production_shows_nothing_of_it(with_jwt, settings):
 @pytest.mark.parametrize(
     "server_timing", ["", "arm", "arm;dur=x", "a;dur=1;desc=2, <b>;dur=3", "a;dur=1.2.3"], ids=repr
 )
-def test_other_timings_and_opaque_tokens_do_no_harm(signed_in, api, server_timing):
+def test_tolerates_other_timings_and_opaque_tokens(signed_in, api, server_timing):
     api.answer(headers={"Server-Timing": server_timing}, value=[])
     response = signed_in.get("/")
     assert response.status_code == 200
@@ -135,7 +135,7 @@ def test_other_timings_and_opaque_tokens_do_no_harm(signed_in, api, server_timin
 
 
 @pytest.mark.parametrize("claim", [{"exp": 10**18}, {"sub": "\ud800"}], ids=["exp", "text"])
-def test_odd_claims_do_no_harm(visitor, entra, claim):
+def test_tolerates_odd_claims(visitor, entra, claim):
     query = visitor.begin()
     entra.answer_tokens(id_token=entra.id_token(**claim))
     visitor.finish(query)

@@ -12,5 +12,5 @@ def code(path: str) -> str:
     return "\n".join(ast.unparse(statement) for statement in module.body[1:])
 
 
-def test_is_the_twin_of_the_apis():
+def test_has_the_same_code_as_the_apis_module():
     assert code("DjangoUI/Helpers/http_session.py") == code("FlaskAPI/helpers/http_session.py")

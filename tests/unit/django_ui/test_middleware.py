@@ -18,7 +18,7 @@ class TestHealth:
         response = client.get("/health")
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
-    def test_is_answered_whatever_the_host_and_the_session(self, client, settings):
+    def test_is_answered_for_any_host_and_session(self, client, settings):
         settings.SECURE_SSL_REDIRECT = True
         client.cookies["subscriptions_session"] = "a" * 32
         assert Client(headers={"host": "10.0.0.7:8000"}).get("/health").status_code == 200
@@ -33,7 +33,7 @@ class TestHealth:
         ("127.0.0.1", "http://localhost:80/account/signed-out?x=1"),
     ],
 )
-def test_leads_from_loopback_addresses_to_localhost(client, host, location):
+def test_loopback_addresses_redirect_to_localhost(client, host, location):
     response = client.get("/account/signed-out?x=1", headers={"host": host})
     assert (response.status_code, response["Location"]) == (302, location)
 
@@ -63,7 +63,7 @@ class TestHeaders:
         ids = {visitor.get("/nowhere")["x-ms-client-request-id"] for _ in range(3)}
         assert len(ids) == 3
 
-    def test_take_no_correlation_id_from_a_stranger(self, visitor, caplog):
+    def test_ignore_the_clients_correlation_id(self, visitor, caplog):
         """It goes to Entra, the API and the log, where a stranger has nothing to write."""
         caplog.set_level("INFO")
         names = ("x-ms-client-request-id", "client-request-id", "x-request-id", "x-correlation-id")
@@ -87,13 +87,13 @@ class TestHeaders:
 
 
 class TestLogLine:
-    def test_names_the_route_and_what_came_of_it(self, visitor, caplog):
+    def test_names_the_route_and_the_status(self, visitor, caplog):
         caplog.set_level("INFO")
         visitor.get("/account/signed-out")
         assert re.search(r"method=GET path=/account/signed-out status=200 ms=\d", caplog.text)
 
     @pytest.mark.parametrize("path", ["/account/callback?code=made-up", "/x%0aMADE-UP%1b[31m"])
-    def test_keeps_nothing_that_the_visitor_made_up(self, visitor, caplog, path):
+    def test_contains_nothing_that_the_visitor_chose(self, visitor, caplog, path):
         """A decoded line feed in the path used to begin a line of the visitor's own."""
         caplog.set_level("INFO")
         visitor.get(path)

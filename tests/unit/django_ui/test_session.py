@@ -42,7 +42,7 @@ class TestStart:
         assert session.session_key != old_key
         assert not SessionStore().exists(old_key)
 
-    def test_sets_an_end_that_use_does_not_put_off(self, session, monkeypatch):
+    def test_sets_an_expiry_that_use_does_not_extend(self, session, monkeypatch):
         later = timezone.now() + timedelta(hours=7, minutes=59)
         monkeypatch.setattr("django.utils.timezone.now", lambda: later)
         session["used"] = True
@@ -51,27 +51,27 @@ class TestStart:
         monkeypatch.setattr("django.utils.timezone.now", lambda: later + timedelta(minutes=2))
         assert IDENTITY not in SessionStore(session.session_key)
 
-    def test_clears_up_what_has_ended(self, session):
+    def test_deletes_expired_sessions(self, session):
         Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
         start_session(SessionStore(), ALICE, "sealed", [])
         assert not Session.objects.exists()
 
 
 class TestRounds:
-    def test_one_for_each_cause(self, session):
+    def test_allow_one_sign_in_for_each_cause(self, session):
         session[TRIED] = ["token_expired"]
         assert not ask_for_sign_in(session, SignInRequired("token_expired"))
         assert ask_for_sign_in(session, SignInRequired("claims_challenge", claims="{}"))
         assert pending_sign_in(session) == PendingSignIn("claims_challenge", "{}", "alice")
 
-    def test_begin_anew_after_a_success(self, session):
+    def test_restart_after_a_success(self, session):
         session[TRIED] = ["token_expired"]
         ask_for_sign_in(session, SignInRequired("no_token"))
         note_success(session)
         assert pending_sign_in(session) is None
         assert ask_for_sign_in(session, SignInRequired("token_expired"))
 
-    def test_are_none_where_nothing_was_asked(self, session):
+    def test_change_nothing_if_no_sign_in_was_requested(self, session):
         assert pending_sign_in(session) is None
         session.modified = False
         note_success(session)
@@ -91,7 +91,7 @@ class TestRedis:
         store.save()
         assert redis_sessions.SessionStore(store.session_key)[IDENTITY] == ALICE
 
-    def test_know_no_session_that_was_flushed(self, store):
+    def test_do_not_load_a_flushed_session(self, store):
         start_session(store, ALICE, "sealed", [])
         store.save()
         old_key = store.session_key
@@ -100,7 +100,7 @@ class TestRedis:
         assert again.is_empty() or IDENTITY not in again
         assert again.session_key is None
 
-    def test_do_not_take_an_outage_for_signed_out(self, store, monkeypatch):
+    def test_do_not_sign_users_out_during_an_outage(self, store, monkeypatch):
         start_session(store, ALICE, "sealed", [])
         store.save()
         again = redis_sessions.SessionStore(store.session_key)

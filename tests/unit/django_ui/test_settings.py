@@ -40,12 +40,12 @@ def manage(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 class TestManage:
-    def test_finds_nothing_to_say_about_production(self):
+    def test_reports_no_problem_in_production(self):
         done = manage("check", "--deploy", "--fail-level", "DEBUG", **PRODUCTION)
         assert done.returncode == 0, done.stderr
         assert "no issues" in done.stdout
 
-    def test_finds_nothing_to_say_about_development(self):
+    def test_reports_no_problem_in_development(self):
         assert manage("check", **DJANGO_UI).returncode == 0
 
     def test_explains_wrong_settings_in_one_message(self):
@@ -63,7 +63,7 @@ class TestManage:
             "Error: ENVIRONMENT is ''. Set it to 'development' or 'production'.\n"
         )
 
-    def test_migrates_with_redis_too_without_leaving_a_file(self, tmp_path):
+    def test_migrates_with_redis_without_creating_a_file(self, tmp_path):
         environ = DJANGO_UI | {
             "REDIS_URL": "redis://localhost:1/0",
             "DATABASE_PATH": str(tmp_path / "x"),
@@ -176,7 +176,7 @@ def test_production_calls_the_api_over_https_or_on_this_machine(address):
         {"DJANGO_SECRET_KEY_FALLBACKS": f"{'a' * 32} {'b' * 32}"},
     ],
 )
-def test_development_takes(change):
+def test_development_accepts(change):
     assert load_settings(DJANGO_UI | change)
 
 

@@ -38,7 +38,7 @@ class TestPage:
         api.answer(value=[])
         assert "Your account has no role on any subscription" in signed_in.get("/").text
 
-    def test_shows_what_azure_says_as_text(self, signed_in, api):
+    def test_shows_azures_values_as_text(self, signed_in, api):
         api.answer(
             value=[{"displayName": "<script>x</script>", "state": None, "subscriptionId": 7}]
         )
@@ -52,20 +52,20 @@ class TestPage:
         assert headers["Authorization"] == "Bearer access-token-1"
         assert headers["x-ms-client-request-id"] == response["x-ms-client-request-id"]
 
-    def test_asks_entra_for_nothing_while_the_token_lives(self, signed_in, entra):
+    def test_makes_no_call_to_entra_while_the_token_is_valid(self, signed_in, entra):
         before = len(entra.network.calls)
         signed_in.get("/")
         signed_in.get("/")
         assert len(entra.network.calls) == before + 2  # both to the API
 
-    def test_leaves_the_session_alone_while_the_token_lives(self, signed_in):
+    def test_does_not_change_the_session_while_the_token_is_valid(self, signed_in):
         signed_in.get("/")
         assert "subscriptions_session" not in signed_in.get("/").cookies
 
 
 @pytest.mark.parametrize("code", ["authorization_header_missing", "invalid_token", "token_expired"])
-class TestRefusalThatANewTokenMends:
-    def test_gets_one_silently(self, signed_in, api, entra, code):
+class TestRefusalThatANewTokenFixes:
+    def test_is_fixed_silently(self, signed_in, api, entra, code):
         api.refuse(code)
         assert signed_in.get("/").status_code == 200
         assert api.access_tokens() == ["access-token-1", "access-token-2"]
@@ -79,7 +79,7 @@ class TestRefusalThatANewTokenMends:
 
 
 @pytest.mark.parametrize("code", ["invalid_token", "token_expired"])
-class TestRefusalThatASignInMends:
+class TestRefusalThatASignInFixes:
     def test_signs_in_when_the_new_token_is_refused_too(self, signed_in, api, code):
         api.refuse(code)
         api.refuse(code)
@@ -114,14 +114,14 @@ class TestRefusalThatASignInMends:
 
 
 class TestClaimsChallenge:
-    def test_is_answered_silently_if_entra_is_content(self, signed_in, api, entra):
+    def test_is_satisfied_silently_if_entra_issues_a_token(self, signed_in, api, entra):
         api.challenge(CLAIMS)
         assert signed_in.get("/").status_code == 200
         sent = json.loads(entra.token_requests[-1]["claims"])["access_token"]
         assert sent["acrs"] == {"essential": True, "value": "c1"}
         assert api.access_tokens() == ["access-token-1", "access-token-2"]
 
-    def test_goes_to_the_sign_in_page_else(self, signed_in, api, entra):
+    def test_leads_to_the_sign_in_page_otherwise(self, signed_in, api, entra):
         api.challenge(CLAIMS)
         entra.answer(400, error="interaction_required", suberror="basic_action")
         query, _ = round_trip(signed_in, signed_in.get("/"))
@@ -146,7 +146,7 @@ class TestClaimsChallenge:
         assert page.status_code == 403
         assert "Your organization asks for more" in page.text
 
-    def test_may_be_tried_again_by_hand(self, signed_in, api):
+    def test_can_be_retried_by_the_user(self, signed_in, api):
         for _ in range(6):
             api.challenge(CLAIMS)
         round_trip(signed_in, signed_in.get("/"))
@@ -166,7 +166,7 @@ class TestClaimsChallenge:
             pytest.param("", id="nothing"),
         ],
     )
-    def test_that_is_none_is_an_error_of_the_api(self, signed_in, api, entra, claims):
+    def test_that_is_malformed_is_an_error_of_the_api(self, signed_in, api, entra, claims):
         api.challenge(claims)
         assert signed_in.get("/").status_code == 502
         assert len(entra.token_requests) == 1  # the sign-in
@@ -186,7 +186,7 @@ class TestClaimsChallenge:
         api.refuse("claims_challenge", headers={"WWW-Authenticate": header})
         assert signed_in.get("/").status_code == 502
 
-    def test_that_no_cookie_can_hold_is_explained(self, signed_in, api, entra):
+    def test_that_is_too_long_for_a_cookie_is_explained(self, signed_in, api, entra):
         noise = "".join(sha256(bytes([i])).hexdigest() for i in range(63))
         api.challenge(json.dumps({"a": noise}))
         entra.answer(400, error="interaction_required")
@@ -238,7 +238,7 @@ def test_rejected_assertion_costs_the_token_cache(signed_in, api):
     assert TOKEN_CACHE not in signed_in.session
 
 
-def test_causes_that_take_turns_end_on_a_page(signed_in, api):
+def test_alternating_causes_end_on_a_page(signed_in, api):
     for code in ("consent_required", "assertion_rejected", "consent_required"):
         api.refuse(code)
     round_trip(signed_in, signed_in.get("/"))
@@ -274,14 +274,14 @@ def test_refusal_that_lasts_ends_on_its_page(signed_in, api, entra, code):
     assert page.status_code == API_PAGES[code].status
 
 
-MENDED = {"authorization_header_missing", "invalid_token", "token_expired", "claims_challenge"} | {
+FIXABLE = {"authorization_header_missing", "invalid_token", "token_expired", "claims_challenge"} | {
     "consent_required",
     "insufficient_scope",
     "assertion_rejected",
 }
 
 
-@pytest.mark.parametrize("code", sorted(API_PAGES.keys() - MENDED))
+@pytest.mark.parametrize("code", sorted(API_PAGES.keys() - FIXABLE))
 def test_explains_at_once(signed_in, api, entra, code):
     page_of_code = API_PAGES[code]
     api.refuse(code, 500, headers={"Retry-After": "7"})
@@ -295,7 +295,7 @@ def test_explains_at_once(signed_in, api, entra, code):
     assert len(entra.token_requests) == 1
 
 
-def test_logs_the_code_of_a_refusal_and_nothing_else_of_it(signed_in, api, caplog):
+def test_logs_only_the_code_of_a_refusal(signed_in, api, caplog):
     api.answer(502, code="downstream_error", description="made-up", correlation_id="made-up")
     assert signed_in.get("/").status_code == 502
     assert "problem: downstream_error" in caplog.text
@@ -349,7 +349,7 @@ def test_explains_an_api_that_fails(signed_in, api, answer, status):
         pytest.param(requests.ConnectTimeout(), 503, id="no-connection"),
     ],
 )
-def test_explains_an_entra_that_gives_no_new_token(signed_in, api, entra, answer, status):
+def test_explains_that_entra_issues_no_new_token(signed_in, api, entra, answer, status):
     api.refuse("token_expired")
     entra.answers.append(answer)
     page = signed_in.get("/")

@@ -100,13 +100,13 @@ class TestIdToken:
             complete_sign_in(flow, answer)
         assert refused.value.code in ("id_token_rejected", "sign_in_refused")
 
-    def test_is_taken_when_the_clocks_differ_a_little(self, entra):
+    def test_is_accepted_if_the_clocks_differ_a_little(self, entra):
         flow = begin_sign_in()
         answer = answer_to(flow, entra)
         entra.answer_tokens(id_token=entra.id_token(exp=int(time.time()) - 60))
         assert complete_sign_in(flow, answer).identity["oid"]
 
-    def test_has_its_nonce_checked_here_too_should_msal_leave_that_as_well(self, entra):
+    def test_has_its_nonce_checked_by_this_app_too(self, entra):
         flow = begin_sign_in()
         entra.nonce = sha256(flow["nonce"].encode()).hexdigest()
         claims = json.loads(base64.b64decode(entra.id_token().split(".")[1] + "=="))
@@ -116,7 +116,7 @@ class TestIdToken:
 
 
 class TestCompleteSignIn:
-    def test_does_not_take_the_answer_to_another_flow(self, entra):
+    def test_rejects_the_response_to_another_flow(self, entra):
         flow = begin_sign_in()
         with pytest.raises(PageError, match="sign_in_refused"):
             complete_sign_in(flow, {"state": "another", "code": "x"})
@@ -128,7 +128,7 @@ class TestCompleteSignIn:
         with pytest.raises(PageError, match="bad_request"):
             complete_sign_in(flow, {"state": flow["state"], **answer})
 
-    def test_does_not_take_client_info_that_is_none(self, entra):
+    def test_rejects_malformed_client_info(self, entra):
         flow = begin_sign_in()
         answer = answer_to(flow, entra)
         entra.answer_tokens(client_info="%%%")
@@ -161,7 +161,7 @@ class TestSilent:
     @pytest.mark.parametrize(
         "kept", ["", "nonsense", "{}", encrypt("unfinished sign-in", '{"AccessToken": {}}')]
     )
-    def test_takes_a_cache_that_it_cannot_read_for_an_empty_one(self, session, entra, kept):
+    def test_treats_an_unreadable_cache_as_empty(self, session, entra, kept):
         session[TOKEN_CACHE] = kept
         asked = len(entra.token_requests)
         with pytest.raises(SignInRequired, match="no_token"):
@@ -186,14 +186,14 @@ class TestSilent:
             assert acquire_token_silent(session) == "access-token-1"
 
     @pytest.mark.parametrize("token", [None, 7, ["x"], {}, "", "two\nlines", "a €"])
-    def test_takes_no_answer_without_an_access_token(self, session, entra, token):
+    def test_rejects_a_response_without_an_access_token(self, session, entra, token):
         entra.answer_tokens(access_token=token)
         with pytest.raises(PageError) as refused:
             acquire_token_silent(session, force_refresh=True)
         assert refused.value.code in ("entra_unavailable", "no_token")
 
     @pytest.mark.parametrize("claims", ['{"access_token": []}', '{"access_token": null}', "\ud800"])
-    def test_passes_no_claims_on_that_msal_cannot_add_to(self, session, entra, claims):
+    def test_passes_on_no_claims_that_msal_cannot_extend(self, session, entra, claims):
         entra.answer(400, error="interaction_required", claims=claims)
         with pytest.raises(SignInRequired) as required:
             acquire_token_silent(session, force_refresh=True)
@@ -218,14 +218,14 @@ class TestSilent:
         assert len(entra.token_requests) == requests_before
 
     @pytest.mark.parametrize("status", [400, 429, 500])
-    def test_of_one_user_is_not_told_what_entra_told_another(self, session, entra, status):
+    def test_never_gets_the_response_that_entra_gave_another_user(self, session, entra, status):
         """MSAL would remember and replay such answers, if clients shared its HTTP cache."""
         entra.answer(status, error="invalid_grant", headers={"Retry-After": "60"})
         with pytest.raises(PageError):
             acquire_token_silent(session, force_refresh=True)
         assert acquire_token_silent(session, force_refresh=True) == "access-token-2"
 
-    def test_never_hands_out_the_token_of_another_session(self, session, entra, db):
+    def test_never_returns_the_token_of_another_session(self, session, entra, db):
         flow = begin_sign_in()
         bob = complete_sign_in(flow, answer_to(flow, entra))
         other = SessionStore()
@@ -234,12 +234,12 @@ class TestSilent:
         assert acquire_token_silent(other) == "access-token-2"
 
 
-def test_identity_is_named_by_oid_and_tenant(session, entra):
+def test_identity_consists_of_oid_and_tenant(session, entra):
     assert session[IDENTITY]["oid"] == "44444444-4444-4444-8444-444444444444"
     assert session[IDENTITY]["tid"] == entra.tenant_id
 
 
-def test_identity_holds_only_text_that_a_page_and_an_address_can_hold(entra):
+def test_identity_contains_only_text_that_utf_8_can_encode(entra):
     """JSON may hold half a character, with which every page of this user was a 500."""
     flow = begin_sign_in()
     claims = dict.fromkeys(("name", "preferred_username", "login_hint"), "x\ud800")
@@ -249,7 +249,7 @@ def test_identity_holds_only_text_that_a_page_and_an_address_can_hold(entra):
     assert {identity[key] for key in ("name", "username", "logout_hint")} == {"x?"}
 
 
-def test_certificate_takes_the_place_of_the_secret(entra, settings, tmp_path):
+def test_certificate_replaces_the_secret(entra, settings, tmp_path):
     settings.CLIENT_CERTIFICATE = str(tmp_path / "client.pem")
     settings.CLIENT_SECRET = ""
     (tmp_path / "client.pem").write_text(self_signed_pem())
@@ -261,7 +261,7 @@ def test_certificate_takes_the_place_of_the_secret(entra, settings, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["client.pem", "gone.pem"])
-def test_file_that_is_no_certificate_is_a_fault_of_the_settings(entra, settings, tmp_path, name):
+def test_file_without_a_certificate_is_reported_as_wrong_settings(entra, settings, tmp_path, name):
     settings.CLIENT_CERTIFICATE = str(tmp_path / name)
     (tmp_path / "client.pem").write_text("nonsense")
     with pytest.raises(PageError, match="ui_misconfigured"):
@@ -289,7 +289,7 @@ def test_file_that_is_no_certificate_is_a_fault_of_the_settings(entra, settings,
         ({}, False),
     ],
 )
-def test_claims_are_a_json_object_of_a_sane_size(text, is_good):
+def test_claims_are_a_json_object_of_limited_size(text, is_good):
     assert (checked_claims(text) is not None) is is_good
 
 

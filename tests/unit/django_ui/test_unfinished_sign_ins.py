@@ -45,26 +45,26 @@ def jar() -> Jar:
     return Jar()
 
 
-def test_gives_back_what_it_kept(jar):
+def test_returns_the_sign_in_that_it_kept(jar):
     jar.keep("one", next="/1", reasons=["x"])
     sign_in = unfinished.find(jar.request(), "one")
     assert (sign_in.flow, sign_in.next, sign_in.reasons) == ({"state": "one"}, "/1", ["x"])
 
 
-def test_keeps_each_apart(jar):
+def test_keeps_several_sign_ins_apart(jar):
     jar.keep("one", next="/1")
     jar.keep("two", next="/2")
     assert unfinished.find(jar.request(), "one").next == "/1"
     assert unfinished.find(jar.request(), "two").next == "/2"
 
 
-def test_knows_no_other_state(jar):
+def test_finds_nothing_for_another_state(jar):
     jar.keep("one")
     assert unfinished.find(jar.request(), "two") is None
     assert unfinished.find(jar.request(), "") is None
 
 
-def test_lets_the_oldest_of_six_go(jar):
+def test_deletes_the_oldest_of_six(jar):
     for number in range(6):
         jar.keep(f"state-{number}", started=990.0 if number == 3 else 1000.0)
     assert len(jar.cookies) == 5
@@ -72,7 +72,7 @@ def test_lets_the_oldest_of_six_go(jar):
     assert unfinished.find(jar.request(), "state-0") is not None
 
 
-def test_lets_what_it_cannot_read_go_first(jar):
+def test_deletes_unreadable_cookies_first(jar):
     for number in range(4):
         jar.keep(f"state-{number}", started=1000.0)
     jar.cookies["sign_in_0123456789abcdef"] = "nonsense"
@@ -90,14 +90,14 @@ def test_forgets_after_ten_minutes(jar, monkeypatch):
     assert unfinished.find(jar.request(), "one") is None
 
 
-def test_takes_no_cookie_that_another_key_made(jar):
+def test_rejects_a_cookie_made_with_another_key(jar):
     jar.keep("one")
     name = next(iter(jar.cookies))
     jar.cookies[name] = Fernet(Fernet.generate_key()).encrypt(b"{}").decode()
     assert unfinished.find(jar.request(), "one") is None
 
 
-def test_takes_no_cookie_under_another_name(jar):
+def test_rejects_a_cookie_with_another_name(jar):
     """A cookie moved to another state's name must not begin that state's sign-in."""
     jar.keep("one")
     jar.keep("two")
@@ -106,14 +106,14 @@ def test_takes_no_cookie_under_another_name(jar):
     assert unfinished.find(jar.request(), "two").flow["state"] == "one"  # which MSAL then compares
 
 
-def test_takes_a_cookie_that_a_key_of_before_made(jar, settings):
+def test_accepts_a_cookie_made_with_a_fallback_key(jar, settings):
     jar.keep("one")
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another-secret-key-of-at-least-32-characters"
     assert unfinished.find(jar.request(), "one") is not None
 
 
-def test_all_together_fit_into_what_gunicorn_reads():
+def test_all_cookies_together_fit_into_gunicorns_limit():
     gunicorn = runpy.run_path(str(Path(unfinished.__file__).parents[1] / "gunicorn.conf.py"))
     most = unfinished.KEEP_MOST * (unfinished.MAX_COOKIE_BYTES + 100)
     assert most + 4096 < gunicorn["limit_request_field_size"]
@@ -131,7 +131,7 @@ def test_all_together_fit_into_what_gunicorn_reads():
         pytest.param("my_sign_in_0123456789abcde", id="another-prefix"),
     ],
 )
-def test_leaves_cookies_alone_that_are_not_its_own(jar, name):
+def test_leaves_other_cookies_alone(jar, name):
     """Five of such a name made every sign-in a 500, since no answer can delete them."""
     jar.cookies = {f"{name}{number}": "x" for number in range(9)}
     jar.keep("one")
@@ -146,7 +146,7 @@ def test_deletes_at_most_five_cookies_at_once(jar):
     assert len(response.cookies) == 6
 
 
-def test_leaves_cookies_alone_that_are_not_of_this_mode(jar, settings):
+def test_leaves_cookies_of_the_other_mode_alone(jar, settings):
     """In production only those with __Host- are the app's own."""
     settings.SESSION_COOKIE_SECURE = True
     jar.cookies = {f"sign_in_{number:016x}": "x" for number in range(9)}
@@ -169,7 +169,7 @@ def test_cannot_be_planted_by_another_host_of_the_domain(jar, settings):
     assert not unfinished.just_signed_in(jar.request())
 
 
-def test_refuses_what_browsers_would_drop(jar):
+def test_rejects_a_cookie_that_browsers_would_drop(jar):
     jar.keep("one", claims=secrets.token_hex(1200))
     assert unfinished.find(jar.request(), "one") is not None
     with pytest.raises(PageError, match="too long for a cookie"):
@@ -177,7 +177,7 @@ def test_refuses_what_browsers_would_drop(jar):
     assert unfinished.find(jar.request(), "two") is None
 
 
-def test_is_sent_over_https_only_where_sessions_are(jar, settings):
+def test_is_secure_if_the_session_cookie_is(jar, settings):
     settings.SESSION_COOKIE_SECURE = True
     response = jar.keep("one")
     assert next(iter(response.cookies.values()))["secure"]

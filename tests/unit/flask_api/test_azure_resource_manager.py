@@ -40,7 +40,7 @@ def page(tenant, url=SUBSCRIPTIONS, next_link=None, *names, **answer):
     tenant.net.get(url, json=body, **answer)
 
 
-def test_all_pages_come_as_one_list(tenant, listing):
+def test_all_pages_are_merged_into_one_list(tenant, listing):
     tenant.net.get(
         SUBSCRIPTIONS,
         match=[responses.matchers.query_param_matcher({"api-version": "2020-01-01"})],
@@ -53,13 +53,13 @@ def test_all_pages_come_as_one_list(tenant, listing):
     assert "nextLink" not in response.json
 
 
-def test_nobody_elses_list_is_an_empty_list(tenant, listing):
+def test_an_empty_list_is_returned_as_an_empty_list(tenant, listing):
     page(tenant)
     response = listing()
     assert (response.status_code, response.json["value"]) == (200, [])
 
 
-def test_what_people_wrote_comes_as_json_and_as_nothing_else(tenant, listing):
+def test_display_names_are_returned_unchanged_as_json(tenant, listing):
     page(tenant, SUBSCRIPTIONS, None, "<script>alert(1)</script>")
     response = listing()
     assert response.json["value"] == [{"displayName": "<script>alert(1)</script>"}]
@@ -141,7 +141,7 @@ def test_maps_an_answer_of_arm(tenant, listing, answer, status, code):
     assert not any("evil" in call.request.url for call in tenant.net.calls)
 
 
-def test_says_that_arm_cannot_be_reached_when_nobody_listens(tenant, settings_of_api, bearer):
+def test_says_that_arm_cannot_be_reached_if_nothing_listens(tenant, settings_of_api, bearer):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"https://127.0.0.1:{closed.getsockname()[1]}/subscriptions"
     tenant.net.add_passthru(url)
@@ -151,7 +151,7 @@ def test_says_that_arm_cannot_be_reached_when_nobody_listens(tenant, settings_of
     assert (response.status_code, response.json["code"]) == (502, "downstream_unreachable")
 
 
-def test_pages_are_limited_in_their_sum(tenant, listing, monkeypatch):
+def test_the_total_size_of_all_pages_is_limited(tenant, listing, monkeypatch):
     monkeypatch.setattr(azure_resource_manager, "MAX_BODY_BYTES", 1000)
     page(tenant, SUBSCRIPTIONS, SUBSCRIPTIONS, "a" * 200)
     assert listing().json["code"] == "downstream_error"
@@ -167,7 +167,7 @@ def test_logs_why_tls_failed_but_no_address(tenant, listing, caplog):
     assert "secret" not in caplog.text
 
 
-def test_a_failure_on_the_second_page_is_no_short_list(tenant, listing):
+def test_a_failure_on_the_second_page_returns_no_partial_list(tenant, listing):
     match = [responses.matchers.query_param_matcher({"api-version": "2020-01-01"})]
     tenant.net.get(SUBSCRIPTIONS, match=match, json={"value": [{}], "nextLink": NEXT})
     tenant.net.get(NEXT, status=500, json={})
@@ -175,7 +175,7 @@ def test_a_failure_on_the_second_page_is_no_short_list(tenant, listing):
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 502}, {"status": 504}])
-def test_a_passing_fault_is_tried_again(tenant, listing, pauses, fault):
+def test_a_transient_failure_is_retried(tenant, listing, pauses, fault):
     tenant.net.get(SUBSCRIPTIONS, **fault)
     tenant.net.get(SUBSCRIPTIONS, body=requests.ConnectionError())
     page(tenant, SUBSCRIPTIONS, None, "a")
@@ -184,7 +184,7 @@ def test_a_passing_fault_is_tried_again(tenant, listing, pauses, fault):
     assert pauses == [0.2, 0.4]
 
 
-def test_a_lasting_fault_is_not_tried_for_ever(tenant, listing, pauses):
+def test_a_permanent_failure_is_not_retried_forever(tenant, listing, pauses):
     tenant.net.get(SUBSCRIPTIONS, status=503)
     assert listing().status_code == 502
     assert len(tenant.calls("GET", ARM)) == 3
@@ -192,9 +192,7 @@ def test_a_lasting_fault_is_not_tried_for_ever(tenant, listing, pauses):
 
 
 @pytest.mark.parametrize(("asked", "slept"), [("1", 1), ("300", 2), ("0", 1), ("soon", 0.2)])
-def test_pauses_as_long_as_arm_asks_but_not_much_longer_than_users_like(
-    tenant, listing, pauses, asked, slept
-):
+def test_waits_as_long_as_arm_asks_up_to_a_limit(tenant, listing, pauses, asked, slept):
     tenant.net.get(SUBSCRIPTIONS, status=503, headers={"Retry-After": asked})
     page(tenant, SUBSCRIPTIONS, None, "a")
     assert listing().status_code == 200
@@ -240,7 +238,7 @@ def challenge():
     return f'Bearer realm="", error="insufficient_claims", claims="{encoded}"'
 
 
-def test_a_claims_challenge_is_tried_once_with_a_token_that_satisfies_it(tenant, listing):
+def test_a_claims_challenge_is_retried_once_with_a_token_that_satisfies_it(tenant, listing):
     header = {"WWW-Authenticate": challenge()}
     tenant.net.get(SUBSCRIPTIONS, status=401, headers=header)
     tenant.grants("token-c")
@@ -253,7 +251,7 @@ def test_a_claims_challenge_is_tried_once_with_a_token_that_satisfies_it(tenant,
     assert sent == ["Bearer token-b", "Bearer token-c"]
 
 
-def test_a_claims_challenge_that_stays_is_relayed(tenant, listing):
+def test_a_repeated_claims_challenge_is_relayed(tenant, listing):
     tenant.net.get(SUBSCRIPTIONS, status=401, headers={"WWW-Authenticate": challenge()})
     tenant.grants("token-c")
     response = listing()
@@ -312,7 +310,7 @@ def test_of_two_rejections_by_arm_the_client_gets_the_claims_of(
     assert claims_of_challenge(response.headers["WWW-Authenticate"]) == relayed
 
 
-def test_a_refusal_without_claims_is_tried_once_with_a_new_token(tenant, listing):
+def test_a_refusal_without_claims_is_retried_once_with_a_new_token(tenant, listing):
     tenant.net.get(SUBSCRIPTIONS, status=401)
     page(tenant, SUBSCRIPTIONS, None, "a")
     tenant.grants("token-c")

@@ -33,7 +33,7 @@ def api(clock, settings_of_api):
     return create_app(settings_of_api).test_client()
 
 
-def test_setting_the_clock_ends_neither_keys_nor_cached_tokens(tenant, api, clock):
+def test_setting_the_clock_expires_neither_keys_nor_cached_tokens(tenant, api, clock):
     tenant.grants()
     tenant.lists("first")
     # Valid before and after.

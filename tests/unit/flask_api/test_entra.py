@@ -149,7 +149,7 @@ CERTIFICATE = ssl.DER_cert_to_PEM_cert(Tenant.key.der)
         ),
     ],
 )
-def test_it_is_a_fault_of_the_settings_when_the_certificates_file_is_or_holds(
+def test_reports_wrong_settings_if_the_certificates_file_is_or_holds(
     tenant, settings_of_api, bearer, tmp_path, pem
 ):
     file = tmp_path / "client.pem"
@@ -169,7 +169,9 @@ def test_it_is_a_fault_of_the_settings_when_the_certificates_file_is_or_holds(
         pytest.param("https://login.microsoftonline.com:444", id="another-port"),
     ],
 )
-def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, api, bearer, origin):
+def test_sends_neither_secret_nor_assertion_to_another_host_that_discovery_names(
+    tenant, api, bearer, origin
+):
     elsewhere = f"{origin}/{TENANT_ID}/oauth2/v2.0/token"
     changed = tenant.metadata | {"token_endpoint": elsewhere}
     tenant.net.replace(responses.GET, tenant.discovery, json=changed)
@@ -196,7 +198,7 @@ def test_neither_secret_nor_assertion_goes_where_discovery_leads_away(tenant, ap
         pytest.param("invalid_grant" * 5, id="no-code-but-a-text"),
     ],
 )
-def test_the_next_user_does_not_suffer_from_an_odd_answer_whose_error_is(tenant, api, error):
+def test_the_next_user_is_not_affected_by_an_odd_response_whose_error_is(tenant, api, error):
     """MSAL kept what it was, and failed over it with every later request."""
     tenant.net.post(tenant.token_endpoint, status=400, json={"error": error})
     tenant.grants()
@@ -256,7 +258,7 @@ def test_the_correlation_id_goes_to_entra_and_arm_and_back(tenant, api, bearer):
     assert listing.headers["x-ms-correlation-request-id"] == guid
 
 
-def test_a_certificate_takes_the_place_of_the_secret(tenant, settings_of_api, bearer, tmp_path):
+def test_a_certificate_replaces_the_secret(tenant, settings_of_api, bearer, tmp_path):
     pem = tmp_path / "client.pem"
     pem.write_text(pem_of(tenant.key.private) + CERTIFICATE)
     settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(pem)}

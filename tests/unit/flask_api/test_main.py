@@ -19,7 +19,7 @@ def test_health_needs_no_token_and_calls_nobody(tenant, api):
     assert len(tenant.net.calls) == 0
 
 
-def test_starting_calls_nobody(tenant, api):
+def test_starting_makes_no_calls(tenant, api):
     assert len(tenant.net.calls) == 0
 
 
@@ -55,11 +55,11 @@ def test_answers_head_as_get_but_without_a_body(api):
     assert response.data == b""
 
 
-def test_a_method_that_is_not_allowed_learns_which_are(api):
+def test_a_405_lists_the_allowed_methods(api):
     assert api.post("/subscriptions").allow == {"GET", "HEAD", "OPTIONS"}
 
 
-def test_options_reveals_methods_and_no_more(api):
+def test_options_lists_the_methods_and_nothing_else(api):
     response = api.options("/subscriptions")
     assert response.status_code == 200
     assert response.data == b""
@@ -131,7 +131,7 @@ def test_an_unexpected_error_is_logged_and_not_shown(api, caplog):
     assert "inner detail" in caplog.text
 
 
-def test_a_challenge_can_not_be_broken_out_of():
+def test_no_parameter_can_break_out_of_a_challenge():
     hostile = 'x"\r\nSet-Cookie: a=b, error="none" \\ \u00e9'
     assert bearer_challenge({"scope": hostile}) == (
         'Bearer scope="x   Set-Cookie: a=b, error= none     "'
@@ -162,7 +162,7 @@ def test_replaces_a_correlation_id_that_is_not_a_guid(api, caplog, offered):
     assert OFFERED not in caplog.text
 
 
-def test_takes_the_correlation_id_of_the_caller(api):
+def test_uses_the_callers_correlation_id(api):
     answer = api.get("/health", headers={"x-ms-client-request-id": OFFERED})
     assert answer.headers["x-ms-client-request-id"] == OFFERED
 

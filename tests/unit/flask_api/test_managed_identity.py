@@ -44,7 +44,7 @@ def test_the_token_is_for_the_audience_of_the_cloud(network, host, audience):
     assert token(host) == "a token"
 
 
-def test_an_identity_that_is_not_assigned_is_a_fault_of_the_settings(network):
+def test_an_identity_that_is_not_assigned_is_reported_as_wrong_settings(network):
     refusal = {"error": "invalid_request", "error_description": "Identity not found"}
     network.get(ENDPOINT, status=400, json=refusal)
     with pytest.raises(

@@ -85,7 +85,7 @@ def test_unknown_keys_on_a_cold_start_cause_one_load(tenant, keys):
     assert fetches(tenant) == 1
 
 
-def test_accepts_a_rolled_over_key_within_a_minute_whatever_strangers_send(tenant, keys, clock):
+def test_accepts_a_rolled_over_key_within_a_minute_despite_unknown_keys(tenant, keys, clock):
     keys.find(tenant.key.kid)
     with pytest.raises(AuthError):
         keys.find("random")  # uses up this minute's refresh
@@ -195,7 +195,7 @@ def test_nobody_is_refused_while_a_new_key_is_being_fetched(tenant, keys):
     assert fetches(tenant) == 2
 
 
-def test_strangers_do_not_hold_up_threads_while_entra_hangs(tenant, keys, monkeypatch):
+def test_unknown_keys_do_not_block_threads_while_entra_hangs(tenant, keys, monkeypatch):
     monkeypatch.setattr(signing_keys, "WAIT_SECONDS", 0.05)
     keys.find(tenant.key.kid)
     answered = threading.Event()
@@ -212,7 +212,7 @@ def test_strangers_do_not_hold_up_threads_while_entra_hangs(tenant, keys, monkey
     assert fetches(tenant) == 2
 
 
-def test_strangers_do_not_wait_for_a_refresh_that_they_may_not_cause(
+def test_unknown_keys_do_not_wait_for_a_refresh_that_they_may_not_cause(
     tenant, keys, clock, monkeypatch
 ):
     monkeypatch.setattr(signing_keys, "WAIT_SECONDS", 30)
@@ -241,7 +241,7 @@ def background_ends():
             thread.join()
 
 
-def test_old_keys_are_refreshed_without_making_anybody_wait(tenant, keys, clock):
+def test_old_keys_are_refreshed_in_the_background(tenant, keys, clock):
     keys.find(tenant.key.kid)
     answered = threading.Event()
     new = {"keys": [tenant.stranger.as_jwk(ISSUER)]}
@@ -258,7 +258,7 @@ def test_old_keys_are_refreshed_without_making_anybody_wait(tenant, keys, clock)
     assert fetches(tenant) == 2
 
 
-def test_last_good_keys_serve_for_a_day_while_entra_is_down(tenant, keys, clock):
+def test_the_last_good_keys_are_used_for_a_day_while_entra_is_down(tenant, keys, clock):
     keys.find(tenant.key.kid)
     fail(tenant, body=requests.ConnectionError("down"))
     clock.now += 24 * 3600 - 1
@@ -269,7 +269,7 @@ def test_last_good_keys_serve_for_a_day_while_entra_is_down(tenant, keys, clock)
         keys.find(tenant.key.kid)
 
 
-def test_a_cold_start_without_entra_says_so_and_does_not_hammer_it(tenant, keys, clock):
+def test_a_cold_start_without_entra_is_a_503_and_limits_its_retries(tenant, keys, clock):
     fail(tenant, body=requests.ConnectionError("down"))
     for _ in range(20):
         with pytest.raises(DownstreamError, match="keys_unavailable"):
@@ -320,7 +320,7 @@ def test_a_failing_refresh_in_the_background_is_tried_every_five_seconds(tenant,
         clock.now += 2.4
 
 
-def test_a_machine_without_a_spare_thread_loses_neither_keys_nor_refreshes(
+def test_a_process_that_cannot_start_a_thread_keeps_its_keys_and_refreshes_later(
     tenant, keys, clock, monkeypatch
 ):
     def no_more_threads(thread):
@@ -369,7 +369,7 @@ def test_each_fetch_has_a_timeout(tenant, keys):
         pytest.param({"key_ops": 5}, id="with-a-number-for-operations"),
     ],
 )
-def test_a_key_is_skipped_that_is(tenant, keys, change):
+def test_skips_a_key_that_is(tenant, keys, change):
     bad = tenant.stranger.as_jwk(ISSUER) | change
     publish(tenant, bad, None, [], tenant.key.as_jwk(ISSUER))
     assert keys.find(tenant.key.kid)
@@ -388,7 +388,7 @@ def test_a_key_is_skipped_that_is(tenant, keys, change):
         pytest.param({"key_ops": ["verify"]}, id="with-its-operation"),
     ],
 )
-def test_a_key_is_taken_that_is(tenant, keys, change):
+def test_accepts_a_key_that_is(tenant, keys, change):
     jwk = tenant.key.as_jwk(ISSUER) | change
     publish(tenant, {name: value for name, value in jwk.items() if value is not None})
     assert keys.find(tenant.key.kid)
@@ -402,7 +402,7 @@ def test_a_key_is_taken_that_is(tenant, keys, change):
         pytest.param(Tenant.stranger.private, id="the-private-half"),
     ],
 )
-def test_a_key_is_skipped_of(tenant, keys, key):
+def test_skips_a_key_of(tenant, keys, key):
     bad = RSAAlgorithm.to_jwk(key, as_dict=True) | {"kid": "bad", "key_ops": ["verify"]}
     publish(tenant, bad, tenant.key.as_jwk(ISSUER))
     with pytest.raises(AuthError):
@@ -410,7 +410,7 @@ def test_a_key_is_skipped_of(tenant, keys, key):
 
 
 @pytest.mark.parametrize("kid", [None, 5, True])
-def test_a_key_id_that_is_no_text_does_not_become_one(tenant, keys, kid):
+def test_a_key_id_that_is_not_text_is_not_converted_to_text(tenant, keys, kid):
     publish(tenant, tenant.stranger.as_jwk(ISSUER) | {"kid": kid}, tenant.key.as_jwk(ISSUER))
     with pytest.raises(AuthError):
         keys.find(str(kid))
@@ -475,7 +475,7 @@ def test_loads_no_keys_from(tenant, keys, jwks_uri):
     ],
 )
 @pytest.mark.parametrize("which", ["discovery", "keys"])
-def test_keys_at_hand_survive_an_answer_of(tenant, keys, answer, which):
+def test_cached_keys_survive_a_response_with(tenant, keys, answer, which):
     keys.find(tenant.key.kid)
     url = {"discovery": tenant.discovery, "keys": tenant.metadata["jwks_uri"]}[which]
     tenant.net.replace(responses.GET, url, **answer)
@@ -489,20 +489,20 @@ def test_keys_at_hand_survive_an_answer_of(tenant, keys, answer, which):
 @pytest.mark.parametrize(
     "answer", [{"json": {"keys": []}}, {"json": {}}, {"status": 500}, {"body": "<html>"}]
 )
-def test_there_are_no_keys_after_a_first_answer_of(tenant, keys, answer):
+def test_there_are_no_keys_after_a_first_response_with(tenant, keys, answer):
     tenant.net.replace(responses.GET, tenant.metadata["jwks_uri"], **answer)
     with pytest.raises(DownstreamError, match="keys_unavailable"):
         keys.find(tenant.key.kid)
 
 
-def test_a_right_answer_with_a_wrong_status_is_refused(tenant, keys):
+def test_a_valid_body_with_a_wrong_status_is_refused(tenant, keys):
     jwks = {"keys": [tenant.key.as_jwk(ISSUER)]}
     tenant.net.replace(responses.GET, tenant.metadata["jwks_uri"], json=jwks, status=203)
     with pytest.raises(DownstreamError, match="keys_unavailable"):
         keys.find(tenant.key.kid)
 
 
-def test_what_entra_answers_does_not_reach_the_log(tenant, keys, caplog):
+def test_the_response_of_entra_does_not_reach_the_log(tenant, keys, caplog):
     tenant.net.replace(responses.GET, tenant.discovery, body="secret-text")
     with pytest.raises(DownstreamError):
         keys.find(tenant.key.kid)

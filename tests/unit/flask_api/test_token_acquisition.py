@@ -71,7 +71,7 @@ def test_one_assertion_is_exchanged_once(tenant, api, bearer):
     assert ["hit" in answer.headers["Server-Timing"] for answer in answers] == [False, True, True]
 
 
-def test_two_users_by_turns_never_get_each_others_token(tenant, api):
+def test_two_alternating_users_never_get_each_others_token(tenant, api):
     def by_assertion(request):
         name = parse_qs(request.body)["assertion"][0][-20:]
         return 200, {}, json.dumps(TOKEN | {"expires_in": 3600, "access_token": f"for-{name}"})
@@ -115,7 +115,7 @@ def in_threads(api, number, headers):
         return [request.result() for request in requests]
 
 
-def test_threads_that_bring_one_assertion_share_one_exchange(tenant, api, bearer):
+def test_threads_with_the_same_assertion_share_one_exchange(tenant, api, bearer):
     slowly(tenant, 200, TOKEN | {"expires_in": 3600})
     tenant.lists("first")
     assert [answer.status_code for answer in in_threads(api, 50, bearer)] == [200] * 50
@@ -172,7 +172,9 @@ def test_a_thread_waits_for_another_no_longer_than_its_own_time(tenant, api, bea
     assert time.monotonic() - begun < 2
 
 
-def test_threads_do_not_hang_when_the_one_that_asks_breaks(tenant, api, bearer, monkeypatch):
+def test_threads_do_not_hang_if_the_exchange_of_another_thread_fails(
+    tenant, api, bearer, monkeypatch
+):
     def breaks(*args):
         time.sleep(0.02)
         raise ZeroDivisionError
@@ -307,7 +309,7 @@ def test_never_serves_the_second_of_two_rejected_tokens_either(tenant, ask):
     assert ask() == "third"
 
 
-def test_a_rejected_token_is_gone_although_no_other_could_be_had(tenant, ask):
+def test_a_rejected_token_is_removed_even_if_there_is_no_new_one(tenant, ask):
     tenant.grants("first")
     refuse(tenant, status=500, error="server_error")
     tenant.grants("second")
@@ -330,7 +332,7 @@ def meanwhile(tenant, work, answer=(200, TOKEN | {"expires_in": 3600, "access_to
     return results
 
 
-def test_the_old_token_serves_others_while_it_is_refreshed(tenant, ask, clock):
+def test_other_threads_use_the_old_token_while_it_is_refreshed(tenant, ask, clock):
     tenant.grants("first")
     results = meanwhile(tenant, ask)
     ask()
@@ -339,7 +341,7 @@ def test_the_old_token_serves_others_while_it_is_refreshed(tenant, ask, clock):
     assert results == ["first"]
 
 
-def test_a_rejected_token_serves_nobody_while_another_is_requested(tenant, ask, monkeypatch):
+def test_nobody_gets_a_rejected_token_while_a_new_one_is_requested(tenant, ask, monkeypatch):
     tenant.grants("first")
 
     def ask_for_a_moment():
@@ -408,7 +410,7 @@ def test_an_earlier_exchange_does_not_overwrite_a_later_one(tenant, ask, clock):
         (400, "temporarily_unavailable", "idp_throttled"),
     ],
 )
-def test_asks_again_after_the_error(tenant, ask, status, error, code):
+def test_asks_entra_again_after_the_error(tenant, ask, status, error, code):
     refuse(tenant, status, error=error)
     tenant.grants()
     assert ask() == code
@@ -432,7 +434,7 @@ def test_sends_a_throttled_assertion_again_only_after(tenant, ask, clock, header
 
 
 @pytest.mark.parametrize("setting", ["CLIENT_ID", "AUTHORITY", "SCOPE"])
-def test_the_key_of_the_cache_names_what_was_asked_for(api, monkeypatch, setting):
+def test_the_cache_key_depends_on_the_assertion_and_the_setting(api, monkeypatch, setting):
     with api.application.app_context():
         key = token_acquisition.cache_key("header.payload.signature")
         assert len(key) == 32  # a whole SHA-256: users share no entry by chance
@@ -537,7 +539,7 @@ def test_a_claims_challenge_carries_the_claims_in_base64(tenant, api, bearer):
 @pytest.mark.parametrize(
     "text", ['{"a":"\r\nSet-Cookie: x=y"}', '{"a":"\\r\\n\\""}', '{"a":"\u00e9"}']
 )
-def test_claims_can_not_break_out_of_their_header(tenant, api, bearer, text):
+def test_claims_cannot_break_out_of_their_header(tenant, api, bearer, text):
     refuse(tenant, error="interaction_required", claims=text)
     response = api.get("/subscriptions", headers=bearer)
     assert response.status_code == 401

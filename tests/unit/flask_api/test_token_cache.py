@@ -20,7 +20,7 @@ def fits(size, number):
     return TokenCache(number * (OVERHEAD_BYTES + size))
 
 
-def test_drops_the_tokens_that_were_used_longest_ago():
+def test_evicts_the_least_recently_used_tokens():
     cache = fits(1, 3)
     for key in (b"a", b"b", b"c"):
         cache.put(key, token())
@@ -29,7 +29,7 @@ def test_drops_the_tokens_that_were_used_longest_ago():
     assert [key for key in (b"a", b"b", b"c", b"d") if cache.get(key)] == [b"a", b"c", b"d"]
 
 
-def test_a_long_token_takes_the_place_of_several_short_ones():
+def test_a_long_token_evicts_several_short_ones():
     cache = fits(1, 3)
     for key in (b"a", b"b", b"c"):
         cache.put(key, token())
@@ -59,7 +59,7 @@ def test_forgets_a_token_when_it_expires(monkeypatch):
     assert cache.get(b"a") is None
 
 
-def test_removes_only_the_token_that_was_meant():
+def test_removes_only_the_given_token():
     cache = TokenCache()
     cache.put(b"a", token("new"))
     cache.remove(b"a", "old")

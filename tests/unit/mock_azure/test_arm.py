@@ -60,7 +60,7 @@ def test_application_that_calls_as_itself_sees_no_subscription(
     assert (response.status_code, response.json["value"]) == (200, [])
 
 
-def test_token_is_good_until_its_last_second_and_no_longer(azure, arm_token, list_subscriptions):
+def test_token_is_valid_until_its_last_second_and_no_longer(azure, arm_token, list_subscriptions):
     azure.token_lifetime_seconds = (600, 600)
     token = arm_token()
     azure.clock.advance(595)

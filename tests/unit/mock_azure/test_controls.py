@@ -143,7 +143,7 @@ def test_planned_rollover_publishes_before_it_signs(azure, back):
     assert unverified(azure.access_token(), 0)["kid"] == following.kid
 
 
-def test_a_fault_strikes_no_hop_whose_name_only_begins_like_its_own(
+def test_a_fault_does_not_affect_a_hop_whose_name_only_begins_with_its_own(
     azure, arm_token, list_subscriptions
 ):
     token = arm_token()
@@ -174,7 +174,7 @@ def test_jwks_never_lists_the_rogue_key(azure, back):
 # --- forged tokens --------------------------------------------------------------------------------
 
 
-def test_forge_writes_what_it_is_told(azure):
+def test_forged_tokens_contain_what_the_test_chose(azure):
     token = azure.access_token(header={"kid": None, "crit": ["x"]}, aud="other", scp=None)
     assert unverified(token, 0) == {"typ": "JWT", "alg": "RS256", "crit": ["x"]}
     assert unverified(token)["aud"] == "other"

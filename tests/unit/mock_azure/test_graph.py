@@ -132,7 +132,7 @@ def test_a_redirect_uri(call, application, uri, status):
     assert call("PATCH", f"/applications/{application['id']}", body).status_code == status
 
 
-def test_an_enabled_scope_can_neither_go_nor_be_renamed(call, application):
+def test_an_enabled_scope_can_be_neither_deleted_nor_renamed(call, application):
     path = f"/applications/{application['id']}"
 
     def put(*scopes):
@@ -165,12 +165,12 @@ def test_a_patch_keeps_what_it_leaves_out(call, application):
         ("", 1),
     ],
 )
-def test_a_filter_lets_pass(call, application, query, found):
+def test_a_filter_returns(call, application, query, found):
     call("PATCH", f"/applications/{application['id']}", {"tags": ["x"]})
     assert len(call("GET", f"/applications?$filter={query}").json["value"]) == found
 
 
-def test_a_filter_that_graph_might_know_and_the_mock_does_not_is_refused(call):
+def test_an_unsupported_filter_is_refused(call):
     refused = call("GET", "/applications?$filter=startswith(displayName,'N')")
     assert error(refused) == (400, "Request_UnsupportedQuery")
 
@@ -217,7 +217,7 @@ def test_nobody_signs_in_without_a_service_principal(azure, call, application):
     assert error(unknown) == (400, "NoBackingApplicationObject")
 
 
-def test_deleting_takes_everything_along(azure, call, application):
+def test_deleting_an_application_deletes_everything_that_belongs_to_it(azure, call, application):
     body = {"requiredResourceAccess": [API_PERMISSION]}
     call("PATCH", f"/applications/{application['id']}", body)
     client = call("POST", "/servicePrincipals", {"appId": application["appId"]}).json["id"]
@@ -448,7 +448,7 @@ def test_a_permission_is_needed(call, token_for, method, path, role, lesser):
     assert error(refused) == (403, "Authorization_RequestDenied")
 
 
-def test_a_token_for_somebody_else_is_refused(azure, call, arm_token):
+def test_a_token_for_another_audience_is_refused(azure, call, arm_token):
     for token in (arm_token(), azure.access_token(), "no-token"):
         assert error(call("GET", "/applications", token=token)) == (
             401,

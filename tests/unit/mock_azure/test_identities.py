@@ -125,7 +125,7 @@ def test_applications_own_token_is_no_credential_of_another(azure, exchange, pos
     assert (response.status_code, response.json["error_codes"]) == (401, [700222])
 
 
-def test_faults_strike_the_endpoint(azure, ask):
+def test_faults_affect_the_endpoint(azure, ask):
     azure.faults.add("identity", status=500, body='{"statusCode":500,"message":"Oops"}')
     assert (ask().status_code, ask().status_code) == (500, 200)
 

@@ -122,7 +122,7 @@ def test_tells_a_page_with_what_the_requests_to_azure_prove(walk, journey):
     assert "Inferred:" not in step(page, "FlaskAPI exchanged token A for token B")
 
 
-def test_tells_of_the_second_page_that_nobody_had_to_ask_entra(walk, journey):
+def test_tells_that_the_second_page_needed_no_request_to_entra(walk, journey):
     token_b, _ = walk.open_page(walk.sign_in()["access_token"])
     walk.list(token_b, str(uuid4()))
     page = journey()
@@ -344,7 +344,7 @@ def test_an_arrow_leads_to_its_step_and_opens_it(walk, journey):
 
 
 @pytest.mark.parametrize("user", ["alice", "bob"])
-def test_survives_claims_that_are_no_json(walk, visitor, journey, user):
+def test_survives_claims_that_are_not_json(walk, visitor, journey, user):
     refused = walk.exchange(walk.sign_in("carol")["access_token"], str(uuid4()), claims=CP1)
     assert refused.status_code == 400
     visitor.authorize(claims="{", login_hint=user)
@@ -386,7 +386,7 @@ def test_a_correlation_id_leads_to_its_part_of_the_journey(walk, visitor):
     assert visitor.client.get(f"/trace/{correlation_id}").location == "/journey#chapter-2"
 
 
-def test_a_correlation_id_of_nobody_here_shows_what_azure_saw(azure, walk, journey):
+def test_a_correlation_id_of_another_browser_shows_its_requests(azure, walk, journey):
     correlation_id = str(uuid4())
     walk.exchange(azure.access_token("alice"), correlation_id)
     page = journey(f"/trace/{correlation_id}")

@@ -130,7 +130,7 @@ def test_short_tokens_live_two_minutes(azure):
         ("arm-slow", ["arm:subscriptions"]),
     ],
 )
-def test_a_service_that_is_away_or_slow_is_so_at_each_hop_and_comes_back(azure, name, hops):
+def test_an_outage_affects_each_hop_and_ends(azure, name, hops):
     azure.scenarios.switch_on(name)
     assert all(azure.faults.take(hop, "alice") for hop in hops)
     assert azure.faults.take("authorize", "alice") is None
@@ -138,7 +138,7 @@ def test_a_service_that_is_away_or_slow_is_so_at_each_hop_and_comes_back(azure, 
     assert not any(azure.faults.take(hop, "alice") for hop in hops)
 
 
-def test_switching_on_twice_takes_one_switch_off(azure, exchange):
+def test_switching_on_twice_needs_one_switch_off(azure, exchange):
     azure.consent_all()
     for _ in range(2):
         azure.scenarios.switch_on("second-factor")
@@ -211,11 +211,11 @@ def door(request, visitor):
     return door
 
 
-def test_a_client_without_a_browser_may(door):
+def test_a_client_without_a_browser_may_use_the_controls(door):
     assert door().status_code in (200, 303)
 
 
-def test_the_front_page_itself_may(door):
+def test_the_front_page_may_use_the_controls(door):
     assert door({"Sec-Fetch-Site": "same-origin", "Origin": "null"}).status_code in (200, 303)
     assert door({"Origin": "http://localhost"}).status_code in (200, 303)
 
@@ -232,19 +232,19 @@ def test_the_front_page_itself_may(door):
     ],
     ids=lambda headers: " ".join(headers.values()),
 )
-def test_another_site_may_not(azure, door, headers):
+def test_another_site_may_not_use_the_controls(azure, door, headers):
     refused = door(headers)
     assert refused.status_code == 403
     assert "Access-Control-Allow-Origin" not in refused.headers
     assert not any(scenario["since"] for scenario in azure.scenarios.all())
 
 
-def test_another_machine_may_not(door):
+def test_another_machine_may_not_use_the_controls(door):
     assert door(REMOTE_ADDR="192.0.2.1").status_code == 403
     assert door(REMOTE_ADDR="::1").status_code in (200, 303)
 
 
-def test_another_machine_may_if_its_network_was_named(azure, door, monkeypatch):
+def test_another_machine_may_use_the_controls_if_its_network_was_named(azure, door, monkeypatch):
     monkeypatch.setattr(azure, "controls_from", ip_network("192.0.2.0/24"))
     assert door(REMOTE_ADDR="192.0.2.1").status_code in (200, 303)
     for elsewhere in ("192.0.3.1", "2001:db8::1", "127.0.0.1"):
@@ -254,11 +254,11 @@ def test_another_machine_may_if_its_network_was_named(azure, door, monkeypatch):
     assert door({"Host": "rebound.example"}, REMOTE_ADDR="192.0.2.1").status_code == 400
 
 
-def test_another_host_name_may_not(door):
+def test_another_host_name_may_not_use_the_controls(door):
     assert door({"Host": "rebound.example"}).status_code == 400
 
 
-def test_servers_do_not_find_the_controls(back):
+def test_the_controls_are_not_on_the_back_channel(back):
     assert back.post("/controls/second-factor").status_code == 404
 
 
@@ -286,7 +286,7 @@ def test_switches_on_and_off_and_lists(azure, visitor):
         ("/scenarios/nonsense", {"switch": "on"}, 404),
     ],
 )
-def test_says_what_there_is_instead(visitor, path, form, status):
+def test_an_unknown_name_gets_a_list_of_the_known_ones(visitor, path, form, status):
     refused = visitor.client.post(path, data=form)
     assert (refused.status_code, list(refused.json)) == (status, ["error"])
 

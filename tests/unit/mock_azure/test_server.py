@@ -234,7 +234,7 @@ def run_command(folder, *options):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to be caught")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_command_writes_settings_and_tidies_up(tmp_path, number):
+def test_command_writes_settings_and_deletes_them_at_the_end(tmp_path, number):
     with run_command(tmp_path, "--front-port", "0", "--back-port", "0") as process:
         lines = [process.stdout.readline() for _ in range(4)]
         settings = json.loads((tmp_path / "settings.json").read_text())

@@ -528,9 +528,7 @@ def cluster(azure):
     return cluster
 
 
-def test_token_of_a_trusted_issuer_takes_the_place_of_a_secret(
-    azure, cluster, exchange_with_assertion
-):
+def test_token_of_a_trusted_issuer_replaces_a_secret(azure, cluster, exchange_with_assertion):
     response = exchange_with_assertion(cluster.token(POD, azure.clock.now()))
     assert response.status_code == 200, response.text
     assert unverified(response.json["access_token"])["appidacr"] == "2"

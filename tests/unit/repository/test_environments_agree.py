@@ -85,7 +85,7 @@ def app(request, tmp_path, monkeypatch) -> App:
     return app
 
 
-def test_good_settings_are_taken(app):
+def test_valid_settings_are_accepted(app):
     settings = app.load(app.good)
     assert settings["CLIENT_SECRET"] == COMMON["CLIENT_SECRET"]
     assert "PATH" not in settings
@@ -214,26 +214,26 @@ def test_a_variable_of_the_environment_wins_over_the_file(app):
     assert app.load({MODE[app.name]: "development", "CLIENT_SECRET": "y"})["CLIENT_SECRET"] == "y"
 
 
-def test_a_byte_order_mark_in_the_file_does_no_harm(app):
+def test_a_byte_order_mark_in_the_file_is_ignored(app):
     lines = "".join(f"{k}='{v}'\n" for k, v in app.good.items() if k in app.module.CHECKS)
     (app.folder / "development.env").write_text(lines, encoding="utf-8-sig")
     assert app.load({MODE[app.name]: "development"})["CLIENT_ID"] == API
 
 
-def test_all_that_is_missing_is_said_at_once_with_the_file(app):
+def test_all_missing_settings_are_reported_together_with_the_file(app):
     message = app.load({MODE[app.name]: "development"})
     assert str(app.folder / "development.env") in message
     for key in ("CLIENT_ID", "AUTHORITY", "SCOPE"):
         assert f"{key} is missing." in message
 
 
-def test_a_file_that_is_not_there_is_named_with_the_template_to_copy(app):
+def test_a_missing_file_is_named_with_the_template_to_copy(app):
     message = app.load({MODE[app.name]: "development"})
     assert "development.env or the environment (that file does not exist: copy" in message
     assert "production.env to it)" in message
 
 
-def test_a_wrong_authority_is_said_once():
+def test_a_wrong_authority_is_reported_once():
     message = App("FlaskAPI", ROOT).load(GOOD["FlaskAPI"] | {"AUTHORITY": f"{AUTHORITY}/"})
     assert "AUTHORITY must be" in message
     assert "ISSUER" not in message
@@ -245,7 +245,7 @@ def test_a_file_in_another_encoding_is_named(app):
     assert message.endswith("x.env is not UTF-8: save it in that encoding.")
 
 
-def test_a_misspelt_key_in_the_file_is_named(app):
+def test_a_misspelled_key_in_the_file_is_named(app):
     app.write("x.env", {"CLIENTID": "1"})
     message = app.load(app.good | {"ENV_FILE": "x.env"})
     assert "CLIENTID is not a setting of this app. Is it misspelled?" in message
@@ -258,7 +258,7 @@ def test_a_real_secret_in_the_file_stops_production(app):
     assert "s3cret" not in message
 
 
-def test_the_templates_placeholder_beside_a_real_variable_is_fine_in_production(app):
+def test_production_accepts_a_placeholder_in_the_file_if_the_variable_is_set(app):
     app.write("x.env", {"CLIENT_SECRET": "ReplaceWithClientSecret"})
     settings = app.load(app.good | PRODUCTION[app.name])
     assert settings["CLIENT_SECRET"] == COMMON["CLIENT_SECRET"]

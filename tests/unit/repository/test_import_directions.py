@@ -129,7 +129,7 @@ def test_a_script_imports_what_comes_before_and_what_the_api_has_installed(name)
     assert used <= before | installed | sys.stdlib_module_names
 
 
-def test_the_apps_have_no_module_that_says_nothing():
+def test_the_apps_have_no_empty_module_and_no_vague_module_name():
     for folder in ("FlaskAPI", "DjangoUI"):
         for name, file in modules(folder).items():
             assert file.stat().st_size, name

@@ -230,7 +230,7 @@ DURATIONS = {
 
 
 @pytest.mark.parametrize("document", [README, API, UI], ids=lambda document: document.name)
-def test_every_duration_is_the_codes(document):
+def test_every_duration_matches_the_code(document):
     """Each paragraph, list item or row with a duration is known by words that it holds."""
     durations = DURATIONS[document.name]
     for block in re.split(r"\n\n|\n(?=[-|] |\d+\. )", document.text):
@@ -248,7 +248,7 @@ def gunicorn(app: str) -> dict[str, object]:
     return runpy.run_path(str(ROOT / app / "gunicorn.conf.py"))
 
 
-def test_every_other_number_is_the_codes():
+def test_every_other_number_matches_the_code():
     facts = {
         API: [
             f"more than {authorization.MAX_TOKEN_BYTES >> 10} KiB",
@@ -336,7 +336,7 @@ PROMISES = {
     "Every step is visible": "test_tells_the_whole_round_trip_from_the_first_redirect",
     "Conditional Access works": "test_a_policy_sends_the_user_through_the_second_factor_and_back",
     "The API is strict": "test_refuses_claims_with",
-    "Users are isolated": "test_the_trouble_of_one_user_does_not_touch_the_next",
+    "Users are isolated": "test_one_users_error_does_not_affect_the_next",
     "It runs in production": "test_a_restart_signs_nobody_out",
 }
 
@@ -360,24 +360,24 @@ TROUBLES = {
         "`app_only_token`": "test_refuses_claims_with",
         "`token_expired`": "test_the_clocks_may_differ_by_a_minute",
         "FileNotFoundError`": (
-            "test_a_certificate_is_a_fault_of_the_settings_while_its_file_is_gone"
+            "test_a_certificate_is_reported_as_wrong_settings_while_its_file_is_missing"
         ),
         "no token for MANAGED": "test_the_identity_endpoint_refuses_the_app",
         "AADSTS70025": "test_is_refused_if_the_registration_does_not_trust_it",
         "Your access cannot be checked now": "test_the_api_answers_503_without_keys",
-        "Azure cannot be reached": "test_says_that_arm_cannot_be_reached_when_nobody_listens",
+        "Azure cannot be reached": "test_says_that_arm_cannot_be_reached_if_nothing_listens",
     },
     "DjangoUI/README.md": {
         "cannot be trusted": "test_is_refused_with",
         "`sign_in_expired`": "test_a_callback_of_somebody_else_signs_nobody_in",
         "`assertion_rejected`": "test_rejected_assertion_costs_the_token_cache",
         "AADSTS500011": "test_explains",
-        "`FileNotFoundError` or": "test_file_that_is_no_certificate_is_a_fault_of_the_settings",
+        "`FileNotFoundError` or": "test_file_without_a_certificate_is_reported_as_wrong_settings",
         "`no_token`": "test_asks_to_sign_in_once_when_no_token_fits",
-        "Microsoft Entra ID cannot be reached": "test_explains_an_entra_that_gives_no_new_token",
+        "Microsoft Entra ID cannot be reached": "test_explains_that_entra_issues_no_new_token",
         "cannot remember": "test_without_redis_there_is_a_page_and_afterwards_the_list",
         "`bad_request`": "test_another_host_is_refused",
-        "too many redirects": "test_without_a_proxy_nobody_may_say_that_it_is_https",
+        "too many redirects": "test_without_a_proxy_no_header_may_claim_https",
     },
 }
 
@@ -451,7 +451,7 @@ def test_the_first_screen_names_the_link_to_the_journey():
     assert f"choose **{link}**" in README.text.partition("\n## ")[0]
 
 
-def test_the_exchange_is_that_of_the_code():
+def test_the_exchange_matches_the_code():
     (told,) = README.fences("python")
     file = re.search(r"from \[`([\w/.]+)`\]", README.text.partition("```python")[0])
     assert file

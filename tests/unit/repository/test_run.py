@@ -81,7 +81,7 @@ def test_accepts_free_ports(free_port):
         pytest.param({"--ui-port": 8000, "--api-port": 8000}, id="the-same-twice"),
     ],
 )
-def test_refuses_a_port_that_cannot_be(ports):
+def test_refuses_an_impossible_port(ports):
     with pytest.raises(run.LauncherError, match="each part needs its own port"):
         run.check_ports(ports)
 
@@ -126,7 +126,7 @@ def test_help_names_every_way_to_run():
         assert word in shown
 
 
-def test_imports_nothing_that_python_does_not_bring():
+def test_imports_only_the_standard_library():
     check = "import sys; sys.modules['requests'] = sys.modules['flask'] = None; import run"
     subprocess.run([sys.executable, "-S", "-c", check], cwd=ROOT, check=True)
 
@@ -180,9 +180,7 @@ def test_notices_a_change_of_included_requirements(monkeypatch, tmp_path):
     assert run.Environment("tests").digest != before
 
 
-def test_makes_an_environment_once_and_repairs_it_when_half_of_it_is_gone(
-    folder, capsys, monkeypatch
-):
+def test_creates_an_environment_once_and_repairs_a_damaged_one(folder, capsys, monkeypatch):
     make = run.Environment.make
     without_pip = {  # which takes seconds to install
         "make": lambda self: [*make(self), "--without-pip"],
@@ -213,7 +211,9 @@ def test_makes_an_environment_once_and_repairs_it_when_half_of_it_is_gone(
         pytest.param("install", "The first start needs a network", id="no-network"),
     ],
 )
-def test_says_what_is_missing_when_the_environment_cannot_be(folder, monkeypatch, step, advice):
+def test_says_what_is_missing_if_the_environment_cannot_be_created(
+    folder, monkeypatch, step, advice
+):
     for name in ("make", "install"):
         command = [sys.executable, "-c", f"exit({name == step:d})"]
         monkeypatch.setattr(run.Environment, name, lambda self, command=command: command)
@@ -249,7 +249,7 @@ def test_stops_in_reverse_order_and_waits_for_each(tmp_path):
     assert [process.returncode for process in processes] == [0, 0, 0]
 
 
-def test_stopping_ends_children_that_a_process_left_behind(tmp_path):
+def test_stopping_kills_remaining_children(tmp_path):
     leave = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])"
     wait = f"import os, time; print(os.getpid(), flush=True); time.sleep({2 * 60})"
     service = run.Service("parent", tmp_path, [sys.executable, "-c", leave, wait])
@@ -288,7 +288,7 @@ class Ok(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def test_a_part_is_asked_directly_whatever_proxy_the_user_has(monkeypatch):
+def test_a_part_is_probed_without_a_proxy(monkeypatch):
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # where nothing listens
@@ -297,7 +297,7 @@ def test_a_part_is_asked_directly_whatever_proxy_the_user_has(monkeypatch):
         assert run.answers(f"http://127.0.0.1:{server.server_port}/health")
 
 
-def test_a_part_that_never_answers_is_named(tmp_path, monkeypatch):
+def test_a_part_that_never_responds_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "START_SECONDS", 0.2)
     monkeypatch.setattr(run, "ROOT", tmp_path)
     (tmp_path / "DjangoUI").mkdir()
@@ -446,7 +446,7 @@ def test_says_that_all_passed_and_what_each_step_counted(tool, monkeypatch, caps
         pytest.param("tests", "tests/unit tests/integration", id="unit-and-integration-tests"),
     ],
 )
-def test_one_step_that_fails_makes_the_whole_fail(tool, monkeypatch, capsys, step, command):
+def test_one_failed_step_fails_the_run(tool, monkeypatch, capsys, step, command):
     monkeypatch.setenv("FAILING", command)
     assert run.test([]) == 1
     summary = capsys.readouterr().out.splitlines()[-1]
