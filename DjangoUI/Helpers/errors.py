@@ -116,7 +116,8 @@ PAGES = API_PAGES | {
     "form_expired": Page(403, "You are not signed out yet",
         "The page that you used is older than your last sign-in, or your browser did not keep its"
         " cookie.", "sign_out"),
-    "bad_request": Page(400, "This request cannot be answered", "It is malformed.", ""),
+    "bad_request": Page(400, "This request cannot be answered",
+        "It is malformed, or the host in its address is not the one of this app.", ""),
     "not_found": Page(404, "There is no such page", "The address may be misspelled.", "home"),
     "server_error": Page(500, "Something went wrong",
         "This app had an unexpected error. Wait a moment, then try again.", "home"),

@@ -36,6 +36,7 @@ def test_signs_in_on_another_site_and_when_one_part_dies_the_others_stop(page: P
     page.get_by_role("button", name=re.compile("Alice")).click()
     page.get_by_role("button", name="Accept").click()
     expect(page).to_have_url(f"{demo.ui}/")
+    assert f"  Scenarios and the journey: {demo.front}\n" in demo.written()
 
     api = re.search(r"FlaskAPI \| .*Listening at: .* \((\d+)\)", demo.written())
     assert api
