@@ -151,7 +151,7 @@ def check_alive() -> None:
 
 
 def wait_until(condition: Callable[[], object], description: str) -> None:
-    """Wait up to START_SECONDS for ``condition``; raise LauncherError if a service stops."""
+    """Wait for ``condition``; raise LauncherError after START_SECONDS, or if a service stops."""
     deadline = time.monotonic() + START_SECONDS
     while not condition():
         check_alive()

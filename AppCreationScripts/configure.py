@@ -31,7 +31,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
         help="another https://<host>/account/callback of the web app")  # fmt: skip
     add("--adopt", type=guid, action="append", default=[], metavar="APPLICATION_ID",
         help="use this registration, which another machine created")  # fmt: skip
-    add("--new", action="store_true", help="create registrations beside those of other machines")
+    add("--new", action="store_true", help="create separate registrations for this machine")
     add("--grant-admin-consent", action="store_true", help="consent for all users")
     return parser.parse_args(argv)
 

@@ -123,7 +123,7 @@ def redirect_uris(application: Json, platform: str = "web") -> list[str]:
 def refuse_foreign_access(
     graph: Graph, both: list[Registration], note: dict[str, Json], user_id: str
 ) -> None:
-    """Refuse to consent for all users if somebody else may control one of the registrations.
+    """Refuse to consent for all users if someone else may control one of the registrations.
 
     :raises ScriptError: naming what the script did not add.
     """

@@ -23,7 +23,7 @@ _AGAIN = "Sign in again. If that leads back here, tell the people who run this a
 _ENTRA_BUSY = Page(503, "Microsoft Entra ID is busy")
 _APP_MISTAKE = Page(502, "This app made a mistake", f"Its API got no access token. {_TELL}", "")
 _SIGN_IN_ENDED = Page(403, "Your sign-in has ended",
-    "Microsoft Entra ID no longer accepts it. A reason can be a changed password or a policy"
+    "Microsoft Entra ID no longer accepts it. The reason may be a changed password or a policy"
     f" of your organization. Sign in again, {_ADMIN} about your account.", "sign_in")
 
 # Keyed by the "code" of the API's answers.
@@ -50,7 +50,7 @@ API_PAGES = {
     "consent_required": Page(403, "An approval is missing",
         "The API may not call Azure for you yet. Sign in again and accept the "
         f"permissions, {_ADMIN} to approve them for everyone.", "sign_in"),
-    "claims_challenge": Page(403, "Your organization asks for more",
+    "claims_challenge": Page(403, "Another sign-in step is required",
         "A policy requires another step, such as a second factor, a registered device or another"
         " network, and your sign-in did not complete it. Sign in again and complete that step,"
         f" {_ADMIN} about it.", "sign_in"),
@@ -84,9 +84,9 @@ PAGES = API_PAGES | {
         " its cookie. Sign in again. If that leads back here, allow cookies for this site.",
         "sign_in"),
     "access_denied": Page(403, "The sign-in was not completed",
-        "It was cancelled, a permission was declined, or only an administrator may grant what this"
-        " app asks for. If you may accept the permissions, sign in again and accept. Otherwise ask"
-        " an administrator of your organization to approve the app.", "sign_in"),
+        "It was canceled, a permission was declined, or only an administrator can grant what this"
+        " app requests. If you can accept the permissions, sign in again and accept them. Otherwise"
+        " ask an administrator of your organization to approve the app.", "sign_in"),
     "login_required": Page(403, "Your organization does not allow this sign-in",
         "A policy blocks it, or requires a step that you did not complete. Sign in again to"
         " complete that step or to use another account. Only an administrator of your organization"

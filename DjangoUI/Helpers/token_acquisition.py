@@ -65,7 +65,7 @@ def begin_sign_in(
 ) -> dict[str, Any]:
     """Return MSAL's flow: ``auth_uri`` for the browser, the rest for ``complete_sign_in``.
 
-    :param pending: the reason why the user has to sign in again, if there is one.
+    :param pending: the reason why the user must sign in again, if there is one.
     :param choose_account: ask Entra to show the account picker even if it remembers an account.
     :raises PageError: if Entra can't be reached.
     """

@@ -31,7 +31,7 @@ class Entra:
     def exchange(self, user_assertion: str, claims: str | None) -> dict[str, Any]:
         """Return Entra's answer to an on-behalf-of request: a token or an OAuth error.
 
-        :param claims: the JSON of a claims challenge that the new token has to satisfy.
+        :param claims: the JSON of a claims challenge that the new token must satisfy.
         :raises DownstreamError: if Entra returns neither.
         """
         file = self._settings["CLIENT_CERTIFICATE"] or self._settings["CLIENT_ASSERTION_FILE"]

@@ -43,7 +43,7 @@ _TABLE: dict[str, Any] = {
     # Entra does not exchange the token until the user signs in or consents.
     "consent_required": (401, USER, USER, "User or admin consent is required"),
     "claims_challenge": (401, USER, "insufficient_claims", "Additional sign-in steps are required"),
-    "assertion_rejected": (401, TOKEN, TOKEN, "The user has to sign in again"),
+    "assertion_rejected": (401, TOKEN, TOKEN, "The user must sign in again"),
     # Entra failed or rejected this API, and the user can do nothing about it.
     "api_misconfigured": (500, "server_error", None, "This API is not set up correctly"),
     "idp_throttled": (503, LATER, None, "Microsoft Entra ID is busy", 5),
@@ -79,11 +79,11 @@ class ApiError(Exception):
 
 
 class AuthError(ApiError):
-    """The access token is not acceptable, or the user has to sign in again."""
+    """The access token is not acceptable, or the user must sign in again."""
 
 
 class DownstreamError(ApiError):
-    """Microsoft Entra ID or the downstream API failed."""
+    """Microsoft Entra ID or the downstream API failed, or rejected this API."""
 
 
 @dataclass(eq=False)

@@ -78,10 +78,10 @@ def test_a_second_factor_that_is_refused_ends_on_a_page_and_can_be_given_later(a
 def test_a_second_factor_that_does_not_satisfy_ends_on_a_page(azure, alice):
     azure.faults.add("token:on_behalf_of", 50076, times=None)
     alice.press(decision="accept")
-    assert is_told(alice, "Your organization asks for more")
+    assert is_told(alice, "Another sign-in step is required")
     assert rounds(azure) == 2
     alice.open()
-    assert is_told(alice, "Your organization asks for more")
+    assert is_told(alice, "Another sign-in step is required")
     assert rounds(azure) == 2
 
 
@@ -117,10 +117,10 @@ def test_an_azure_that_rejects_every_new_sign_in_ends_on_a_page(azure, alice):
         "arm:subscriptions", "InvalidAuthenticationToken", details=challenge, times=None
     )
     alice.open()
-    assert is_told(alice, "Your organization asks for more")
+    assert is_told(alice, "Another sign-in step is required")
     assert rounds(azure) == 2
     alice.open()
-    assert is_told(alice, "Your organization asks for more")
+    assert is_told(alice, "Another sign-in step is required")
 
 
 def test_consent_that_is_withdrawn_is_asked_for_again(azure, alice):

@@ -290,7 +290,7 @@ def test_a_projected_token_is_refused_for_another(azure, deployment, claims):
 
 
 @of(ProjectedTokens)
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"], ids=["missing", "empty", "no-text"])
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"], ids=["missing", "empty", "not-text"])
 def test_a_projected_token_is_reported_as_wrong_settings_if_its_file_is(azure, deployment, content):
     tokens, apps = deployment
     for file in tokens.files.values():

@@ -132,7 +132,7 @@ CHALLENGE = json.dumps({"error": "x", "code": "claims_challenge"}).encode()
             id="gzip-bomb",
         ),
         pytest.param(
-            http(body=b"no gzip", Content_Encoding="gzip"), "api_unreachable", id="no-gzip"
+            http(body=b"no gzip", Content_Encoding="gzip"), "api_unreachable", id="not-gzip"
         ),
         pytest.param(http(X_Long="x" * 70_000), "api_unreachable", id="long-header"),
         pytest.param(
@@ -144,7 +144,7 @@ CHALLENGE = json.dumps({"error": "x", "code": "claims_challenge"}).encode()
         pytest.param(http("301 Moved", Location="/subscriptions"), "api_error", id="to-itself"),
         pytest.param(http(body=b"<html><script>evil</script>"), "api_error", id="html"),
         pytest.param(http("502 Bad Gateway", b"<html>evil"), "api_error", id="gateway"),
-        pytest.param(http(body=b"\xff\xfe{}"), "api_error", id="no-utf-8"),
+        pytest.param(http(body=b"\xff\xfe{}"), "api_error", id="not-utf-8"),
         pytest.param(http(body=b'{"value": [' + b"[" * 100_000), "api_error", id="deep"),
         pytest.param(http(body=b'{"value": ' + b"9" * 5000 + b"}"), "api_error", id="huge-number"),
         pytest.param(http("999 Evil", b"{}"), "api_error", id="status-999"),

@@ -55,7 +55,7 @@ def test_one_id_goes_through_all_hops_of_a_page(azure, apps, visitor):
     "head",
     [
         pytest.param(b"Authorization: Bearer a\0b.c.d", id="nul"),
-        pytest.param(b"Authorization: Bearer \xff\xfe.b.c", id="no-text"),
+        pytest.param(b"Authorization: Bearer \xff\xfe.b.c", id="not-text"),
         pytest.param(b"Authorization: Bearer t\xc3\xb6ken.b.c", id="utf-8"),
         pytest.param(b"Authorization: Bearer a.b.c\rX: y", id="carriage-return"),
         pytest.param(b"Authorization: Bearer a.b.c\r\n X: y", id="folded-line"),

@@ -111,10 +111,10 @@ def test_a_slow_body_ends_at_the_deadline(recipe, serve):
         ),
         pytest.param(
             b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
-            id="no-gzip",
+            id="not-gzip",
         ),
         pytest.param(b"", id="closed-at-once"),
-        pytest.param(b"garbage\r\n\r\n", id="no-http"),
+        pytest.param(b"garbage\r\n\r\n", id="not-http"),
     ],
 )
 def test_a_broken_answer_is_a_connection_error(recipe, serve, raw):

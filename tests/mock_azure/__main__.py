@@ -116,7 +116,7 @@ def files(azure: MockAzure, options: argparse.Namespace) -> dict[Path, str]:
     """
     texts: dict[Path, str] = {}
 
-    def beside(file: Path) -> str:
+    def ca_next_to(file: Path) -> str:
         texts[file] = azure.ca_file.read_text()
         return str(file)
 
@@ -126,7 +126,7 @@ def files(azure: MockAzure, options: argparse.Namespace) -> dict[Path, str]:
     }
     if options.write_env:
         folder = options.write_env.resolve()
-        ca_bundle = {"CA_BUNDLE": beside(folder / "mock-azure-ca.pem")}
+        ca_bundle = {"CA_BUNDLE": ca_next_to(folder / "mock-azure-ca.pem")}
         for app, settings in apps.items():
             file = folder / app / "development.env"
             if file.exists() and not file.read_text().startswith(WRITTEN_BY_THE_MOCK):
@@ -136,11 +136,11 @@ def files(azure: MockAzure, options: argparse.Namespace) -> dict[Path, str]:
             texts[file] = "\n".join([WRITTEN_BY_THE_MOCK, *lines, ""])
     if options.cloud:
         file = options.cloud.resolve()
-        ca_bundle = {"ca_bundle": beside(file.with_suffix(".pem"))}
+        ca_bundle = {"ca_bundle": ca_next_to(file.with_suffix(".pem"))}
         texts[file] = json.dumps(azure.cloud() | ca_bundle, indent=2)
     if options.settings:
         file = options.settings.resolve()
-        ca_bundle = {"CA_BUNDLE": beside(file.with_name("mock-azure-ca.pem"))}
+        ca_bundle = {"CA_BUNDLE": ca_next_to(file.with_name("mock-azure-ca.pem"))}
         all_of = {app: NOT_FROM_THE_SHELL | own | ca_bundle for app, own in apps.items()}
         texts[file] = json.dumps(all_of, indent=2)
     return texts

@@ -112,7 +112,7 @@ def _check_scopes(known: list[Json], new: list[Json]) -> None:
     for name in ("id", "value"):
         values = [scope.get(name) for scope in new]
         if None in values or len(set(values)) < len(values):
-            raise bad(f"Each scope needs a '{name}' of its own.")
+            raise bad(f"Each scope needs a unique '{name}'.")
     left = {(scope["id"], scope["value"]) for scope in new}
     for scope in known:
         if scope["isEnabled"] and (scope["id"], scope["value"]) not in left:

@@ -174,7 +174,7 @@ def _alike(seen: Recorded) -> object:
 
 
 def _is_of_api(discovery: Recorded, journey: list[Recorded]) -> bool:
-    """FlaskAPI requests signing keys without a correlation ID, on connections of its own."""
+    """FlaskAPI requests signing keys without a correlation ID, on its own connections."""
     own = {seen.connection for seen in journey if seen.hop in ("jwks", EXCHANGE)}
     return not discovery.correlation_id or discovery.connection in own
 

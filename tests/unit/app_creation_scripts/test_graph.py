@@ -24,7 +24,7 @@ def test_a_cloud_is_known_by_name(name):
     ("text", "words"),
     [
         pytest.param("{}", "missing", id="members-missing"),
-        pytest.param("no json", "JSON file", id="no-json"),
+        pytest.param("no json", "JSON file", id="not-json"),
         pytest.param(json.dumps({**URLS, "more": "x"}), "more", id="member-unknown"),
         pytest.param(
             json.dumps({**URLS, "graph": "http://x"}), "not https://: http://x", id="http"

@@ -263,7 +263,7 @@ class TestCallback:
         "query",
         [
             pytest.param("", id="nothing"),
-            pytest.param("state=%ff%fe", id="state-that-is-no-text"),
+            pytest.param("state=%ff%fe", id="state-that-is-not-text"),
             pytest.param("state=%ed%a0%80&code=x", id="state-with-half-a-character"),
             pytest.param("state=%00&code=%00", id="state-with-a-null"),
             pytest.param("state=" + "x" * 7000, id="long-state"),

@@ -144,7 +144,7 @@ class TestClaimsChallenge:
         assert json.loads(query["claims"])["access_token"]["acrs"]["value"] == "c1"
         page = signed_in.get("/")
         assert page.status_code == 403
-        assert "Your organization asks for more" in page.text
+        assert "Another sign-in step is required" in page.text
 
     def test_can_be_retried_by_the_user(self, signed_in, api):
         for _ in range(6):
@@ -160,7 +160,7 @@ class TestClaimsChallenge:
         [
             pytest.param("[]", id="a-list"),
             pytest.param('"text"', id="a-text"),
-            pytest.param("{", id="no-json"),
+            pytest.param("{", id="not-json"),
             pytest.param('{"a": "' + "x" * 4096 + '"}', id="too-long"),
             pytest.param("[" * 3000, id="deep"),
             pytest.param("", id="nothing"),
@@ -310,7 +310,7 @@ def test_logs_only_the_code_of_a_refusal(signed_in, api, caplog):
         pytest.param(requests.ReadTimeout(), 504, id="too-slow"),
         pytest.param((200, {}, "<html>"), 502, id="html"),
         pytest.param((200, {}, "[]"), 502, id="a-list"),
-        pytest.param((200, {}, '{"value": {}}'), 502, id="no-list"),
+        pytest.param((200, {}, '{"value": {}}'), 502, id="not-a-list"),
         pytest.param((200, {}, '{"value": [1]}'), 502, id="a-list-of-numbers"),
         pytest.param((200, {}, "{}"), 502, id="no-value"),
         pytest.param((404, {}, '{"code": "not_found"}'), 502, id="wrong-address"),
@@ -321,7 +321,7 @@ def test_logs_only_the_code_of_a_refusal(signed_in, api, caplog):
         pytest.param((200, {}, '{"value": ['), 502, id="half-an-answer"),
         pytest.param((200, {}, '{"value": ' + "9" * 5000 + "}"), 502, id="a-huge-number"),
         pytest.param((200, {}, "[" * 100_000), 502, id="deep"),
-        pytest.param((200, {}, b"\xff\xfe\x00"), 502, id="no-text"),
+        pytest.param((200, {}, b"\xff\xfe\x00"), 502, id="not-text"),
         pytest.param((200, {}, r'{"value": [{"a": "\ud800"}]}'), 502, id="half-a-character"),
         pytest.param(
             (200, {}, f'{{"value": [{{"a": {"[" * 5000}{"]" * 5000}}}]}}'), 502, id="nested"
@@ -344,8 +344,10 @@ def test_explains_an_api_that_fails(signed_in, api, answer, status):
         pytest.param((503, "<html>", {}), 503, id="down"),
         pytest.param((429, "{}", {"Retry-After": "9"}), 503, id="busy"),
         pytest.param((401, '{"error": "invalid_client"}', {}), 500, id="wrong-secret"),
-        pytest.param((200, "[]", {}), 503, id="no-object"),
-        pytest.param((200, '{"access_token": "a", "expires_in": 1e999}', {}), 503, id="for-ever"),
+        pytest.param((200, "[]", {}), 503, id="not-an-object"),
+        pytest.param(
+            (200, '{"access_token": "a", "expires_in": 1e999}', {}), 503, id="infinite-lifetime"
+        ),
         pytest.param(requests.ConnectTimeout(), 503, id="no-connection"),
     ],
 )

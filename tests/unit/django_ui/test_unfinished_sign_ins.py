@@ -124,7 +124,7 @@ def test_all_cookies_together_fit_into_gunicorns_limit():
     "name",
     [
         pytest.param("sign_in_(1)", id="brackets"),
-        pytest.param("sign_in_\xe9", id="no-ascii"),
+        pytest.param("sign_in_\xe9", id="not-ascii"),
         pytest.param("sign_in_a b", id="space"),
         pytest.param("sign_in_", id="too-short"),
         pytest.param("sign_in_0123456789abcdef", id="too-long"),

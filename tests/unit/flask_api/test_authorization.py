@@ -62,7 +62,7 @@ def refused_by_validation(tenant):
         pytest.param({"roles": ["Reader"]}, id="roles-beside-a-scope"),
         pytest.param({"idtyp": "user"}, id="idtyp-user"),
         pytest.param({"azp": OTHER_TENANT_ID}, id="any-client-when-there-is-no-list"),
-        pytest.param({"unknown": {"nested": [1]}}, id="claims-nobody-knows"),
+        pytest.param({"unknown": {"nested": [1]}}, id="unknown-claims"),
         pytest.param({"idp": "https://sts.windows.net/x/", "acct": 1}, id="a-guest"),
         pytest.param({"iat": timedelta(0), "exp": timedelta(hours=29)}, id="a-life-of-29-hours"),
     ],
@@ -313,9 +313,9 @@ def test_refuses_hmac_keyed_with_the_public_key(api, azure_answers, form, says):
 
 
 @pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256"])
-@pytest.mark.parametrize("says", ["what it is", "RS256"])
+@pytest.mark.parametrize("says", ["the algorithm", "RS256"])
 def test_refuses_another_algorithm_with_the_right_key(api, azure_answers, algorithm, says):
-    header = azure_answers.header(alg=algorithm if says == "what it is" else says)
+    header = azure_answers.header(alg=algorithm if says == "the algorithm" else says)
     token = sign(header, azure_answers.claims(), azure_answers.key.private, algorithm)
     assert get(api, token).json["code"] == "invalid_token"
 

@@ -467,7 +467,7 @@ def test_loads_no_keys_from(tenant, keys, jwks_uri):
         pytest.param({"body": "[" * 100_000}, id="deeply-nested"),
         pytest.param({"body": requests.ReadTimeout()}, id="a-timeout"),
         pytest.param({"body": "x" * 100, "content_type": "text/x; charset=idna"}, id="odd-charset"),
-        pytest.param({"body": b"\xff\xfe\xfd"}, id="no-text"),
+        pytest.param({"body": b"\xff\xfe\xfd"}, id="not-text"),
         pytest.param({"json": [{"kid": "x"}], "status": 404}, id="404"),
         pytest.param(
             {"status": 302, "headers": {"Location": "https://evil.example/"}}, id="a-redirect"

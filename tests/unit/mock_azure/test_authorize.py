@@ -221,8 +221,8 @@ def test_shows_a_page_for_an_unknown_tenant(visitor):
         "a challenge that is too long",
         "another prompt",
         "a negative max_age",
-        "claims that are no JSON",
-        "a claim that is no object",
+        "claims that are not JSON",
+        "a claim that is not an object",
         "claims nested too deeply",
         "no scope",
         "an unknown resource",
@@ -265,7 +265,7 @@ def test_demands_pkce_if_told_to_and_rejects(azure, visitor, redirected, paramet
         '{"access_token":{"nbf":{"value":[]}}}',
         '{"id_token":{"x":1}}',
     ],
-    ids=["null", "values that are no list", "a time that is a list", "another token's"],
+    ids=["null", "values that are not a list", "a time that is a list", "another token's"],
 )
 def test_ignores_claims_that_demand_nothing(visitor, claims):
     assert "code" in visitor.sign_in(claims=claims)

@@ -87,13 +87,13 @@ def test_a_new_application_has_what_graph_gives_it(call, application):
         pytest.param({"displayName": "x", "unknown": 1}, id="unknown-property"),
         pytest.param({"displayName": "x", "api": {"unknown": 1}}, id="unknown-inner-property"),
         pytest.param({"displayName": 1}, id="another-type"),
-        pytest.param({"displayName": "x", "tags": "one"}, id="no-collection"),
+        pytest.param({"displayName": "x", "tags": "one"}, id="not-a-collection"),
         pytest.param({"displayName": "x", "signInAudience": "Everybody"}, id="unknown-audience"),
         pytest.param(
             {"displayName": "x", "api": {"requestedAccessTokenVersion": 3}}, id="token-version-3"
         ),
         pytest.param(
-            {"displayName": "x", "api": {"knownClientApplications": ["me"]}}, id="no-guid"
+            {"displayName": "x", "api": {"knownClientApplications": ["me"]}}, id="not-a-guid"
         ),
         pytest.param({"displayName": "x", "identifierUris": ["api://mine"]}, id="foreign-uri"),
         pytest.param(
@@ -325,7 +325,7 @@ def test_certificates_that_a_patch_leaves_out_are_gone(call, application):
     "key",
     [
         pytest.param({**certificate(), "key": "no base64"}, id="key-that-is-not-base64"),
-        pytest.param({**certificate(), "key": "QUJD"}, id="key-that-is-no-certificate"),
+        pytest.param({**certificate(), "key": "QUJD"}, id="key-that-is-not-a-certificate"),
         pytest.param({"type": "AsymmetricX509Cert", "usage": "Verify"}, id="no-key"),
         pytest.param({**certificate(), "type": "Symmetric"}, id="unknown-type"),
         pytest.param({**certificate(), "usage": "Sign"}, id="unknown-usage"),

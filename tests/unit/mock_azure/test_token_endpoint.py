@@ -330,7 +330,7 @@ NO_TOKENS = {
     "nothing": "",
     "one letter": "a",
     "three letters": "a.b.c",
-    "no ASCII": "é.é.é",
+    "not ASCII": "é.é.é",
     "dots": "." * 9,
     "20,000 letters": "a" * 20_000,
 }
@@ -360,7 +360,7 @@ REJECTED_EXCHANGES = {
         650053,
     ),
     "a scope without consent": ({"scope": "User.Read"}, REFUSED_GRANT, 65001),
-    "claims that are no object": ({"claims": "[]"}, "invalid_request", 9002313),
+    "claims that are not an object": ({"claims": "[]"}, "invalid_request", 9002313),
     "a grant Entra lacks": ({"grant_type": "magic"}, "unsupported_grant_type", 70003),
     "no grant": ({"grant_type": None}, "invalid_request", 900144),
     "two assertions": ({"assertion": ["a", "b"]}, "invalid_request", 9002313),

@@ -104,7 +104,7 @@ def test_valid_settings_are_accepted(app):
         pytest.param(
             {"CLIENT_ID": "contoso-app"},
             "CLIENT_ID must be a GUID in lower case, as the portal shows it.",
-            id="no-guid",
+            id="not-a-guid",
         ),
         pytest.param({"CLIENT_ID": "\u0661" * 8 + API[8:]}, "CLIENT_ID must", id="arabic-digits"),
         pytest.param(
