@@ -328,10 +328,9 @@ def demo(options: argparse.Namespace, scratch: Path) -> int:
     command = gunicorn(options.ui_port, "UI.wsgi:application")
     serve("DjangoUI", [ui_python, *(runserver if WINDOWS else command)], settings, f"{ui}/health")
 
-    azure = "Azure is the one in your settings."
-    if not options.azure:
-        pages = f"http://{options.front_host}:{options.front_port}"
-        azure = f"Scenarios and the journey: {pages}\n  Azure is a local mock."
+    pages = f"http://{options.front_host}:{options.front_port}"
+    mock = f"Scenarios and the journey: {pages}\n  Azure is a local mock."
+    azure = "Azure is the one in your settings." if options.azure else mock
     then = "Everything answered." if options.check else "Ctrl-C stops everything."
     print(f"\n  The sample runs at {ui}\n  {azure} {then}\n", flush=True)
     if options.browser and not options.check and "CI" not in os.environ and has_display():

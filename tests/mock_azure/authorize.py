@@ -164,12 +164,10 @@ def _check(authorization: AuthorizeRequest, sign_in: SignIn) -> None:
     """:raises EntraError: if this user can't have a code yet, or at all."""
     for resource_id in {ask.resource.client_id for ask in authorization.scopes.asks}:
         azure.policies.check(sign_in, resource_id, authorization.claims)
-    if authorization["prompt"] == "consent" or azure.consents.missing(
-        sign_in.user, authorization.asked
-    ):
+    missing = azure.consents.missing(sign_in.user, authorization.asked)
+    if missing or authorization["prompt"] == "consent":
         administrators_only = any(
-            consent.resource.permissions[consent.scope].admin_only
-            for consent in authorization.asked
+            ask.resource.permissions[ask.scope].admin_only for ask in authorization.asked
         )
         is_admin = azure.users[sign_in.user].is_admin
         if not azure.consents.may_decide(sign_in.user) or (administrators_only and not is_admin):

@@ -303,9 +303,8 @@ class MockAzure:
 
     def register_certificate(self, app: directory.Application, der: bytes) -> None:
         """Let ``app`` (``azure.api`` or ``azure.ui``) authenticate with a certificate as well."""
-        present = self.applications[app.client_id]
-        certificates = (*present.certificates, der)
-        self.applications[app.client_id] = replace(present, certificates=certificates)
+        old = self.applications[app.client_id]
+        self.applications[app.client_id] = replace(old, certificates=(*old.certificates, der))
 
     def trust(
         self,
@@ -316,9 +315,8 @@ class MockAzure:
     ) -> None:
         """Let ``app`` also authenticate with a token that ``issuer`` issued to ``subject``."""
         credential = directory.FederatedCredential(issuer, subject, audience)
-        present = self.applications[app.client_id]
-        federated = (*present.federated, credential)
-        self.applications[app.client_id] = replace(present, federated=federated)
+        old = self.applications[app.client_id]
+        self.applications[app.client_id] = replace(old, federated=(*old.federated, credential))
 
     def add_identity(self) -> Identity:
         """Create a user-assigned managed identity; ``/msi/token`` issues its tokens."""

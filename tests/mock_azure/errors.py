@@ -47,10 +47,8 @@ class EntraError(Exception):
         self.text = f"AADSTS{code}: {row.text.format_map(_Known(details))}"
         self.claims = claims
         if row.claim and not claims:
-            condition = {"essential": True, "values": [details.get("policy", "any-policy")]}
-            self.claims = json.dumps(
-                {"access_token": {row.claim: condition}}, separators=(",", ":")
-            )
+            value = {"essential": True, "values": [details.get("policy", "any-policy")]}
+            self.claims = json.dumps({"access_token": {row.claim: value}}, separators=(",", ":"))
         super().__init__(self.text)
 
 
