@@ -1108,6 +1108,16 @@ def test_a_managed_identity_is_trusted_by_both_apps(cloud, azure, run, folder):
     assert azure.registry.federated == {}
 
 
+def test_an_identity_trusted_from_another_issuer_is_not_trusted_yet(azure, run):
+    identity = str(uuid.uuid4())
+    run(configure, "--trust-identity", identity)
+    for (trust,) in azure.registry.federated.values():
+        trust |= {"name": "of another tenant", "issuer": f"https://login.example/{uuid.uuid4()}"}
+    run(configure, "--trust-identity", identity)
+    for trusts in azure.registry.federated.values():
+        assert azure.issuer in [trust["issuer"] for trust in trusts]
+
+
 def test_each_app_trusts_only_its_own_managed_identity(azure, run):
     identities = [str(uuid.uuid4()), str(uuid.uuid4())]
     options = [f"--trust-identity=api={identities[0]}", f"--trust-identity=ui={identities[1]}"]
