@@ -222,6 +222,21 @@ def test_says_what_is_missing_if_the_environment_cannot_be_created(
     assert not run.Environment("app").is_current
 
 
+def test_half_installed_packages_are_not_taken_for_those_of_before(folder, monkeypatch):
+    make = run.Environment.make
+    monkeypatch.setattr(run.Environment, "make", lambda self: [*make(self), "--without-pip"])
+    works, fails = ([sys.executable, "-c", f"exit({status})"] for status in (0, 1))
+    monkeypatch.setattr(run.Environment, "install", lambda self: works)
+    run.pythons_of("app")
+    before = (folder / "requirements.txt").read_text()
+    (folder / "requirements.txt").write_text("# changed\n")
+    monkeypatch.setattr(run.Environment, "install", lambda self: fails)
+    with pytest.raises(run.LauncherError):
+        run.pythons_of("app")
+    (folder / "requirements.txt").write_text(before)
+    assert not run.Environment("app").is_current
+
+
 # --- Processes -----------------------------------------------------------------------------------
 
 # Writes that it runs, and at SIGTERM, a moment later, that it has stopped.
