@@ -322,6 +322,13 @@ def test_a_part_that_never_responds_is_named(tmp_path, monkeypatch):
     run.stop_all()
 
 
+def test_the_demo_keeps_its_sessions_among_the_files_that_it_removes(tmp_path):
+    options = run.parse(["--front-port=0", "--back-port=0"])
+    settings = run.start_mock(sys.executable, options, tmp_path)
+    run.stop_all()
+    assert Path(settings["DjangoUI"]["DATABASE_PATH"]).parent == tmp_path
+
+
 # --- Being told to stop --------------------------------------------------------------------------
 
 # The launcher with its parts replaced by one that runs; says when it waits for the first time.
