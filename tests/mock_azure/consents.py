@@ -42,10 +42,6 @@ class Consents:
             if g[0] != user or g[1] != (client or g[1]) or g[2] != (resource or g[2])
         }
 
-    def forget(self, application: str) -> None:
-        """Remove every consent for this application (client ID), as client or as resource."""
-        self._granted = {g for g in self._granted if application not in g[1:3]}
-
     def may_decide(self, user: str) -> bool:
         """Return whether ``user`` may consent without an administrator."""
         return user not in self._may_not

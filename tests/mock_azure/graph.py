@@ -145,7 +145,6 @@ def delete_application(object_id: str) -> ResponseReturnValue:
     for key in gone:
         del registry.principals[key]
     azure.applications.pop(app_id, None)
-    azure.consents.forget(app_id)
     return "", 204
 
 

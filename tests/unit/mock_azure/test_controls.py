@@ -126,6 +126,16 @@ def test_challenge_sends_an_older_session_to_sign_in_again(azure, visitor, redir
     assert "code" in redirected(page)
 
 
+def test_challenge_is_not_met_by_the_tokens_of_an_older_session(
+    azure, visitor, redeem, exchange, post_token
+):
+    tokens = redeem(visitor.sign_in()["code"]).json
+    later = json.dumps({"access_token": {"nbf": {"value": str(int(azure.clock.now()) + 10)}}})
+    refresh = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    assert error_code(post_token(azure.ui, **refresh, claims=later)) == 50173
+    assert error_code(exchange(tokens["access_token"], claims=later)) == 50173
+
+
 # --- keys -----------------------------------------------------------------------------------------
 
 
