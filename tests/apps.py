@@ -1,4 +1,4 @@
-"""Both apps as they are deployed: under gunicorn, with several workers, on free ports."""
+"""Run both apps as they are deployed: with gunicorn, several workers, and free ports."""
 
 import atexit
 import contextlib
@@ -31,7 +31,7 @@ _reservations: list[socket.socket] = []
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports that no other process of these tests gets as long as this one runs.
+    """Return ports that no other process of these tests gets while this one runs.
 
     A UDP socket of the same number reserves each; a TCP server can still listen there.
     """
@@ -51,7 +51,7 @@ def free_ports(number: int) -> list[int]:
 
 
 class App:
-    """One app under gunicorn, in a process group of its own."""
+    """One app run by gunicorn, in its own process group."""
 
     def __init__(self, folder: str, application: str, settings: dict[str, str], port: int) -> None:
         self.folder, self.application = folder, application
@@ -91,14 +91,14 @@ class App:
 
     def stop(self) -> None:
         if self.process:
-            # At once: gunicorn itself would wait for connections that clients keep alive.
+            # Immediately: gunicorn would wait for connections that clients keep alive.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
     def workers(self) -> list[int]:
-        """The process ids of the workers."""
+        """The process IDs of the workers."""
         assert self.process
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(child) for child in children.read_text().split()]
@@ -109,11 +109,11 @@ class App:
 
 @functools.cache
 def migrated_database() -> Path:
-    """Make DjangoUI's database with its tables, once for all tests of this process."""
+    """Create DjangoUI's database with its tables, once for all tests of this process."""
     folder = Path(tempfile.mkdtemp(prefix="database-"))
     atexit.register(shutil.rmtree, folder)
     file = folder / "db.sqlite3"
-    with MockAzure() as azure:  # its certificate authority has to exist, too
+    with MockAzure() as azure:  # the settings name its CA file, which must exist
         environ = azure.django_ui_settings() | {"DATABASE_PATH": str(file)}
         subprocess.run(
             [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
@@ -125,7 +125,7 @@ def migrated_database() -> Path:
 
 
 class Apps:
-    """DjangoUI and FlaskAPI against a mock. Further settings go to one app or the other.
+    """DjangoUI and FlaskAPI with a mock of Azure. Additional settings go to one of the apps.
 
     Without a mock these have to be all but the addresses, say ``ENV_FILE``. An app without a
     secret: ``Apps(azure, api_settings=azure.identity_settings(azure.api))``. An ``api`` that runs

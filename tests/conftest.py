@@ -1,4 +1,4 @@
-"""What all tests share: the tenant, both apps in front of it, and what a machine may lack."""
+"""Fixtures that all tests share: the tenant, both apps, and checks for missing programs."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from tests.mock_azure import MockAzure
 from tests.mock_azure.tls import server_context
 
 REDIS = shutil.which("redis-server")
-# What the tests with this fixture need, and the packages that bring it on Debian and Ubuntu.
+# The programs that the tests with each fixture need, and their packages on Debian and Ubuntu.
 NEEDED = {
     "redis": (REDIS, "redis-server"),
     "browser_type": (CHROMIUM, "chromium fonts-liberation"),
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def log_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence DjangoUI's handler, which cleans a record before ``caplog`` sees it."""
+    """Remove DjangoUI's handler, which cleans a record before ``caplog`` sees it."""
     for handler in logging.getLogger().handlers:
         if handler.filters:
             monkeypatch.setattr(handler, "level", logging.CRITICAL + 1)
@@ -51,7 +51,7 @@ def one_azure() -> Iterator[MockAzure]:
 
 @pytest.fixture
 def azure(one_azure: MockAzure) -> MockAzure:
-    """The tenant as it is at first, before anything happens."""
+    """The tenant in its initial state."""
     one_azure.reset()
     return one_azure
 
@@ -64,7 +64,7 @@ def one_pair_of_apps(one_azure: MockAzure) -> Iterator[Apps]:
 
 @pytest.fixture
 def apps(azure: MockAzure, one_pair_of_apps: Apps) -> Apps:
-    """Both apps under gunicorn, two workers each."""
+    """Both apps, run by gunicorn with two workers each."""
     return one_pair_of_apps
 
 
@@ -77,6 +77,6 @@ def file_of_one_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def one_root(file_of_one_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let sessions of both apps trust one certificate: all public ones take 30 ms to load."""
+    """Make sessions of both apps trust one certificate: loading all public ones takes 30 ms."""
     for module in (helpers.http_session, Helpers.http_session):
         monkeypatch.setattr(module, "DEFAULT_CA_BUNDLE_PATH", str(file_of_one_root))

@@ -1,4 +1,4 @@
-"""Django's settings in tests: those of development, with fixed values and nothing of the machine's.
+"""Django's settings in tests: those of development, with fixed values.
 
 Flask's and Django's tests share one process, so the environment is put back at once.
 """

@@ -1,4 +1,4 @@
-"""A browser without a browser: follows redirects, keeps cookies, presses the buttons of forms."""
+"""A simple HTTP client as a browser: it follows redirects, keeps cookies and submits forms."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import requests
 
 
 class Visitor:
-    """One person with one set of cookies; ``page`` is what they look at."""
+    """One user with one set of cookies; ``page`` is the current page."""
 
     def __init__(self, ui: str) -> None:
         self.ui = ui
@@ -23,7 +23,7 @@ class Visitor:
         return self
 
     def press(self, action: str = '[^"]+', **button: str) -> Self:
-        """Send the page's first form, or that with ``action``, by its button ``name=value``."""
+        """Submit the first form, or the one with ``action``, with its button ``name=value``."""
         form = re.search(
             rf'<form method="post" action="({action})"(.*?)</form>', self.page.text, re.S
         )
@@ -43,35 +43,35 @@ class Visitor:
         return self.open().answer(user)
 
     def answer(self, user: str) -> Self:
-        """Go through Entra's pages from here, whichever come, as ``user`` who agrees to all."""
+        """Go through Entra's pages from here as ``user``, who accepts everything."""
         for _ in range(6):
             if self.asks("Choose who you are"):
                 self.press(user=user)
             elif self.asks("Permissions requested") or self.asks("Approve this"):
                 self.press(decision="accept")
-            elif "submit.js" in self.page.text:  # a form that a browser sends by itself
+            elif "submit.js" in self.page.text:  # a form that browsers submit automatically
                 self.press()
             else:
                 break
         return self
 
     def asks(self, question: str) -> bool:
-        """Whether the page is that one of Entra's."""
+        """Return whether the current page is this page of Entra's."""
         return question in self.page.text
 
     def wait_a_little(self) -> Self:
-        """Do as if the ten seconds were over in which the app remembers a sign-in by a cookie."""
+        """Delete the cookie that records a sign-in for ten seconds, as if they were over."""
         self.session.cookies.set("signed_in_just_now", None)
         return self
 
     def another_tab(self) -> "Visitor":
-        """The same person once more: cookies as they are now, but no connection, are shared."""
+        """Return another client for the same user, with a copy of the cookies."""
         tab = Visitor(self.ui)
         tab.session.cookies.update(self.session.cookies)
         return tab
 
     def click(self, label: str) -> Self:
-        """Follow the first link that is called ``label``."""
+        """Follow the first link with this ``label``."""
         link = re.search(rf'<a\b[^>]* href="([^"]+)">{label}</a>', self.page.text)
         assert link, self.page.text
         return self.open(urljoin(self.page.url, unescape(link[1])))

@@ -53,11 +53,11 @@ class Containers:
         self.compose("down", "--volumes")
 
     def start(self) -> None:
-        """Start everything, two instances of each app, and wait until all of it is healthy."""
+        """Start all services, with two instances of each app, and wait until they are healthy."""
         scale = [f"--scale={app}={INSTANCES}" for app in ("flaskapi", "djangoui")]
         try:
             self.compose("up", "--detach", "--no-build", "--wait", *scale, timeout=START_SECONDS)
-        except subprocess.TimeoutExpired:  # Compose itself waits for ever
+        except subprocess.TimeoutExpired:  # Compose itself waits forever
             state = self.compose("ps", "--all")
             sys.exit(f"Not everything was healthy within {START_SECONDS} seconds:\n{state}")
 
@@ -86,6 +86,6 @@ class Containers:
         self.wait_for(instance)
 
     def wait_for(self, instance: str) -> None:
-        """Wait until an instance of one of the apps answers."""
+        """Wait until an instance of the app responds."""
         command = [self.engine, "exec", instance, "python", "-c", PROBE]
         wait_until(lambda: subprocess.run(command, capture_output=True).returncode == 0)

@@ -31,7 +31,7 @@ CA = "/settings/caddy/pki/authorities/local/root.crt"
 
 
 class User:
-    """A signed-in user, and what loading their page gave so far."""
+    """A signed-in user, and the results of loading their page."""
 
     def __init__(self, number: int, ca_file: str) -> None:
         self.number = number
@@ -46,7 +46,7 @@ class User:
             sys.exit(f"user{self.number} can't sign in: {self.visitor.reads}")
 
     def load(self) -> str:
-        """Load the home page once; say whether it was this user's list, or what it was instead."""
+        """Load the home page once; return whether it was this user's list, or another page."""
         begun = time.perf_counter()
         try:
             page = self.visitor.open().page
@@ -68,14 +68,14 @@ class User:
 
 
 def load_times(users: list[User], times: int) -> None:
-    """Let all users at once load their page ``times`` times."""
+    """Make all users load their page ``times`` times, at the same time."""
     with loading(users, times):
         pass
 
 
 @contextlib.contextmanager
 def loading(users: list[User], times: int = sys.maxsize) -> Iterator[None]:
-    """Let all users load their pages until the block ends, or each of them ``times`` times."""
+    """Make all users load their pages until the block ends, or each of them ``times`` times."""
     stop = threading.Event()
 
     def use(user: User) -> None:
@@ -96,7 +96,7 @@ def loading(users: list[User], times: int = sys.maxsize) -> Iterator[None]:
 
 
 class Report:
-    """Prints what users saw in each part, and remembers whether that was as promised."""
+    """Prints the users' results of each part, and records whether they were as expected."""
 
     def __init__(self) -> None:
         self.failures: list[str] = []
@@ -124,7 +124,7 @@ class Report:
 
 
 def check_production(containers: Containers, report: Report, user: User) -> None:
-    """Check what a browser and an operator see of the production settings."""
+    """Check the production settings from a browser's and an operator's side."""
     page = user.visitor.open().page
     report.expect("max-age=31536000" in page.headers["Strict-Transport-Security"], "HSTS")
     cookies = [

@@ -1,4 +1,4 @@
-"""The README's own command, as a process, and a real browser in front of it."""
+"""The README's own command, as a process, and a real browser."""
 
 import os
 import queue
@@ -21,7 +21,7 @@ from tests.mock_azure import MockAzure
 
 START_SECONDS = 180  # a first start installs packages
 
-# What a shell starts in the background ignores Ctrl-C and hands that on, but here it is tested.
+# A shell's background processes ignore Ctrl-C and so do their children, but here it is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -33,7 +33,7 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dic
 
 @dataclass
 class Demo:
-    """A running ``run.py``: where its parts listen, and all that they have written."""
+    """A running ``run.py``: the addresses of its services, and all their output."""
 
     process: subprocess.Popen[str]
     ui: str
@@ -46,7 +46,7 @@ class Demo:
         return "\n".join(self.lines)
 
     def reset(self) -> None:
-        """Forget sign-ins, consents and failures, as a button of the mock's front page does."""
+        """Reset the mock, as the button of its front page does."""
         requests.post(f"{self.front}/controls/reset", timeout=10).raise_for_status()
 
 
@@ -54,7 +54,7 @@ def start_demo(front_host: str = "localhost") -> Demo:
     ui, api, front, back = free_ports(4)
     options = ["--ui-port", ui, "--api-port", api, "--front-port", front, "--back-port", back]
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "DJANGO_"))}
-    # What a shell may hold for other programs is not for the demo.
+    # The demo must ignore settings that the shell contains for other programs.
     environ |= {"REDIS_URL": "redis://127.0.0.1:1", "CLIENT_CERTIFICATE": "/nowhere.pem"}
     process = subprocess.Popen(
         [sys.executable, "run.py", "--no-browser", "--front-host", front_host, *map(str, options)],
@@ -86,7 +86,7 @@ def start_demo(front_host: str = "localhost") -> Demo:
 
 
 def stop_demo(demo: Demo) -> None:
-    """Stop as Ctrl-C does: no process, file or traceback may be left."""
+    """Stop with Ctrl-C, and check that no process, file or traceback is left."""
     os.killpg(demo.process.pid, signal.SIGINT)
     assert demo.process.wait(60) == 0
     assert demo.reader
@@ -105,7 +105,7 @@ def stop_demo(demo: Demo) -> None:
 
 @pytest.fixture(scope="session")
 def one_demo() -> Iterator[Demo]:
-    """The demo as a newcomer starts it, but on free ports."""
+    """The demo as a new user starts it, but on free ports."""
     demo = start_demo()
     yield demo
     stop_demo(demo)
@@ -113,7 +113,7 @@ def one_demo() -> Iterator[Demo]:
 
 @pytest.fixture
 def demo(one_demo: Demo) -> Demo:
-    """The demo, in whose tenant nothing has happened yet."""
+    """The demo, with its tenant in the initial state."""
     one_demo.reset()
     return one_demo
 

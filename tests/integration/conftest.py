@@ -1,4 +1,4 @@
-"""Servers and visitors beside the apps and the mock that all tests share."""
+"""Servers and visitors in addition to the apps and the mock that all tests share."""
 
 import signal
 import subprocess
@@ -17,26 +17,26 @@ from tests.waiting import wait_for
 
 @pytest.fixture
 def visitor(apps: Apps) -> Callable[[], Visitor]:
-    """Make a visitor of the web app, with a browser's cookies of their own."""
+    """Create a visitor of the web app, with separate cookies."""
     return lambda: Visitor(apps.ui.url)
 
 
 @pytest.fixture
 def own_apps(azure: MockAzure) -> Iterator[Apps]:
-    """Both apps with one worker each for one test alone, which may stop and damage them."""
+    """Both apps with one worker each, for a single test, which may stop or damage them."""
     with Apps(azure, ONE_WORKER, ONE_WORKER) as apps:
         yield apps
 
 
 @pytest.fixture
 def own_ui(azure: MockAzure, one_pair_of_apps: Apps) -> Iterator[App]:
-    """The web app with one worker for one test alone, and the API that all tests share."""
+    """The web app with one worker, for a single test, and the API that all tests share."""
     with Apps(azure, ui_settings=ONE_WORKER, api=one_pair_of_apps.api) as apps:
         yield apps.ui
 
 
 class Redis:
-    """A Redis of our own on a socket in ``folder``; it keeps what it holds when it is restarted."""
+    """A Redis server on a socket in ``folder``; it keeps its data when it is restarted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -56,7 +56,7 @@ class Redis:
         self.process.send_signal(how)
 
     def keep_running(self) -> None:
-        """Undo what a test did to it."""
+        """Undo a test's changes."""
         self.send(signal.SIGCONT)
         assert self.process
         if self.process.poll() is not None:
@@ -80,7 +80,7 @@ def one_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 @pytest.fixture
 def redis(one_redis: Redis) -> Redis:
-    """A Redis that runs and holds nothing."""
+    """A running, empty Redis."""
     one_redis.keep_running()
     with Client.from_url(one_redis.url) as client:
         client.flushall()

@@ -1,8 +1,8 @@
-"""What keeps the unit tests quick."""
+"""A fixture that makes the unit tests faster."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def quick_trust(one_root: None) -> None:
-    """No unit test meets a public server, so none has to load the public roots."""
+    """Don't load the public roots: no unit test connects to a public server."""

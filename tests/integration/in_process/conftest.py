@@ -52,7 +52,7 @@ def no_sockets(one_root: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def api(azure: MockAzure) -> Flask:
-    """FlaskAPI, with settings from which only the hostnames of a real tenant could be read."""
+    """FlaskAPI, with settings that name only Microsoft's host names, as for a real tenant."""
     environ = azure.flask_api_settings() | {"FLASK_ENV": "production"}
     from helpers.environment import load_settings
 
@@ -61,7 +61,7 @@ def api(azure: MockAzure) -> Flask:
 
 @contextlib.contextmanager
 def internet(programs: dict[str, Callable[..., object]]) -> Iterator[None]:
-    """Let each of these origins be answered by the WSGI application behind it, and no other."""
+    """Send requests to each of these origins to its WSGI application; refuse all others."""
 
     def hand_to(program):
         def answer(request):
@@ -86,7 +86,7 @@ def internet(programs: dict[str, Callable[..., object]]) -> Iterator[None]:
 
 
 def put_in_force(environ: dict[str, str], settings: Settings) -> None:
-    """Give Django the settings that DjangoUI has in this environment."""
+    """Give Django the settings that DjangoUI reads from this environment."""
     with mock.patch.dict("os.environ", environ, clear=True):
         modules = [
             importlib.import_module(f"UI.{name}_settings")
@@ -101,7 +101,7 @@ def put_in_force(environ: dict[str, str], settings: Settings) -> None:
 
 @pytest.fixture
 def production(azure: MockAzure, settings: Settings, db: None) -> None:
-    """Put DjangoUI's production settings in force."""
+    """Use DjangoUI's production settings."""
     environ = azure.django_ui_settings(UI, API)
     environ |= {"ENVIRONMENT": "production", "DATABASE_PATH": ":memory:"}
     put_in_force(environ, settings)
@@ -109,7 +109,7 @@ def production(azure: MockAzure, settings: Settings, db: None) -> None:
 
 @pytest.fixture
 def visitor(azure: MockAzure, api: Flask, production: None) -> Iterator[Callable[[], Visitor]]:
-    """Make a visitor of the web app, with a browser's cookies of their own."""
+    """Create a visitor of the web app, with separate cookies."""
     ui = WSGIHandler()  # reads the settings now, so after ``production``
     with internet({LOGIN: azure.app, ARM: azure.app, API: api, UI: ui}):
         yield lambda: Visitor(UI)

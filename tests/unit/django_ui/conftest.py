@@ -1,4 +1,4 @@
-"""Entra and the API, as far as DjangoUI sees them: answers in place of sockets."""
+"""Entra and the API from DjangoUI's side, as prepared responses without sockets."""
 
 import base64
 import json
@@ -24,14 +24,14 @@ SUBSCRIPTION = {
 
 @pytest.fixture
 def network() -> Iterator[responses.RequestsMock]:
-    """No socket is opened; what no test expects is a failed connection."""
+    """Open no socket; an unexpected request fails like a failed connection."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
 
 
 @dataclass
 class Entra:
-    """A tenant: what discovery says, and the next answers of the token endpoint."""
+    """A tenant: its discovery document, and the next responses of the token endpoint."""
 
     authority: str
     client_id: str
@@ -61,11 +61,11 @@ class Entra:
         return sum(call.request.url == self.discovery_url for call in self.network.calls)
 
     def answer(self, status: int = 200, headers: dict[str, str] | None = None, **body: Any) -> None:
-        """Let the token endpoint answer so, once; before that the answers given earlier."""
+        """Queue one response of the token endpoint."""
         self.answers.append((status, json.dumps(body), headers or {}))
 
     def answer_tokens(self, **changes: Any) -> None:
-        """Let the token endpoint issue tokens, once; ``changes`` go into the answer."""
+        """Queue one token response; ``changes`` replace its members."""
         body = self.tokens() | changes
         self.answer(**{key: value for key, value in body.items() if value is not None})
 
@@ -112,7 +112,7 @@ class Entra:
 
 @pytest.fixture
 def entra(settings: Settings, network: responses.RequestsMock) -> Entra:
-    """A tenant of its own for each test, so that no test meets what another one left in memory."""
+    """A separate tenant for each test, so that no test depends on another's cached data."""
     settings.AUTHORITY = f"https://login.example/{uuid4()}"
     tenant = Entra(settings.AUTHORITY, settings.CLIENT_ID, network)
     network.get(tenant.discovery_url, json=tenant.discovery())
@@ -122,12 +122,12 @@ def entra(settings: Settings, network: responses.RequestsMock) -> Entra:
 
 @dataclass
 class Api:
-    """The Flask API: its next answers; without any it lists one subscription."""
+    """The Flask API: its next responses. Without any, it lists one subscription."""
 
     url: str
     answers: list[Any] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
-    meanwhile: Callable[[], object] = lambda: None  # what happens while a request is under way
+    meanwhile: Callable[[], object] = lambda: None  # called while a request is running
 
     def answer(
         self, status: int = 200, headers: dict[str, str] | None = None, text: str = "", **body: Any
@@ -171,7 +171,7 @@ class Browser(Client):
     entra: Entra
 
     def begin(self, address: str = "/account/login") -> dict[str, str]:
-        """Open ``address``, follow to Entra, and return the query that Entra gets."""
+        """Open ``address``, follow the redirect to Entra, and return the query of its URL."""
         response = self.get(address)
         while response.status_code == 302 and response["Location"].startswith("/"):
             response = self.get(response["Location"])
@@ -191,7 +191,7 @@ class Browser(Client):
 
 @pytest.fixture
 def visitor(db: None, entra: Entra, api: Api) -> Browser:
-    """A browser that nobody is signed in with."""
+    """A browser without a signed-in user."""
     browser = Browser(headers={"host": "localhost:8000"})
     browser.entra = entra
     return browser
@@ -199,7 +199,7 @@ def visitor(db: None, entra: Entra, api: Api) -> Browser:
 
 @pytest.fixture
 def signed_in(visitor: Browser) -> Browser:
-    """A browser that Alice is signed in with."""
+    """A browser in which Alice is signed in."""
     assert visitor.sign_in().status_code == 302
     return visitor
 

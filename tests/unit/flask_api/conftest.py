@@ -1,4 +1,4 @@
-"""The API in-process; Microsoft's hostnames answered by ``responses``, so no socket is opened."""
+"""The API in-process. ``responses`` answers for Microsoft's host names, so no socket is opened."""
 
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ISSUER = f"{AUTHORITY}/v2.0"
 ARM = "https://management.azure.com"
 SUBSCRIPTIONS = f"{ARM}/subscriptions?api-version=2020-01-01"
 
-# How each challenge begins.
+# The beginning of each challenge.
 REALM = f'Bearer realm="{TENANT_ID}", authorization_uri="{AUTHORITY}/oauth2/v2.0/authorize"'
 
 SETTINGS = {
@@ -44,7 +44,7 @@ SETTINGS = {
 
 
 class Tenant:
-    """Signs tokens and publishes keys as the tenant's Entra does, and answers for ARM."""
+    """Signs tokens and publishes keys like the tenant's Entra, and answers for ARM."""
 
     key = SigningKey()
     stranger = SigningKey()
@@ -63,7 +63,7 @@ class Tenant:
         net.get(self.metadata["jwks_uri"], json={"keys": [self.key.as_jwk(ISSUER)]})
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """The claims of a good access token.
+        """Return the claims of a valid access token.
 
         A change to ``None`` leaves the claim out; a ``timedelta`` counts from now.
         """
@@ -96,12 +96,12 @@ class Tenant:
         return sign(self.header(), self.claims(**changes), self.key.private)
 
     def grants(self, access_token: str = "token-b", **changes: Any) -> None:
-        """Let the next exchanges succeed."""
+        """Make the next exchanges succeed."""
         answer = {"token_type": "Bearer", "expires_in": 3600, "access_token": access_token}
         self.net.post(self.token_endpoint, json=answer | changes)
 
     def lists(self, *names: str) -> None:
-        """Let ARM answer with subscriptions of these names."""
+        """Make ARM return subscriptions with these names."""
         value = [{"subscriptionId": name, "displayName": name} for name in names]
         self.net.get(SUBSCRIPTIONS, json={"value": value})
 
@@ -116,7 +116,7 @@ class Tenant:
 
 @pytest.fixture(autouse=True)
 def log_of_this_app(log_as_written: None) -> None:
-    """See what this API writes, and not what DjangoUI's handler leaves of it."""
+    """Remove DjangoUI's handler, so that tests see the log records of this API unchanged."""
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def settings_of_api() -> dict[str, str]:
 
 @pytest.fixture
 def api(tenant: Tenant, settings_of_api: dict[str, str]) -> FlaskClient:
-    """The Flask API with settings as in production, trusting the tenant and nobody else."""
+    """The Flask API with settings as in production. It trusts only the tenant."""
     return create_app(settings_of_api).test_client()
 
 

@@ -37,7 +37,7 @@ class Visitor:
         self.client.environ_base["mock_azure.channel"] = "front"
 
     def authorize(self, **parameters):
-        """GET /authorize with a request that is in order but for ``parameters``; None drops one."""
+        """GET /authorize with a valid request, changed by ``parameters``; None removes one."""
         request = {
             "client_id": self.azure.ui.client_id,
             "response_type": "code",
@@ -92,7 +92,7 @@ def redirected():
 
 @pytest.fixture
 def post_token(azure, back):
-    """POST to the token endpoint as ``app``; None drops a parameter."""
+    """POST to the token endpoint as ``app``; None removes a parameter."""
 
     def post(app, headers=None, **form):
         form = {"client_id": app.client_id, "client_secret": app.secret, **form}
@@ -140,7 +140,7 @@ def exchange(azure, post_token):
 
 @pytest.fixture
 def arm_token(azure, exchange):
-    """A token for ARM, by the way the API gets it."""
+    """A token for ARM, acquired in the same way as by the API."""
 
     def arm_token(user="alice", **form):
         azure.consent_all(user)
