@@ -26,7 +26,7 @@ from tests.unit.repository.documents import tracked
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The repository as somebody else gets it, with the virtual environments of this one."""
+    """A clone of the repository, with the virtual environments of this one."""
     for name in tracked():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, tmp_path / name)
@@ -38,7 +38,7 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(clone: Path) -> Iterator[Callable[..., str]]:
-    """Run a command, or start it and come back with the line that holds ``until``."""
+    """Run a command, or start it and return the line that contains ``until``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
     started: list[subprocess.Popen[str]] = []
 

@@ -1,4 +1,4 @@
-"""The journey and the mock's front page, as a learner reaches and reads them."""
+"""The journey and the mock's front page in a browser."""
 
 import re
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def test_the_app_leads_to_its_own_part_of_the_journey(carol: Page, one_demo) -> 
 
 
 def test_the_list_marks_steps_as_the_diagram_does(carol: Page, one_demo) -> None:
-    """A narrow window has no diagram: gray and dashed must be seen in the list, and explained."""
+    """A narrow window has no diagram, so the list must show and explain gray and dashed."""
     carol.goto(f"{one_demo.front}/journey")
     legend = carol.get_by_role("list", name="Colors").get_by_role("listitem")
     assert legend.count() == 5
@@ -80,7 +80,7 @@ def test_a_double_click_switches_on_once_and_stays_at_the_scenario(one_demo, pag
 
 @pytest.mark.parametrize("path", ["/journey?open=8", "/"], ids=["journey", "front-page"])
 def test_is_accessible_and_fits(carol: Page, one_demo, browser: Browser, path) -> None:
-    """With a refused exchange's details and every scenario's card in the window."""
+    """Includes the details of a refused exchange and the card of every scenario."""
     state = carol.context.storage_state()
     with browser.new_context(storage_state=state) as context:
         page = context.new_page()

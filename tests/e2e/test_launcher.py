@@ -1,4 +1,4 @@
-"""The launcher when something goes wrong: it says what, and leaves nothing behind."""
+"""The launcher's failures: it names the reason and leaves nothing behind."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def ended(demo: Demo) -> int:
 
 
 def test_signs_in_on_another_site_and_when_one_part_dies_the_others_stop(page: Page):
-    """To a browser ``127.0.0.1`` is another site than ``localhost``, as Entra is."""
+    """To a browser ``127.0.0.1`` is a different site from ``localhost``, like Entra."""
     demo = start_demo(front_host="127.0.0.1")
     page.goto(demo.ui)
     expect(page).to_have_url(re.compile(rf"^{demo.front}/.*/oauth2/v2.0/authorize\?"))

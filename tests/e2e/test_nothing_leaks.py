@@ -1,4 +1,4 @@
-"""All that the three programs write during a full walk, read for what must not be there."""
+"""The output of all three programs during a full walkthrough contains no secrets."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +14,7 @@ PERSONAL = ("Carol Clark", "carol@contoso.example", "Contoso Production")
 
 @pytest.fixture
 def addresses(page: Page) -> list[str]:
-    """Every address that the browser asks for, in order."""
+    """Every address that the browser requests, in order."""
     seen: list[str] = []
 
     def note(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Every page, wide in light and narrow in dark: reachable, readable, and inside the window."""
+"""Every page, wide in light mode and narrow in dark mode, is accessible and fits the window."""
 
 import re
 from typing import Literal
@@ -9,11 +9,11 @@ from playwright.sync_api import Page, ViewportSize, expect
 
 ColorScheme = Literal["light", "dark"]
 WINDOWS: list[tuple[int, ColorScheme]] = [(1280, "light"), (320, "dark")]
-"""Widths in pixels, of which 320 is what WCAG 2.2 asks for in "Reflow", and colour schemes."""
+"""Widths in pixels (WCAG 2.2 requires 320 for "Reflow") and color schemes."""
 
 
 def is_fine(page: Page, windows: list[tuple[int, ColorScheme]] = WINDOWS) -> None:
-    """No rule of axe is broken in any window, and nothing sticks out of it."""
+    """The page breaks no rule of axe and does not overflow in any window."""
     for width, scheme in windows:
         page.set_viewport_size(ViewportSize(width=width, height=800))
         page.emulate_media(color_scheme=scheme)

@@ -1,4 +1,4 @@
-"""The README's commands, each as it stands there, in a copy of the repository."""
+"""The README's commands, unchanged, in a copy of the repository."""
 
 import contextlib
 import os
@@ -27,14 +27,14 @@ BLOCKS = [text for document in (README, API, UI) for text in document.fences("sh
 
 
 def block(*words: str) -> str:
-    """The one shell block of the three READMEs that holds all ``words``."""
+    """The only shell block of the three READMEs that contains all ``words``."""
     (found,) = [text for text in BLOCKS if all(word in text for word in words)]
     return found
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
-    """The repository as somebody else gets it: without what git ignores."""
+    """A clone of the repository, without the files that Git ignores."""
     folder = tmp_path_factory.mktemp("clone") / "on-behalf-of"
     for name in tracked():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def clone(tmp_path_factory) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """A newcomer's environment: no virtual environment, no settings, no pytest."""
+    """A new user's environment: no virtual environment, no settings, no pytest."""
     kept = (
         "PATH",
         "HOME",
@@ -63,7 +63,7 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def background(script: str, folder: Path, url: str) -> Iterator[Path]:
-    """Run ``script`` until the block ends; it has to answer at ``url``. Gives what it writes."""
+    """Run ``script`` until the block ends; it must respond at ``url``. Yields its output."""
     log = folder / f"{urlsplit(url).port}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -103,7 +103,7 @@ def ports_of_the_readme() -> None:
 
 @pytest.fixture(scope="module")
 def installed(clone) -> Path:
-    """Both apps with the environments that run.py makes, by the same commands as Setup."""
+    """The virtual environments of both apps, created by run.py with the same commands as Setup."""
     run.pythons_of("FlaskAPI", "DjangoUI")
     for app in ("FlaskAPI", "DjangoUI"):
         (clone / app / "venv").symlink_to(ROOT / app / "venv")
@@ -168,7 +168,7 @@ def test_setup_makes_the_environments_that_run_py_makes(monkeypatch):
 
 
 def test_every_shell_block_is_run_by_a_test():
-    """A new block in the README needs a test that runs it; this list says which does."""
+    """A new block in the README needs a test that runs it. This list names the tests."""
     run_by = {
         "run.py\n": "demo",
         "run.py test": "the continuous integration runs the tests with it",

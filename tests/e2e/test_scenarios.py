@@ -1,4 +1,4 @@
-"""Each scenario of the mock's front page, as its own words tell it, with the demo."""
+"""Each scenario of the mock's front page does in the demo what its text says."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from tests.visitor import Visitor
 
 
 class Learner(Visitor):
-    """Somebody who has signed in to the demo and does what the front page says."""
+    """A user who has signed in to the demo and follows the front page."""
 
     def __init__(self, demo: Demo) -> None:
         super().__init__(demo.ui)
@@ -29,7 +29,7 @@ class Learner(Visitor):
         self.choose(name)
 
     def choose(self, name: str = "alice") -> None:
-        """Sign in as somebody, and accept if Entra asks for consent."""
+        """Sign in as a user, and accept if Entra asks for consent."""
         self.open().press(user=name)
         if self.asks("Permissions requested"):
             self.press(decision="accept")
@@ -45,7 +45,7 @@ class Learner(Visitor):
         assert self.names[0] == "Contoso Production"
 
     def journey_says(self, *titles: str) -> None:
-        """Look at the journey: the last step with each title, in this order."""
+        """Check the journey: the last steps with these titles are in this order."""
         self.open(f"{self.demo.front}/journey")
         told = [unescape(title) for title in re.findall("<summary><strong>(.*?)</", self.page.text)]
         last = [len(told) - 1 - told[::-1].index(title) for title in titles if title in told]

@@ -1,4 +1,4 @@
-"""Signing in and out with a browser's own habits: tabs, double clicks, the back button."""
+"""Signing in and out with browser features: tabs, double clicks and the Back button."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def test_double_clicks_do_no_harm(azure, apps, page: Page):
 
 
 def test_an_old_sign_in_page_leads_to_the_list(azure, apps, page: Page):
-    """What the back button finds: a sign-in that is finished already."""
+    """The Back button leads to a sign-in page that has already been completed."""
     page.goto(apps.ui.url)
     sign_in_page = page.url
     choose_alice(page)
@@ -77,7 +77,7 @@ def test_three_tabs_sign_in_side_by_side(azure, apps, page: Page):
 def page_with_history(
     browser_type: BrowserType, browser_type_launch_args: dict[str, Any]
 ) -> Iterator[Page]:
-    """A page of a browser that keeps left pages whole, as browsers do outside of tests."""
+    """A page of a browser with a back/forward cache, which is off by default in tests."""
     browser = browser_type.launch(
         **browser_type_launch_args, ignore_default_args=["--disable-back-forward-cache"]
     )

@@ -1,4 +1,4 @@
-"""What the README's first screen promises, seen with a real browser."""
+"""The promises of the README's first screen, in a real browser."""
 
 import json
 import re

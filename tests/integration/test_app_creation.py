@@ -1,4 +1,4 @@
-"""AppCreationScripts as processes: empty tenant, both registrations, both apps, empty tenant."""
+"""AppCreationScripts as processes, from an empty tenant to both apps and back."""
 
 import contextlib
 import json
@@ -29,7 +29,7 @@ ASKED_BY_MSAL = {"openid", "profile", "offline_access"}
 
 
 class Clone:
-    """A copy of the repository, in which the scripts run as somebody would run them."""
+    """A copy of the repository, in which the scripts run as a user would run them."""
 
     def __init__(self, folder: Path, azure: MockAzure) -> None:
         self.folder, self.azure = folder, azure
@@ -69,7 +69,7 @@ class Clone:
         )
 
     def run(self, script: str, *options: str, user: str = "alice", **environ: str) -> str:
-        """Run a script to its good end and return what it printed."""
+        """Run a script, check that it succeeds, and return its output."""
         output, status = self.try_to_run(script, *options, user=user, **environ)
         assert status == 0, output
         return output
@@ -92,7 +92,7 @@ class Clone:
         }
 
     def settings_of_apps(self) -> list[dict[str, str]]:
-        """The settings with which the API and the web app read what ``configure.py`` wrote."""
+        """The environments in which the API and the web app read ``configure.py``'s files."""
         api = {"FLASK_ENV": "development", "ENV_FILE": str(self.path("FlaskAPI/development.env"))}
         ui = {"ENVIRONMENT": "development", "ENV_FILE": str(self.path("DjangoUI/development.env"))}
         # A browser does not trust the authority's own host here, which is for servers.
@@ -102,7 +102,7 @@ class Clone:
 
 @pytest.fixture
 def clone(azure: MockAzure, tmp_path: Path) -> Clone:
-    """The repository of somebody whose tenant knows nothing of the sample."""
+    """A copy of the repository, for a tenant without the sample's registrations."""
     azure.unregister()
     return Clone(tmp_path, azure)
 
@@ -134,7 +134,7 @@ def test_registers_signs_in_and_cleans_up(clone, azure):
 
 
 def allowed(azure: MockAzure) -> set[str]:
-    """What Alice lets the scripts do in her name."""
+    """The permissions with which the scripts may act as Alice."""
     return azure.consents.granted("alice", COMMAND_LINE_ID, GRAPH_ID)
 
 

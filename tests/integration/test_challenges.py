@@ -1,4 +1,4 @@
-"""Policies, revoked sessions and refused consent, as the user meets them.
+"""Policies, revoked sessions and refused consent, from the user's side.
 
 Each test counts the rounds to Entra: whatever refuses, none goes on by itself.
 """
@@ -16,7 +16,7 @@ def alice(visitor) -> Visitor:
 
 
 def sign_in(person: Visitor, name: str = "alice") -> Visitor:
-    """Choose the account and accept, and no page more."""
+    """Choose the account and accept; there must be no other page."""
     return person.open().press(user=name).press(decision="accept")
 
 
@@ -29,7 +29,7 @@ def is_told(person: Visitor, heading: str) -> bool:
 
 
 def come_back_later(person: Visitor) -> None:
-    """Visit with the cookies of Entra's site alone, as after this app's eight hours."""
+    """Visit with only the cookies of Entra's site, as after the app's eight hours."""
     for name in person.session.cookies.get_dict():
         if not name.startswith("mockazure"):
             person.session.cookies.set(name, None)
@@ -42,7 +42,7 @@ def rounds(azure) -> int:
 
 @pytest.fixture
 def mfa_for_alice(azure, alice):
-    """A policy that asks for a second factor, which Alice meets on her way."""
+    """A policy that requires a second factor from Alice."""
     azure.policies.add("mfa", "alice")
     sign_in(alice)
     assert is_told(alice, "Approve this sign-in")
@@ -107,7 +107,7 @@ def test_revoked_sessions_sign_in_again_and_come_back(azure, alice):
 
 
 def test_an_azure_that_rejects_every_new_sign_in_ends_on_a_page(azure, alice):
-    """As when clocks differ: each answer asks for a sign-in later than the latest."""
+    """Each response asks for a sign-in later than the last one, as if clocks differed."""
     sign_in(alice)
     assert sees_the_list(alice)
     later = {"essential": True, "value": str(int(azure.clock.now()) - 5)}

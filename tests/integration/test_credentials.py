@@ -36,7 +36,7 @@ BUSY = (503, "idp_throttled"), (503, "Microsoft Entra ID is busy")
 
 @functools.cache
 def keys_to_come() -> Iterator[SigningKey]:
-    """Keys made beforehand: making one takes long, and load goes on meanwhile."""
+    """Keys generated in advance, because generation is slow and would delay the load."""
     return itertools.cycle([SigningKey() for _ in range(6)])
 
 
@@ -154,7 +154,7 @@ def deployments(one_azure, tmp_path_factory) -> Iterator[Callable[[type], tuple[
 
 @pytest.fixture
 def deployment(azure, deployments, request) -> Iterator[tuple[object, Apps]]:
-    """The credential and both apps, which afterwards may have logged none of it."""
+    """The credential and both apps, whose logs must not contain any of it."""
     credential, apps = deployments(request.param)
     credential.register()
     azure.consent_all()
@@ -185,12 +185,12 @@ every_kind = pytest.mark.parametrize(
 
 @pytest.fixture
 def short_lived(monkeypatch) -> None:
-    """The identity's tokens expire too soon to be cached, so the apps ask each time."""
+    """The identity's tokens expire too soon to be cached, so the apps request one each time."""
     monkeypatch.setattr(identities, "LIFETIME_SECONDS", 200)
 
 
 def ask(apps: Apps, azure: MockAzure) -> tuple[int, str]:
-    """The API's answer to a token that it has not exchanged yet."""
+    """The API's response to a token that it has not exchanged yet."""
     answer = requests.get(
         f"{apps.api.url}/subscriptions",
         headers={"Authorization": f"Bearer {azure.access_token(uti=str(uuid.uuid4()))}"},
@@ -210,7 +210,7 @@ def both(apps: Apps, azure: MockAzure) -> tuple[tuple[int, str], tuple[int, str]
 
 
 def proofs(azure: MockAzure) -> set[tuple[str, str]]:
-    """By which parameter each app authenticated to Entra."""
+    """The parameter with which each app authenticated to Entra."""
     names = ("client_secret", "client_assertion")
     return {
         (hop, n) for hop in HOPS for sent in azure.requests(hop) for n in names if n in sent.form
@@ -362,7 +362,7 @@ def test_the_identity_endpoint_refuses_the_app(azure, deployment, short_lived, w
 def test_a_refusal_of_the_identity_endpoint_is_not_repeated_from_memory(
     azure, deployment, short_lived
 ):
-    """MSAL would: for an hour, if the answer had Retry-After."""
+    """MSAL would replay it for an hour if the response had Retry-After."""
     _, apps = deployment
     refusal = {"status": 400, "body": '{"statusCode": 400}', "headers": {"Retry-After": "3600"}}
     azure.faults.add("identity", times=2, **refusal)

@@ -1,4 +1,4 @@
-"""What the user sees when a part of the whole fails, and that it works again afterwards."""
+"""The pages that users see during an outage, and recovery afterwards."""
 
 import gzip
 import json
@@ -36,7 +36,7 @@ def page_of(code):
 
 
 class OtherApi:
-    """Something that listens where the API should, and sends ``answer``, byte for byte."""
+    """A server in place of the API that sends ``answer``, byte for byte."""
 
     GOOD = b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 13\r\n\r\n{"value": []}'
 
@@ -313,7 +313,7 @@ def test_without_entra_a_new_process_cannot_start_a_sign_in(own_ui, azure):
 
 
 def test_the_reason_of_a_tls_failure_is_logged(azure, apps):
-    """A proxy that intercepts TLS and a forgotten CA_BUNDLE look the same without it."""
+    """Without the reason, a proxy that intercepts TLS and a missing CA_BUNDLE look the same."""
     forgotten = ONE_WORKER | {"CA_BUNDLE": ""}
     with Apps(azure, ui_settings=forgotten, api=apps.api) as own:
         assert Visitor(own.ui.url).open().reads == page_of("entra_unavailable")

@@ -1,4 +1,4 @@
-"""FlaskAPI as it is deployed: what only a real server, real TLS and a real proxy can show."""
+"""FlaskAPI as it is deployed, with a real server, real TLS and a real proxy."""
 
 import contextlib
 import re
@@ -68,7 +68,7 @@ def test_one_id_goes_through_all_hops_of_a_page(azure, apps, visitor):
     ],
 )
 def test_any_raw_header_is_refused(azure, apps, head):
-    """As raw bytes, which no HTTP client would send."""
+    """Sent as raw bytes, because no HTTP client would send them."""
     azure.consent_all()
     head = head.replace(b"TOKEN", azure.access_token().encode())
     with socket.create_connection(("127.0.0.1", apps.api.port), timeout=10) as connection:
@@ -87,7 +87,7 @@ def test_any_raw_header_is_refused(azure, apps, head):
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """An HTTP proxy for CONNECT that leads every host name to this machine."""
+    """An HTTP proxy for CONNECT that connects every host name to this machine."""
 
     daemon_threads = True
     tunnels: list[str]
@@ -135,7 +135,7 @@ def one_far_azure() -> Iterator[MockAzure]:
 
 @pytest.fixture
 def far_azure(one_far_azure: MockAzure) -> MockAzure:
-    """A tenant whose host name nobody but the proxy knows, so that no call can go around it."""
+    """A tenant whose host name only the proxy can resolve, so that no call can bypass it."""
     one_far_azure.reset()
     one_far_azure.consent_all()
     return one_far_azure
@@ -143,7 +143,7 @@ def far_azure(one_far_azure: MockAzure) -> MockAzure:
 
 @pytest.fixture
 def machine(proxy, tmp_path, monkeypatch) -> pytest.MonkeyPatch:
-    """An environment with the proxy, and a bundle for requests that holds none of our roots."""
+    """An environment with the proxy, and a CA bundle for requests without the mock's CA."""
     _, foreign = server_context(["localhost"])
     (tmp_path / "foreign.pem").write_bytes(foreign)
     for name in ("NO_PROXY", "no_proxy", "https_proxy"):
@@ -156,7 +156,7 @@ def machine(proxy, tmp_path, monkeypatch) -> pytest.MonkeyPatch:
 
 
 def answer_of_new_api(azure, user="alice", **settings):
-    """What an API that starts now answers to its first request."""
+    """The response of a newly started API to its first request."""
     api = create_app(load_settings(azure.flask_api_settings() | settings)).test_client()
     return api.get("/subscriptions", headers=bearer(azure.access_token(user)))
 
@@ -216,7 +216,7 @@ EXCHANGE, ARM = "token:on_behalf_of", "arm:subscriptions"
     ],
 )
 def test_each_failure_has_its_own_status(azure, monkeypatch, hop, fault, status, code):
-    """With one second for a request that lasts until its end, in place of twenty."""
+    """A request that uses its whole time gets one second instead of twenty."""
     if status == 504:
         monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 1.0)
     azure.consent_all()

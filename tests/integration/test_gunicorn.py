@@ -1,4 +1,4 @@
-"""Both apps under gunicorn: requests that it answers, or logs, by itself."""
+"""Both apps with gunicorn: requests that gunicorn itself answers or logs."""
 
 import socket
 import uuid
@@ -10,7 +10,7 @@ from tests.apps import App, free_ports
 
 
 def answer(port: int, *lines: str) -> bytes:
-    """The first line of what ``port`` answers to a request of exactly these lines."""
+    """The first line of the response from ``port`` to a request of exactly these lines."""
     head = "".join(f"{line}\r\n" for line in (*lines, "Host: localhost", "Connection: close", ""))
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(head.encode())
@@ -47,7 +47,7 @@ def test_wrong_settings_stop_the_api_with_one_message(azure):
 
 
 def test_the_api_takes_the_token_of_a_user_in_200_groups(azure, apps):
-    """12 KB: more than gunicorn allows in a header unless it is told to."""
+    """12 KB is more than gunicorn allows in a header by default."""
     azure.consent_all()
     token = azure.access_token(groups=[str(uuid.UUID(int=number)) for number in range(230)])
     assert 12_000 < len(token) < 16_000

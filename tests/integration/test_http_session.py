@@ -1,4 +1,4 @@
-"""The session towards other servers, against servers that misbehave on real sockets.
+"""The HTTP session, tested with servers that misbehave on real sockets.
 
 Both apps have a module of their own for it; one table keeps them alike.
 """
@@ -35,7 +35,7 @@ def ca(tmp_path):
 
 @pytest.fixture
 def serve():
-    """Start servers that treat each connection with a function; returns the port."""
+    """Start servers that handle each connection with a function; return the port."""
     listeners = []
 
     def start(behave, context: ssl.SSLContext | None = None) -> int:
@@ -77,7 +77,7 @@ def read_request(connection):
 
 
 def answering(raw):
-    """Behave: give ``raw`` as the answer to one request, then close."""
+    """Return a handler that sends ``raw`` as the response to one request, then closes."""
 
     def behave(connection):
         read_request(connection)
@@ -254,7 +254,7 @@ def test_the_proxy_of_the_environment_is_used_and_tls_ends_at_the_server(
 )
 @pytest.mark.parametrize("no_proxy", [None, "other.test"])
 def test_nothing_for_this_machine_goes_through_a_proxy(recipe, serve, monkeypatch, host, no_proxy):
-    """Not even with a lower-case no_proxy, which hides the one in upper case."""
+    """Also with a lower-case no_proxy, which hides the one in upper case."""
     seen = []
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{serve(lambda c: seen.append(c))}")
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1,::1")

@@ -1,4 +1,4 @@
-"""What both apps write at their most talkative, read for what must not be there."""
+"""The logs of both apps at level DEBUG contain no secrets."""
 
 import re
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def test_debug_logs_hold_no_token_code_cookie_secret_or_name(talkative, azure, s
 
 
 def test_a_client_cannot_write_text_into_the_log(talkative):
-    """Nor does an address, a host name, a correlation id or a user agent begin a line."""
+    """No address, host name, correlation ID or user agent can start a line either."""
     headers = {
         "x-ms-client-request-id": "made-up-id",
         "client-request-id": "made-up-id",

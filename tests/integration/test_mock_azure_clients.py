@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote check the mock: MSAL, the Azure SDK and Authlib."""
+"""Independent clients check the mock: MSAL, the Azure SDK and Authlib."""
 
 import re
 from html import unescape
@@ -33,7 +33,7 @@ def azure(listening: MockAzure) -> MockAzure:
 
 @pytest.fixture
 def http(azure):
-    """A session that trusts the mock, whatever this machine's environment says."""
+    """A session that trusts the mock, independent of this machine's environment."""
     with requests.Session() as session:
         session.trust_env = False
         session.verify = str(azure.ca_file)
@@ -47,7 +47,7 @@ def found(pattern, text):
 
 
 def walk(address, *choices):
-    """Open ``address`` and press one button a page; return what arrives at the redirect URI."""
+    """Open ``address`` and press one button on each page; return the parameters of the redirect."""
     with requests.Session() as browser:
         browser.trust_env = False
         response = browser.get(address, allow_redirects=False, timeout=5)
@@ -203,7 +203,7 @@ def test_azure_sdk_reads_every_page_of_subscriptions(azure):
 
 
 def test_azure_sdk_answers_a_claims_challenge_by_itself(azure):
-    """ARM refuses the revoked token, the SDK asks for another with the claims it was given."""
+    """ARM rejects the revoked token, and the SDK requests a new one with the claims."""
     azure.consent_all("alice")
     credential = on_behalf_of_credential(azure, "alice", client_secret=azure.api.secret)
     with SubscriptionClient(

@@ -52,7 +52,7 @@ def azure():
 
 @pytest.fixture
 def run(azure, node) -> Callable[..., Any]:
-    """Run a script as a web app would; the user at its browser is Alice, who accepts."""
+    """Run a script as a web app would; Alice signs in and accepts."""
 
     def run(script: str, environ: dict[str, str] | None = None) -> Any:
         environ = environ or {}

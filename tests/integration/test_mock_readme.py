@@ -1,4 +1,4 @@
-"""What the mock's README says to other projects: its commands run, and so do its files."""
+"""The commands and files in the mock's README, as other projects use them."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_the_table_of_scenarios_is_complete():
 
 
 def closure(requirements):
-    """The names of all distributions that installing ``requirements`` brings."""
+    """The names of all distributions that ``requirements`` installs."""
     names = set()
     todo = [Requirement(line) for line in requirements]
     while todo:

@@ -1,4 +1,4 @@
-"""DjangoUI as it is deployed: its production settings, under gunicorn, behind a TLS proxy."""
+"""DjangoUI as it is deployed: production settings, gunicorn, and a TLS proxy."""
 
 import http.client
 import re
@@ -24,7 +24,7 @@ YEAR = 365 * 24 * 60 * 60
 
 
 class TlsProxy(ThreadingHTTPServer):
-    """Terminates TLS for ``target_port``, and says so in ``X-Forwarded-Proto``."""
+    """Terminates TLS for ``target_port`` and sets ``X-Forwarded-Proto``."""
 
     daemon_threads = True
     target_port = 0
@@ -59,7 +59,7 @@ class _Forward(BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def proxy() -> Iterator[TlsProxy]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the app, so that its collected static files are nobody else's."""
+    """A copy of the app, with its own collected static files."""
     folder = tmp_path_factory.mktemp("deployed") / "DjangoUI"
     shutil.copytree(ROOT / "DjangoUI", folder, ignore=shutil.ignore_patterns("*.sqlite3*", "venv"))
     return folder
@@ -105,7 +105,7 @@ def deployed(one_azure, one_pair_of_apps: Apps, proxy: TlsProxy, folder: Path) -
 
 @pytest.fixture
 def person(azure, deployed: Apps, proxy: TlsProxy, tmp_path: Path) -> Visitor:
-    """Somebody at the proxy, whose address is registered with Entra."""
+    """A visitor at the proxy, whose address is registered with Entra."""
     addresses = [deployed.ui.settings[key] for key in ("REDIRECT_URI", "POST_LOGOUT_REDIRECT_URI")]
     azure.applications[azure.ui.client_id] = replace(azure.ui, redirect_uris=tuple(addresses))
     ca_file = tmp_path / "proxy.pem"
@@ -116,7 +116,7 @@ def person(azure, deployed: Apps, proxy: TlsProxy, tmp_path: Path) -> Visitor:
 
 
 def set_cookies(visitor: Visitor) -> list[str]:
-    """Every Set-Cookie header of the app's on the way to the page that the visitor sees."""
+    """Every Set-Cookie header of the app up to the visitor's current page."""
     answers = [a for a in (*visitor.page.history, visitor.page) if a.url.startswith(visitor.ui)]
     return [value for a in answers for value in a.raw.headers.getlist("Set-Cookie")]
 
@@ -169,7 +169,7 @@ class TestBehindAProxy:
 
 @pytest.fixture(scope="module")
 def without_proxy(deployed: Apps, folder: Path) -> Iterator[App]:
-    """The UI once more, where no proxy is, so that anybody may send its header."""
+    """The UI without a proxy, so that any client can send the proxy's header."""
     settings = deployed.ui.settings | {"BEHIND_TLS_PROXY": "false"}
     ui = App(str(folder), "UI.wsgi", settings, *free_ports(1))
     ui.start()

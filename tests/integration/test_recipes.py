@@ -158,7 +158,7 @@ def packages(title: str) -> list[str]:
 
 
 def needs_only(folder: Path, files: list[str], named: list[str]) -> None:
-    """Nothing but what the recipe names is needed, and nothing of that is left out."""
+    """The recipe names exactly what is needed."""
     installed = closure(named)
     names = {"jwt": "pyjwt"}
     used, imported = set(), set()

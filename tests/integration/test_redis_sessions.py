@@ -1,4 +1,4 @@
-"""Sessions in Redis: shared by instances, readable by nobody else, and gone without harm."""
+"""Sessions in Redis: shared by instances, encrypted, and lost without harm."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def apps(azure, redis, apps_with_redis) -> Apps:
 
 @pytest.fixture(scope="module")
 def second_ui(apps_with_redis: Apps) -> Iterator[App]:
-    """Another instance of the UI: the same settings, processes of its own."""
+    """Another instance of the UI, with the same settings."""
     ui = App("DjangoUI", "UI.wsgi", apps_with_redis.ui.settings, *free_ports(1))
     ui.start()
     yield ui
@@ -79,7 +79,7 @@ def test_no_token_can_be_read_in_redis(apps, redis):
 
 
 def test_nothing_planted_in_redis_is_executed(apps, redis, tmp_path):
-    """Django's own serializer for caches would unpickle it, which calls what it names."""
+    """Django's default serializer for caches would unpickle it and run its code."""
 
     class Planted:
         def __reduce__(self):

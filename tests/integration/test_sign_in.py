@@ -49,7 +49,7 @@ def test_twelve_users_at_once_see_their_own_lists(visitor, azure):
 
 
 def callback_of(visitor, user):
-    """Sign in up to the address that Entra sends the browser to, without going there."""
+    """Sign in up to Entra's redirect to the callback, without following it."""
     if not visitor.asks("Choose who you are"):
         visitor.open()
     visitor.session.max_redirects = 0
@@ -74,7 +74,7 @@ def test_a_callback_works_once(visitor):
 
 
 def test_a_callback_of_somebody_else_signs_nobody_in(visitor):
-    """Login cross-site forgery: the victim is sent the attacker's own callback."""
+    """Login CSRF: the victim opens the attacker's callback."""
     callback = callback_of(visitor(), "bob")
     victim = visitor().open(callback)
     assert victim.page.status_code == 400
@@ -103,7 +103,7 @@ def test_tabs_can_sign_in_at_once_in_any_order(visitor, azure):
 
 
 def test_a_double_click_on_the_callback_still_signs_in(visitor, azure):
-    """Both requests bring the cookie and the code, which Entra takes once only."""
+    """Both requests have the cookie and the code, which Entra accepts only once."""
     alice = visitor()
     callback = callback_of(alice, "alice")
     tabs = [alice.another_tab() for _ in range(2)]
@@ -114,7 +114,7 @@ def test_a_double_click_on_the_callback_still_signs_in(visitor, azure):
 
 
 def test_a_stolen_callback_with_its_cookie_is_useless_afterwards(visitor, azure):
-    """Whoever copied both has a code that was used; Entra then wants to see the user."""
+    """The stolen code has been used, so Entra requires the user to sign in."""
     alice = visitor()
     callback = callback_of(alice, "alice")
     thief = alice.another_tab()

@@ -1,4 +1,4 @@
-"""Tokens while somebody is signed in: renewed, refused, read with a new key, gone."""
+"""Tokens during a session: renewed, refused, decrypted with a fallback key, deleted."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Many users at once, some of them in trouble: nobody sees a foreign list or a foreign failure."""
+"""Many users at once, some with errors: nobody sees another user's list or error."""
 
 import random
 from collections import Counter
@@ -36,7 +36,7 @@ TROUBLES = {
 
 @pytest.fixture
 def users(azure) -> dict[str, str]:
-    """Users who can see one subscription each, and the trouble that each of them has."""
+    """Users with one subscription each, and the error that each of them gets."""
     for number in range(USERS):
         user = User(f"User{number}", "Test", "is one of many", (Subscription(f"Of {number}"),))
         azure.users[user.key] = user
@@ -61,7 +61,7 @@ def test_each_response_is_the_users_own_list_or_error(azure, apps, users):
     tokens = {name: [azure.access_token(name) for _ in range(SESSIONS)] for name in users}
 
     def use(thread):
-        """Ask for every user, in an order of this thread's own."""
+        """Send a request for every user, in a different order in each thread."""
         order = random.Random(thread)
         with requests.Session() as session:
             for number in range(ROUNDS):
@@ -93,7 +93,7 @@ def test_each_response_is_the_users_own_list_or_error(azure, apps, users):
     ["throttled by Entra", "an error of Entra", "Retry-After beside a token"],
 )
 def test_one_users_error_does_not_affect_the_next(azure, apps, users, trouble):
-    """MSAL's memory of answers knows no user in this flow; this API switches it off."""
+    """MSAL's cache of responses ignores the user in this flow, so this API disables it."""
     hop, fault, status = TROUBLES[trouble]
     azure.faults.add(hop, user="user0", **fault)
     with requests.Session() as session:  # one connection, so that one worker answers both

@@ -1,4 +1,4 @@
-"""Both scripts at the real addresses of each cloud: whose registrations they touch, and how."""
+"""Both scripts at the real addresses of each cloud: which registrations they change, and how."""
 
 import base64
 import contextlib
@@ -45,7 +45,7 @@ ROOT = Path(__file__).parents[3]
 
 
 class EachCallFailsOnce(Faults):
-    """Refuses every call to Graph the first time: busy, or not knowing what was just made."""
+    """Rejects every first call to Graph: it is busy, or has not replicated a new object yet."""
 
     def __init__(self, azure: MockAzure) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def servers(cloud: str, azure: MockAzure) -> dict[str, Callable[..., object]]:
 
 @pytest.fixture
 def azure(cloud: str) -> Iterator[MockAzure]:
-    """A tenant of that cloud, at the cloud's own addresses, and without registrations."""
+    """A tenant of the cloud, at the cloud's own addresses, without registrations."""
     azure = mock_of(cloud)
     azure.reset()
     azure.unregister()
@@ -106,7 +106,7 @@ def azure(cloud: str) -> Iterator[MockAzure]:
 
 @pytest.fixture
 def use_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Let the scripts write to the folder of another machine."""
+    """Make the scripts write to another folder, as on another machine."""
 
     def use(name: str) -> Path:
         folder = tmp_path / name
@@ -123,7 +123,7 @@ def use_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
 
 @pytest.fixture
 def folder(azure: MockAzure, use_machine, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the scripts write, with a service principal in the environment."""
+    """The folder that the scripts write to, with a service principal in the environment."""
     service = azure.add_service(
         "Application.ReadWrite.All", "DelegatedPermissionGrant.ReadWrite.All"
     )
@@ -139,7 +139,7 @@ def ready_made_keys() -> Iterator[rsa.RSAPrivateKey]:
 
 @pytest.fixture(autouse=True)
 def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the scripts keys that exist, because making one takes long; each differs from the last.
+    """Give the scripts existing keys, because generating them is slow; each differs from the last.
 
     The tests with processes make theirs.
     """
@@ -177,7 +177,7 @@ def fail(azure: MockAzure, cloud: str, folder: Path, capsys) -> Callable[..., st
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were waited, without the wait."""
+    """Record the waits in seconds without waiting."""
     seconds: list[float] = []
 
     def nap(wait: float) -> None:
@@ -189,7 +189,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def settings_of(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Both settings files, as far as the apps accept them."""
+    """Both settings files, checked by the apps' own settings modules."""
     api = {"FLASK_ENV": "development", "ENV_FILE": str(folder / "FlaskAPI/development.env")}
     ui = {"ENVIRONMENT": "development", "ENV_FILE": str(folder / "DjangoUI/development.env")}
     return helpers.environment.load_settings(api), Helpers.environment.load_settings(ui)
@@ -419,7 +419,7 @@ def start_apps(cloud, azure, folder, settings, db) -> Iterator[Callable[..., Vis
 
 
 def credentials_sent(azure: MockAzure) -> list[set[str]]:
-    """By which parameters the web app and the API last authenticated to Entra."""
+    """The parameters with which the web app and the API last authenticated to Entra."""
     hops = ("token:authorization_code", "token:on_behalf_of")
     sent = [azure.requests(hop)[-1].form.keys() for hop in hops]
     return [names & {"client_secret", "client_assertion"} for names in sent]
@@ -488,7 +488,7 @@ def adoption(*applications: graph.Json) -> list[str]:
 
 
 def written(azure: MockAzure, since: int = 0) -> list[str]:
-    """The requests to Graph that were not only reading."""
+    """The requests to Graph that write."""
     calls = azure.requests("graph")[since:]
     return [call.method for call in calls if call.method != "GET"]
 
@@ -720,7 +720,7 @@ def test_a_registration_deleted_in_the_portal_is_created_anew_and_cleaned_up(azu
 
 
 def test_an_unreadable_registration_does_not_count_as_deleted(azure, run, folder):
-    """Cleaning up would otherwise forget it, and leave it in the tenant."""
+    """Otherwise cleanup.py would forget it and leave it in the tenant."""
     run(configure)
     error = json.dumps({"error": {"code": "Authorization_RequestDenied", "message": "No."}})
     azure.faults.add("graph:get_application", status=403, body=error, times=None)
@@ -1022,7 +1022,7 @@ def test_certificates_replace_secrets(azure, run, folder):
 
 
 def replace_certificate(azure: MockAzure, folder: Path, app: str, days_left: int) -> bytes:
-    """Let the app's certificate be one of 100 days of which so many are left."""
+    """Give the app a certificate valid for 100 days, with this many days left."""
     file = folder / app / "certificate.pem"
     key = serialization.load_pem_private_key(file.read_bytes(), password=None)
     name = x509.Name([])

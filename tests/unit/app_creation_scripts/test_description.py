@@ -132,7 +132,7 @@ def test_the_settings_are_those_that_the_manual_steps_fill_in(described):
 
 @BOTH
 def test_the_templates_are_what_the_script_writes_for_azure(described):
-    """But for the placeholders: each of them stands where the script puts a value of its own."""
+    """The placeholders are exactly where the script writes its own values."""
     places = {
         "api": "ReplaceWithClientID" if described is API else "Flask_API_Client_ID",
         "ui": "ReplaceWithWebAppClientID" if described is API else "ReplaceWithClientID",

@@ -1,4 +1,4 @@
-"""Which cloud, which way to sign in, and what is said when Graph says no."""
+"""Clouds, ways to sign in, and messages when Graph refuses."""
 
 import json
 
@@ -58,7 +58,7 @@ def test_a_collection_is_read_page_by_page():
 
 
 def test_a_creation_without_an_answer_is_not_repeated():
-    """It may have been done all the same; the next run finds it by its tag."""
+    """It may have succeeded; the next run finds it by its tag."""
     with responses.RequestsMock() as net:
         net.post(f"{URLS['graph']}/v1.0/applications", body=requests.ConnectionError("cut"))
         writer = Graph(http_session(), URLS["graph"], "a token")

@@ -1,4 +1,4 @@
-"""The PowerShell scripts are parsed, not run: no machine of ours has PowerShell."""
+"""The PowerShell scripts are parsed, not run, because the test machines have no PowerShell."""
 
 import re
 
@@ -16,7 +16,7 @@ TEXTS = {path.name: path.read_text("utf-8") for path in SCRIPTS}
 
 
 def called(text: str) -> tuple[set[str], set[str]]:
-    """The commands of a script that parses: those with a name, and those behind ``&``."""
+    """The commands of a script: those with a name, and those after ``&``."""
     tree = Parser(Language(tree_sitter_powershell.language())).parse(text.encode())
     assert not tree.root_node.has_error, text
     stack = [tree.root_node]
@@ -63,7 +63,7 @@ def test_the_secret_goes_through_the_environment_only():
 
 
 def test_the_environment_is_restored_even_if_the_script_fails():
-    """Nobody who uses the same window later finds the secret."""
+    """Later commands in the same window must not find the secret."""
     text = TEXTS["Configure.ps1"]
     before, _, rest = text.partition("\n    $env:AZURE_CLIENT_SECRET = $Credential")
     assert "$before = @($env:AZURE_CLIENT_ID, $env:AZURE_CLIENT_SECRET)" in before

@@ -1,4 +1,4 @@
-"""What a PATCH holds, and which secrets count as valid."""
+"""The content of a PATCH, and which secrets count as valid."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What is written, and that the apps read back what was meant."""
+"""The written settings files, and what the apps read from them."""
 
 import stat
 

@@ -1,4 +1,4 @@
-"""Account.views: signing in, coming back, signing out."""
+"""Account.views: sign-in, callback and sign-out."""
 
 import time
 from datetime import timedelta
@@ -185,7 +185,7 @@ class TestCallback:
 
     @pytest.mark.parametrize("how", ["refused-by-entra", "code-refused", "answer-not-trusted"])
     def test_drops_the_cookie_of_a_flow_that_failed(self, visitor, entra, how):
-        """Else five failures would push out the sign-ins of other tabs."""
+        """Otherwise five failures would delete the sign-ins of other tabs."""
         query = visitor.begin()
         if how == "code-refused":
             entra.answer(400, error="invalid_client")
@@ -311,7 +311,7 @@ class TestCallback:
         assert visitor.finish(tabs[1])["Location"] == "/"
 
     def test_another_browser_needs_the_cookie_to_complete_a_sign_in(self, visitor, entra):
-        """The attacker's own sign-in does not become the victim's, though both are under way."""
+        """The attacker's sign-in does not become the victim's, even if both are unfinished."""
         attacker = type(visitor)(headers={"host": "localhost:8000"})
         attacker.entra = entra
         theirs, ours = attacker.begin(), visitor.begin()
@@ -386,7 +386,7 @@ class TestCallback:
         assert "AADSTS" not in caplog.text
 
     def test_logs_no_error_that_it_does_not_know(self, visitor, caplog):
-        """The query of the callback is text that a stranger can choose."""
+        """Anyone can choose the text in the callback's query."""
         visitor.finish(visitor.begin(), error="made-up")
         assert "error=another" in caplog.text
         assert "made-up" not in caplog.text
@@ -412,10 +412,10 @@ class TestCallback:
 
 
 class TestLoops:
-    """Entra signs users in again without a question, so nobody would stop the browser."""
+    """Entra signs users in again silently, so nothing else would stop a loop."""
 
     def test_end_when_the_session_does_not_last(self, visitor, entra):
-        """As with two instances that have a session store each."""
+        """As with two instances that do not share a session store."""
         visitor.sign_in("/")
         Session.objects.all().delete()
         response = visitor.get("/")

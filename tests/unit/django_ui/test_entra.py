@@ -29,7 +29,7 @@ def let_a_day_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answer_when_told(entra: Entra, network: responses.RequestsMock) -> tuple[Event, Event]:
-    """Let discovery be slow: return whether it was asked, and what has to be set first."""
+    """Make discovery slow: return an event for the request, and one that lets it continue."""
     asked, answer = Event(), Event()
 
     def slowly(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
@@ -94,7 +94,7 @@ def test_discovery_of_another_issuer_is_not_cached(entra, network, issuer):
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "https://login.example.evil.example"])
 def test_secret_is_sent_to_the_authority_only(entra, network, origin):
-    """MSAL itself posts to whatever token endpoint discovery names."""
+    """MSAL itself posts to any token endpoint that discovery names."""
     elsewhere = {"token_endpoint": entra.authority.replace("https://login.example", origin)}
     network.replace("GET", entra.discovery_url, json=entra.discovery() | elsewhere)
     network.post(elsewhere["token_endpoint"], json=entra.tokens())
@@ -120,7 +120,7 @@ def test_all_threads_wait_for_the_first_discovery(entra, network):
 
 
 def test_slow_first_discovery_blocks_one_thread_only(entra, network, monkeypatch):
-    """Else all threads would wait for it, and none would be left to answer a health probe."""
+    """Otherwise all threads would wait for it, and none could answer a health probe."""
     client()
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.05)
     asked, answer = answer_when_told(entra, network)

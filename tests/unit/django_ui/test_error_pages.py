@@ -1,4 +1,4 @@
-"""Helpers.error_pages and Helpers.errors: what users see when something stands in the way."""
+"""Helpers.error_pages and Helpers.errors: the error pages."""
 
 import re
 
@@ -114,7 +114,7 @@ class TestSession:
         assert page.status_code == 503
 
     def test_that_can_no_longer_be_updated_is_a_503(self, signed_in, api, monkeypatch):
-        """Django takes every database error while saving for a session that was deleted."""
+        """Django treats every database error during a save as a deleted session."""
 
         def fail(*args, **kwargs):
             raise OperationalError("database is locked")

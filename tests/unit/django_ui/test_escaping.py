@@ -1,4 +1,4 @@
-"""Every page, filled with markup wherever a value comes from Entra, the API, Azure or a visitor."""
+"""Every page, with markup in each value from Entra, the API, Azure or a visitor."""
 
 from html.parser import HTMLParser
 from urllib.parse import quote
@@ -36,7 +36,7 @@ def read(response) -> Reader:
 
 @pytest.fixture
 def with_markup(visitor, entra, api, settings):
-    """A browser with a user whose every claim is markup, and an API whose every value is."""
+    """A browser with markup in every claim of the user and in every value of the API."""
     settings.TRACE_URL = "http://localhost:8400/trace/"
     query = visitor.begin()
     claims = dict.fromkeys(

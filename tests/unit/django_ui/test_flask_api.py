@@ -1,4 +1,4 @@
-"""Helpers.flask_api: one session for all threads, and whose token goes along."""
+"""Helpers.flask_api: one session for all threads, and the right token in each call."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ THREADS, CALLS = 16, 400
 
 @pytest.fixture
 def eager_switching():
-    """Let Python change threads as often as it can, so that a race shows every time."""
+    """Make Python switch threads as often as possible, so that a race is visible every time."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -1,4 +1,4 @@
-"""AzureManagement.how_it_works: what learners see, and nobody else."""
+"""AzureManagement.how_it_works: the explanation in development."""
 
 import re
 
@@ -17,7 +17,7 @@ def text_of(response):
 
 @pytest.fixture
 def with_jwt(visitor, entra, api):
-    """A browser that Alice is signed in with, whose access token is a JWT as Entra's are."""
+    """A browser in which Alice is signed in, with a JWT as her access token, like Entra's."""
     query = visitor.begin()
     access_token = entra.id_token(aud="the-api", scp="access_as_user", sub="another", azp="the-ui")
     entra.answer_tokens(access_token=access_token)

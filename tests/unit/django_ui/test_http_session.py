@@ -1,4 +1,4 @@
-"""Helpers.http_session: the same code as the API's, which its own tests look into."""
+"""Helpers.http_session: the same code as the API's module, which has its own tests."""
 
 import ast
 from pathlib import Path

@@ -64,7 +64,7 @@ class TestHeaders:
         assert len(ids) == 3
 
     def test_ignore_the_clients_correlation_id(self, visitor, caplog):
-        """It goes to Entra, the API and the log, where a stranger has nothing to write."""
+        """It goes to Entra, the API and the log, so clients must not choose it."""
         caplog.set_level("INFO")
         names = ("x-ms-client-request-id", "client-request-id", "x-request-id", "x-correlation-id")
         response = visitor.get("/nowhere", headers=dict.fromkeys(names, "made-up"))
@@ -94,7 +94,7 @@ class TestLogLine:
 
     @pytest.mark.parametrize("path", ["/account/callback?code=made-up", "/x%0aMADE-UP%1b[31m"])
     def test_contains_nothing_that_the_visitor_chose(self, visitor, caplog, path):
-        """A decoded line feed in the path used to begin a line of the visitor's own."""
+        """A decoded line feed in the path used to start a new line."""
         caplog.set_level("INFO")
         visitor.get(path)
         lines = [record.getMessage() for record in caplog.records if record.name == "UI.middleware"]

@@ -81,7 +81,7 @@ class TestRounds:
 class TestRedis:
     @pytest.fixture
     def store(self, settings) -> redis_sessions.SessionStore:
-        """Sessions in Django's cache API, for which memory plays Redis."""
+        """Sessions in Django's cache API, with a cache in memory instead of Redis."""
         backend = "django.core.cache.backends.locmem.LocMemCache"
         settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": "tests"}}
         return redis_sessions.SessionStore()

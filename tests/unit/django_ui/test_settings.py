@@ -1,4 +1,4 @@
-"""UI.*_settings and Helpers.environment, seen through manage.py and gunicorn."""
+"""UI.*_settings and Helpers.environment, tested through manage.py and gunicorn."""
 
 import shutil
 import subprocess
@@ -79,7 +79,7 @@ class TestManage:
         ],
     )
     def test_starts_no_server_in_production_before_collectstatic(self, tmp_path, server):
-        """Every page would be a 500, while the health probe is content."""
+        """Otherwise every page would be a 500, although the health probe succeeds."""
         leave_out = shutil.ignore_patterns("staticfiles", "*.env")
         folder = shutil.copytree(APP, tmp_path / "app", ignore=leave_out)
         done = run(*server, folder=folder, environ=PRODUCTION)

@@ -1,4 +1,4 @@
-"""AzureManagement: the page, and what each answer of the API makes the app do."""
+"""AzureManagement: the page, and the app's reaction to each response of the API."""
 
 import json
 from base64 import b64encode
@@ -15,7 +15,7 @@ CLAIMS = '{"access_token": {"acrs": {"essential": true, "value": "c1"}}}'
 
 
 def round_trip(visitor, response):
-    """Follow ``response``, which leads to Entra, and come back signed in."""
+    """Follow ``response``, which redirects to Entra, and return signed in."""
     assert response["Location"].startswith("/account/login?")
     query = visitor.begin(response["Location"])
     return query, visitor.finish(query)

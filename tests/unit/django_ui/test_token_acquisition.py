@@ -1,4 +1,4 @@
-"""Helpers.token_acquisition: what the views' tests do not show."""
+"""Helpers.token_acquisition: cases that the tests of the views don't cover."""
 
 import base64
 import json
@@ -22,14 +22,14 @@ from Helpers.token_acquisition import (
 
 
 def answer_to(flow, entra, **answer):
-    """What Entra sends back for ``flow``; the id_token will have the right nonce."""
+    """Entra's response for ``flow``; the ID token will have the right nonce."""
     entra.nonce = flow["auth_uri"].partition("nonce=")[2].partition("&")[0]
     return {"state": flow["state"], **(answer or {"code": "the-code"})}
 
 
 @pytest.fixture
 def session(db, entra) -> SessionStore:
-    """A session that Alice is signed in with."""
+    """A session in which Alice is signed in."""
     flow = begin_sign_in()
     signed_in = complete_sign_in(flow, answer_to(flow, entra))
     session = SessionStore()
@@ -219,7 +219,7 @@ class TestSilent:
 
     @pytest.mark.parametrize("status", [400, 429, 500])
     def test_never_gets_the_response_that_entra_gave_another_user(self, session, entra, status):
-        """MSAL would remember and replay such answers, if clients shared its HTTP cache."""
+        """MSAL would replay such responses if clients shared its HTTP cache."""
         entra.answer(status, error="invalid_grant", headers={"Retry-After": "60"})
         with pytest.raises(PageError):
             acquire_token_silent(session, force_refresh=True)
@@ -240,7 +240,7 @@ def test_identity_consists_of_oid_and_tenant(session, entra):
 
 
 def test_identity_contains_only_text_that_utf_8_can_encode(entra):
-    """JSON may hold half a character, with which every page of this user was a 500."""
+    """JSON can contain a lone surrogate, which made every page of this user a 500."""
     flow = begin_sign_in()
     claims = dict.fromkeys(("name", "preferred_username", "login_hint"), "x\ud800")
     answer = answer_to(flow, entra)

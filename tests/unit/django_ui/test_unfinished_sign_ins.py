@@ -16,7 +16,7 @@ from Helpers.errors import PageError
 
 
 class Jar:
-    """The cookies of a browser under /account, and requests that bring them."""
+    """The cookies of a browser under /account, and requests that send them."""
 
     def __init__(self):
         self.cookies = {}
@@ -98,7 +98,7 @@ def test_rejects_a_cookie_made_with_another_key(jar):
 
 
 def test_rejects_a_cookie_with_another_name(jar):
-    """A cookie moved to another state's name must not begin that state's sign-in."""
+    """A cookie renamed for another state must not start that state's sign-in."""
     jar.keep("one")
     jar.keep("two")
     names = list(jar.cookies)
@@ -132,14 +132,14 @@ def test_all_cookies_together_fit_into_gunicorns_limit():
     ],
 )
 def test_leaves_other_cookies_alone(jar, name):
-    """Five of such a name made every sign-in a 500, since no answer can delete them."""
+    """Five such cookies made every sign-in a 500, because no response can delete them."""
     jar.cookies = {f"{name}{number}": "x" for number in range(9)}
     jar.keep("one")
     assert len(jar.cookies) == 10
 
 
 def test_deletes_at_most_five_cookies_at_once(jar):
-    """A stranger may send any number of them, and each deletion is a line of our answer."""
+    """A client can send any number of them, and each deletion adds a header to the response."""
     jar.cookies = {f"sign_in_{number:016x}": "nonsense" for number in range(100)}
     response = jar.keep("one")
     assert sum(not cookie.value for cookie in response.cookies.values()) == 5
@@ -154,7 +154,7 @@ def test_leaves_cookies_of_the_other_mode_alone(jar, settings):
 
 
 def test_cannot_be_planted_by_another_host_of_the_domain(jar, settings):
-    """Whoever finished a sign-in that was planted would be in a stranger's account."""
+    """A user who completed a planted sign-in would be signed in to the attacker's account."""
     settings.SESSION_COOKIE_SECURE = True
     response = jar.keep("one")
     unfinished.note_success(response)

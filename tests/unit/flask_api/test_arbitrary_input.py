@@ -1,4 +1,4 @@
-"""Whatever comes in, from a stranger or from Azure, is answered as the table of errors foresees.
+"""Arbitrary input, from clients or from Azure, gets a response of the table of errors.
 
 Hypothesis makes the inputs up, the same ones in each run.
 """
@@ -75,7 +75,7 @@ def api(tenant: Tenant) -> FlaskClient:
 
 @pytest.fixture(scope="module")
 def azure(tenant: Tenant) -> Iterator[dict[str, Any]]:
-    """What Entra's token endpoint and ARM answer: status, headers, body."""
+    """Responses of Entra's token endpoint and of ARM: status, headers, body."""
     answers = dict(GOOD)
     tenant.net.add_callback("POST", tenant.token_endpoint, lambda _: answers["entra"])
     tenant.net.add_callback("GET", SUBSCRIPTIONS, lambda _: answers["arm"])
@@ -85,7 +85,7 @@ def azure(tenant: Tenant) -> Iterator[dict[str, Any]]:
 
 
 def answer_to(api, authorization):
-    """The status and code of an answer; it has the form that was promised."""
+    """Return the status and code of a response, and check its form."""
     # As a server hands it over, any byte a character: a test client's headers are checked.
     environ = {"HTTP_AUTHORIZATION": authorization}
     response = api.get("/subscriptions", environ_overrides=environ)
@@ -99,7 +99,7 @@ def answer_to(api, authorization):
 
 
 def answer_to_user(api, tenant, azure, **answers):
-    """What a user gets of whom nothing is remembered, when Azure gives these answers."""
+    """Return the API's response to a new user when Azure responds like this."""
     token = tenant.issue_access_token(uti=str(next(number)))
     azure.update(answers)
     try:

@@ -36,14 +36,14 @@ def get(api, token=None, **headers):
 
 @pytest.fixture
 def azure_answers(tenant):
-    """Azure would answer: whatever stops a request was this API's validation."""
+    """Azure would respond, so only this API's validation can refuse a request."""
     tenant.grants()
     tenant.lists("first")
     return tenant
 
 
 def refused_by_validation(tenant):
-    """The token was not exchanged: nothing went to the token endpoint or to ARM."""
+    """Check that no request was sent to the token endpoint or to ARM."""
     return not tenant.calls("POST", tenant.token_endpoint) and not tenant.calls(
         "GET", "https://management.azure.com"
     )
@@ -294,7 +294,7 @@ def test_refuses_a_signature_by_the_key_in_the_token(api, azure_answers):
     ],
 )
 def test_refuses_a_key_that_the_token_contains_as(api, azure_answers, header):
-    """RFC 8725 section 3.10: nothing is loaded from where a token points."""
+    """RFC 8725 section 3.10: nothing is loaded from an address in a token."""
     stranger = azure_answers.stranger
     header = azure_answers.header(**header(stranger))
     token = sign(header, azure_answers.claims(), stranger.private)

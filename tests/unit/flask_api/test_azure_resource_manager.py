@@ -1,4 +1,4 @@
-"""The list of subscriptions: all pages or an error, and the token goes to ARM alone."""
+"""The list of subscriptions: all pages or an error, and the token goes only to ARM."""
 
 import base64
 import json

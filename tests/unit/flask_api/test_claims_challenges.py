@@ -1,4 +1,4 @@
-"""Reading a claims challenge: in linear time, and nothing but one JSON object comes out."""
+"""Parsing a claims challenge takes linear time and returns only JSON objects."""
 
 import base64
 import signal
@@ -75,7 +75,7 @@ def test_finds_nothing_in(header):
     ],
 )
 def test_reads_a_megabyte_of_a_hostile_header_in_linear_time(hostile):
-    """What costs 10 ms at 16 KB would take more than half a minute here if it grew quadratically.
+    """A parser that needs 10 ms for 16 KB would need over half a minute here if it were quadratic.
 
     The limit is on the time of this process, whatever else the machine does.
     """

@@ -1,4 +1,4 @@
-"""The machine's clock may be set while the API runs; only tokens' own times depend on it."""
+"""The machine's clock can change while the API runs; only the times in tokens depend on it."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ HOURS_FORWARD = 26  # more than keys are used without a refresh
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Let the machine's clock be set; modules of the API that are imported now follow it."""
+    """Return a function that sets the machine's clock forward for the API's modules."""
     for name in list(sys.modules):
         if name.partition(".")[0] in OURS:
             monkeypatch.delitem(sys.modules, name)

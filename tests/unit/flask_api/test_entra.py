@@ -1,4 +1,4 @@
-"""The client of Entra: its discovery, its credential, and what is MSAL's that must not be kept."""
+"""The client of Entra: its discovery, its credential, and the MSAL caches that stay empty."""
 
 import ssl
 from urllib.parse import parse_qs
@@ -40,7 +40,7 @@ def exchanges(tenant):
     ],
 )
 def test_the_refusal_of_one_user_does_not_reach_the_next(tenant, api, answer):
-    """MSAL's own memory of failures has no user in its key for this flow."""
+    """MSAL's own cache of failures ignores the user in this flow."""
     tenant.net.post(tenant.token_endpoint, json={"error": "invalid_grant"}, **answer)
     assert get(api, tenant, uti="alice").status_code != 200
     tenant.net.remove(responses.POST, tenant.token_endpoint)
@@ -50,7 +50,7 @@ def test_the_refusal_of_one_user_does_not_reach_the_next(tenant, api, answer):
 
 
 def test_the_token_of_one_user_does_not_reach_the_next_through_retry_after(tenant, api):
-    """A success with Retry-After would be replayed by MSAL's memory as well."""
+    """MSAL's cache would also replay a success with Retry-After."""
     for name in ("alice", "bob"):
         answer = {"token_type": "Bearer", "expires_in": 3600, "access_token": f"token-of-{name}"}
         tenant.net.post(tenant.token_endpoint, json=answer, headers={"Retry-After": "60"})
@@ -87,14 +87,14 @@ def test_with_msals_own_memory_one_users_answer_would_reach_the_next(
 
 
 class Unguarded:
-    """MSAL's HTTP client as its documentation has it."""
+    """MSAL's HTTP client as in its documentation."""
 
     def __init__(self, session):
         self.get, self.post, self.close = session.get, session.post, session.close
 
 
 def discovery_for_msal(tenant, **answer):
-    """Let discovery succeed once, for the signing keys, and then give MSAL this answer."""
+    """Make discovery succeed once, for the signing keys, and then return this response to MSAL."""
     tenant.net.get(tenant.discovery, **answer)
 
 
@@ -199,7 +199,7 @@ def test_sends_neither_secret_nor_assertion_to_another_host_that_discovery_names
     ],
 )
 def test_the_next_user_is_not_affected_by_an_odd_response_whose_error_is(tenant, api, error):
-    """MSAL kept what it was, and failed over it with every later request."""
+    """MSAL kept the value, and every later request failed because of it."""
     tenant.net.post(tenant.token_endpoint, status=400, json={"error": error})
     tenant.grants()
     tenant.lists("first")

@@ -1,4 +1,4 @@
-"""The application as a whole: routes, the form of every answer, headers, and the log."""
+"""The whole application: routes, the form of every response, headers, and the log."""
 
 import re
 from http.client import HTTPConnection

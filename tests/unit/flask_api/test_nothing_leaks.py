@@ -1,4 +1,4 @@
-"""Everything that is logged while each error of the table is provoked, read for what must not be.
+"""The log contains no secrets while the tests provoke each error of the table.
 
 Entra's and ARM's answers name people and tokens here, as the real ones may.
 """
@@ -37,7 +37,7 @@ def arm(tenant, status=200, **answer):
 
 
 def nothing(tenant):
-    """Azure is not asked."""
+    """No request goes to Azure."""
 
 
 def token(tenant, **claims):

@@ -1,4 +1,4 @@
-"""The tenant's signing keys: what is kept, when it is asked for again, and what is refused."""
+"""The tenant's signing keys: which are cached, when they are refreshed, which are rejected."""
 
 import json
 import threading
@@ -160,7 +160,7 @@ def test_a_new_key_is_found_at_once_and_an_old_one_is_dropped(tenant, keys):
 
 
 def delay(tenant, url, body, until=None):
-    """Let ``url`` answer slowly: when ``until`` is set, or after a moment. Tells when asked."""
+    """Make ``url`` respond slowly: when ``until`` is set, or after a moment. Return an event."""
     asked = threading.Event()
 
     def answer(request):
@@ -174,7 +174,7 @@ def delay(tenant, url, body, until=None):
 
 
 def in_threads(number, work):
-    """Run ``work`` in so many threads at once; return what they returned or raised."""
+    """Run ``work`` in several threads at once; return their results or exceptions."""
 
     def caught():
         try:
@@ -295,7 +295,7 @@ def test_fifty_threads_on_a_cold_start_without_entra_ask_once(tenant, keys):
 
 
 def test_a_slow_failure_is_remembered_from_its_end(tenant, keys, clock):
-    """Else each thread that waited would try for itself, one after the other."""
+    """Otherwise each waiting thread would try again, one after the other."""
 
     def times_out(request):
         clock.now += 8
@@ -446,7 +446,7 @@ def test_rejects_discovery_with(tenant, keys, metadata):
     ],
 )
 def test_loads_no_keys_from(tenant, keys, jwks_uri):
-    """Not even when good keys are there."""
+    """Even if there are good keys."""
     tenant.net.get(jwks_uri, json={"keys": [tenant.key.as_jwk(ISSUER)]})
     fail(tenant, json=tenant.metadata | {"jwks_uri": jwks_uri})
     with pytest.raises(DownstreamError, match="keys_unavailable"):

@@ -1,4 +1,4 @@
-"""The exchange on behalf of the user: what is sent, kept, shared between threads, and relayed."""
+"""The exchange on behalf of the user: requests, caching, threads, and relayed errors."""
 
 import base64
 import json
@@ -95,7 +95,7 @@ def test_two_alternating_users_never_get_each_others_token(tenant, api):
 
 
 def slowly(tenant, status, body, seconds=0.1):
-    """Let Entra answer an exchange after a while."""
+    """Make Entra respond to an exchange after a while."""
 
     def answer(request):
         time.sleep(seconds)
@@ -105,7 +105,7 @@ def slowly(tenant, status, body, seconds=0.1):
 
 
 def in_threads(api, number, headers):
-    """Send so many requests at once; return the answers."""
+    """Send several requests at once; return the responses."""
     app = api.application
     with ThreadPoolExecutor(number) as pool:
         requests = [
@@ -123,7 +123,7 @@ def test_threads_with_the_same_assertion_share_one_exchange(tenant, api, bearer)
 
 
 def test_threads_whose_token_was_rejected_share_one_exchange_with_the_claims(tenant, api, bearer):
-    """All of them hold the first token when Resource Manager asks for another."""
+    """All of them have the first token when Resource Manager asks for another."""
     all_are_there = threading.Barrier(20, timeout=10)
 
     def resource_manager(request):
@@ -142,7 +142,7 @@ def test_threads_whose_token_was_rejected_share_one_exchange_with_the_claims(ten
 
 
 def test_an_exchange_with_other_claims_is_not_shared(tenant, api, bearer):
-    """Two requests hold the first token, and Resource Manager wants another policy of each."""
+    """Two requests have the first token, and Resource Manager requires another policy of each."""
     both_are_there = threading.Barrier(2, timeout=10)
     policies = iter(["p7", "p8"])
 
@@ -204,7 +204,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def ask(tenant, clock, settings_of_api):
-    """Ask with an assertion known by its ``uti``; return the token that ARM got, or the error code.
+    """Send an assertion with this ``uti``; return the token that ARM got, or the error code.
 
     Time is that of ``clock``. Resource Manager accepts every token but those in ``ask.rejected``,
     for which it returns 401 and the claims beside them, if any.
@@ -321,7 +321,7 @@ def test_a_rejected_token_is_removed_even_if_there_is_no_new_one(tenant, ask):
 
 
 def meanwhile(tenant, work, answer=(200, TOKEN | {"expires_in": 3600, "access_token": "second"})):
-    """Let ``work`` happen while Entra handles the next exchange, which it then answers."""
+    """Run ``work`` while Entra handles the next exchange, which then succeeds."""
     results = []
 
     def handle(request):

@@ -16,7 +16,7 @@ def token(text="b", expires_at=FOREVER):
 
 
 def fits(size, number):
-    """A cache for so many tokens of this size."""
+    """A cache for this many tokens of this size."""
     return TokenCache(number * (OVERHEAD_BYTES + size))
 
 
@@ -38,7 +38,7 @@ def test_a_long_token_evicts_several_short_ones():
 
 
 def test_keeps_no_more_than_64_mib_of_memory_by_default():
-    """Filled with 30,000 usual tokens, of which about 27,000 fit."""
+    """Add 30,000 tokens of the usual size, of which about 27,000 fit."""
     tracemalloc.start()
     cache = TokenCache()
     for number in range(30_000):

@@ -1,4 +1,4 @@
-"""The list of subscriptions, and the order in which ARM finds fault with a request."""
+"""The list of subscriptions, and the order in which ARM checks a request."""
 
 from urllib.parse import urlsplit
 

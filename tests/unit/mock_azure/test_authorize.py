@@ -56,7 +56,7 @@ def test_grants_nothing_downstream_for(azure, visitor, scope, known):
 
 
 def test_default_does_not_ask_again_while_anything_is_granted(azure, visitor, redirected):
-    """A permission added to the registration later does not bring the page back by itself."""
+    """A permission added to the registration later does not show the page again."""
     visitor.sign_in()
     api, ui = azure.api, azure.ui
     more = {**api.permissions, "more": Permission("More", "More of it.")}

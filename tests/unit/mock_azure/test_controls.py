@@ -1,4 +1,4 @@
-"""What tests do to the mock: policies, revocation, key rollover, clock, faults, records."""
+"""The controls for tests: policies, revocation, key rollover, clock, faults and records."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Each number of the AADSTS table is provoked, and observed in the answer."""
+"""A test provokes each number of the AADSTS table and finds it in the response."""
 
 import re
 from collections.abc import Callable
@@ -22,7 +22,7 @@ CLUSTER, POD = "https://cluster.example/", "system:serviceaccount:default:flask-
 
 
 class Tenant(NamedTuple):
-    """The mock, and the ways in which clients speak to it; each returns the answer."""
+    """The mock, and the requests of its clients; each method returns the response."""
 
     azure: MockAzure
     visitor: Any
@@ -67,7 +67,7 @@ class Tenant(NamedTuple):
         return self.back.post(f"{path}/token", data=form)
 
     def federated(self, *trusted, published=True, assertion="", key=None, **claims):
-        """The exchange by the API whose pod presents its token; ``trusted`` as the API sees it."""
+        """The API's exchange with its pod's token; ``trusted`` is the credential to register."""
         cluster = self.azure.add_issuer(CLUSTER) if published else Issuer(CLUSTER)
         if trusted:
             self.azure.trust(self.azure.api, *trusted)
@@ -158,7 +158,7 @@ def tenant(azure, visitor, back, exchange, redeem, post_token):
 
 
 def numbers_in(response):
-    """The AADSTS numbers that a client or a person is told: in a body, a page or a redirect."""
+    """The AADSTS numbers in a body, a page or a redirect."""
     told = response.text + unquote_plus(response.headers.get("Location", ""))
     return {int(number) for number in re.findall(r"AADSTS(\d+)", told)}
 

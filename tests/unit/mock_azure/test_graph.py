@@ -1,4 +1,4 @@
-"""Graph's registrations: shapes, rules, rights, and that the sign-in goes by them."""
+"""Graph's registrations: formats, rules and permissions, and their use by the sign-in."""
 
 import base64
 import re
@@ -52,7 +52,7 @@ def token_for(azure, post_token):
 
 @pytest.fixture
 def call(back, token_for):
-    """Call Graph as a service that may do everything."""
+    """Call Graph as a service with all permissions."""
     authorization = f"Bearer {token_for(*ROLES)}"
 
     def call(method, path, body=None, token=None):
@@ -281,7 +281,7 @@ def test_the_list_of_owners_can_lag_behind(azure, call, application):
 
 
 def certificate(days=365, begun_days_ago=0):
-    """A self-signed certificate as Graph takes it."""
+    """A self-signed certificate in Graph's format."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Test")])
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(days=begun_days_ago)

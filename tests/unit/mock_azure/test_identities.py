@@ -1,4 +1,4 @@
-"""The managed identity's endpoint in App Service's shape, and what its tokens are good for."""
+"""The managed identity's endpoint, like App Service's, and the use of its tokens."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def identity(azure):
 
 @pytest.fixture
 def ask(azure, visitor, identity):
-    """GET /msi/token as App Service's endpoint is asked; None drops a parameter."""
+    """GET /msi/token like clients of App Service's endpoint; None removes a parameter."""
 
     def ask(header=azure.identity_header, **query):
         usual = {
@@ -112,7 +112,7 @@ def test_exchange_rejects(azure, exchange, ask, resource, code):
 
 
 def test_applications_own_token_is_no_credential_of_another(azure, exchange, post_token):
-    """Entra takes only a managed identity's token of its own, whatever a registration trusts."""
+    """Of its own tokens, Entra accepts only a managed identity's, even if an app trusts another."""
     own = post_token(azure.ui, grant_type="client_credentials", scope=f"{EXCHANGE}/.default")
     token = own.json["access_token"]
     azure.trust(azure.api, azure.issuer, unverified(token)["sub"])

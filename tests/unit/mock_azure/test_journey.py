@@ -1,4 +1,4 @@
-"""journey: what one browser caused, told to somebody who has never seen on-behalf-of."""
+"""journey: the steps of one browser, explained to a learner."""
 
 import re
 from html import unescape
@@ -18,14 +18,14 @@ SIGNED_IN = [
 
 
 class Walk:
-    """A browser, and both apps in so far as Azure notices them."""
+    """A browser, and the requests of both apps to Azure."""
 
     def __init__(self, azure, visitor, back, post_token, redeem):
         self.azure, self.visitor, self.back = azure, visitor, back
         self.post_token, self.redeem = post_token, redeem
 
     def get(self, path, headers=None, port="1"):
-        """GET as a server; ``port`` stands for its connection."""
+        """GET as a server; ``port`` identifies its connection."""
         return self.back.get(path, headers=headers, environ_base={"REMOTE_PORT": port})
 
     def discover(self, headers=None, port="1"):
@@ -33,7 +33,7 @@ class Walk:
         self.get(path, headers, port)
 
     def sign_in(self, user="alice", **parameters):
-        """Sign in; return the answer with the tokens."""
+        """Sign in; return the response with the tokens."""
         self.discover({"client-request-id": str(uuid4())})
         code = self.visitor.sign_in(user, **parameters)["code"]
         return self.redeem(code, headers={"client-request-id": str(uuid4())}).json
@@ -61,7 +61,7 @@ class Walk:
         return answer
 
     def open_page(self, token_a, correlation_id=""):
-        """What the API does for a page; return token B and the correlation ID."""
+        """Send the API's requests for a page; return token B and the correlation ID."""
         correlation_id = correlation_id or str(uuid4())
         token_b = self.exchange(token_a, correlation_id).json["access_token"]
         self.list(token_b, correlation_id)
@@ -92,7 +92,7 @@ def chapters(page):
 
 
 def step(page, title):
-    """One step of the list, with all that it opens."""
+    """One step of the list, with its details."""
     (found,) = [part for part in page.split("<li id=") if f"<strong>{title}</strong>" in part]
     return found
 

@@ -66,7 +66,7 @@ def test_each_channel_serves_its_own_routes_only(azure, session):
 
 
 def test_server_channel_redirects_browsers_to_their_own(azure, session):
-    """Clients that put URLs together send a browser to the authority's host."""
+    """Clients that build URLs send a browser to the authority's host."""
     path = f"/{azure.tenant_id}/oauth2/v2.0/authorize?client_id=x&state=%26"
     response = session.get(f"{azure.back_url}{path}", timeout=30, allow_redirects=False)
     assert response.headers["Location"] == f"{azure.front_url}{path}"
@@ -148,7 +148,7 @@ def test_rejects_a_body_with(azure, headers, status):
 
 
 def test_silent_client_does_not_block_the_others(azure, session):
-    """A TLS handshake that never comes must wait in a thread of its own."""
+    """A TLS handshake that never comes must wait in its own thread."""
     port = int(azure.back_url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=30):
         assert session.get(jwks(azure), timeout=30).status_code == 200

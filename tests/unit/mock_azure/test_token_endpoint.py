@@ -1,4 +1,4 @@
-"""The token endpoint: who may call it, the three grants, and what the tokens hold."""
+"""The token endpoint: client authentication, the grants, and the claims of the tokens."""
 
 import json
 from base64 import b64encode, urlsafe_b64decode
@@ -522,7 +522,7 @@ POD = "system:serviceaccount:default:flask-api"
 
 @pytest.fixture
 def cluster(azure):
-    """An issuer of another company, whose tokens for ``POD`` the API's registration trusts."""
+    """Another company's issuer, whose tokens for ``POD`` the API's registration trusts."""
     cluster = azure.add_issuer()
     azure.trust(azure.api, cluster.url, POD)
     return cluster

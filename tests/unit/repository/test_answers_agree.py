@@ -1,4 +1,4 @@
-"""What the API may answer and what the UI can explain are the same."""
+"""The error codes of the API and the pages that the UI has for them are the same."""
 
 from Helpers.errors import API_PAGES
 from helpers.errors import ERROR_RESPONSES

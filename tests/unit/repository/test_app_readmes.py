@@ -1,4 +1,4 @@
-"""Each app's README says what the app's code says: settings, answers, pages, modules, numbers."""
+"""Each app's README matches its code: settings, responses, pages, modules and numbers."""
 
 import inspect
 import re
@@ -239,7 +239,7 @@ def test_the_modules_are_listed_in_reading_order(app):
 
 
 def rounded(number: float) -> str:
-    """Return a number as the table has it: two digits, and at least one."""
+    """Return a number in the table's format: two significant digits, at least one."""
     digits = 10 ** max(len(str(round(number))) - 2, 0)
     return f"{max(1, round(number / digits) * digits):,}"
 
@@ -296,7 +296,7 @@ def test_the_apis_log_names_a_setting_that_its_readme_explains():
 
 @pytest.mark.usefixtures("one_root")
 def test_the_headers_are_those_of_the_api(azure):
-    """Every word in code type of that paragraph, and every request header that the API reads."""
+    """Every code word of that paragraph, and every request header that the API reads."""
     settings = helpers.environment.load_settings(azure.flask_api_settings())
     answer = create_app(settings).test_client().get("/subscriptions")
     assert answer.status_code == 401

@@ -1,4 +1,4 @@
-"""The container files: what gets into an image, and what docker-compose.yml may say."""
+"""The container files: the contents of the images, and the rules of docker-compose.yml."""
 
 import json
 import re
@@ -39,7 +39,7 @@ COMPOSE_FILES = [
 
 
 def tool(*command: str) -> str:
-    """Run a tool of this virtual environment; return what it complains about."""
+    """Run a tool of this virtual environment; return its complaints."""
     program = shutil.which(command[0], path=str(Path(sys.executable).parent))
     assert program, f"{command[0]} is missing: pip install -r tests/requirements.txt"
     done = subprocess.run(

@@ -58,7 +58,7 @@ START = {
 
 
 class App:
-    """The settings module of one app, and a folder that plays the app's own."""
+    """The settings module of one app, and a folder in place of the app's."""
 
     def __init__(self, name, folder):
         self.name, self.folder = name, folder
@@ -67,7 +67,7 @@ class App:
         self.good = GOOD[name]
 
     def load(self, environ):
-        """The settings, or what is wrong with them."""
+        """The settings, or the error message."""
         try:
             return self.module.load_settings(environ)
         except (click.ClickException, ImproperlyConfigured) as refused:

@@ -1,4 +1,4 @@
-"""Imports go one way: a module may use those before it in its app's list, and no others."""
+"""Imports go one way: a module may import only those before it in its app's list."""
 
 import ast
 import re

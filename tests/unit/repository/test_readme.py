@@ -1,4 +1,4 @@
-"""The README can't lie: links, settings, tables, numbers, commands, and the registration.
+"""The README matches the code: links, settings, tables, numbers, commands and registration.
 
 Each table is read here and compared with the data that it is about, never with a copy of itself.
 """
@@ -231,7 +231,7 @@ DURATIONS = {
 
 @pytest.mark.parametrize("document", [README, API, UI], ids=lambda document: document.name)
 def test_every_duration_matches_the_code(document):
-    """Each paragraph, list item or row with a duration is known by words that it holds."""
+    """Each paragraph, list item or row with a duration is identified by words in it."""
     durations = DURATIONS[document.name]
     for block in re.split(r"\n\n|\n(?=[-|] |\d+\. )", document.text):
         found = set(re.findall(DURATION, " ".join(block.split())))
@@ -473,7 +473,7 @@ def test_launch_configurations_have_the_names_of_the_text():
 
 
 def test_powershell_blocks_can_be_parsed_and_call_only_what_we_know():
-    """They were parsed and not run: no machine of ours has PowerShell."""
+    """They are parsed, not run, because the test machines have no PowerShell."""
     import tree_sitter_powershell
     from tree_sitter import Language, Parser
 

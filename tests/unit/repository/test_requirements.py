@@ -1,4 +1,4 @@
-"""Both ways to install an app give the same packages, and every pin is exact."""
+"""Both ways to install an app install the same packages, and every pin is exact."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""The launcher: what it checks before a start, how it stops, and what ``run.py test`` reports."""
+"""The launcher: its checks before a start, how it stops, and the report of ``run.py test``."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def nothing_runs_afterwards() -> Iterator[None]:
 
 @pytest.fixture
 def taken_ports() -> Iterator[list[int]]:
-    """Four ports on which something listens."""
+    """Four ports that are in use."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
     yield [listening.getsockname()[1] for listening in sockets]
     for listening in sockets:
@@ -162,7 +162,7 @@ def test_adds_loopback_to_the_hosts_that_bypass_proxies(monkeypatch, capsys, env
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path) -> Path:
-    """A folder whose requirements are none, so that no index is asked."""
+    """A folder without requirements, so that nothing is downloaded."""
     monkeypatch.setattr(run, "ROOT", tmp_path)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")  # without uv
     (tmp_path / "app").mkdir()
@@ -375,7 +375,7 @@ def test_a_signal_during_the_start_stops_what_runs_and_removes_its_files(number)
 
 
 def test_ctrl_c_while_the_launcher_is_loaded_ends_it_without_a_traceback(tmp_path):
-    """As if the signal came during the first import, that of ``argparse``, and were lost there."""
+    """The signal comes during the first import, ``argparse``, and gets lost there."""
     (tmp_path / "argparse.py").write_text(
         "import contextlib, os, signal\n"
         "with contextlib.suppress(KeyboardInterrupt):\n"
@@ -409,7 +409,7 @@ BROKEN = {  # a repository in which nothing is right
 
 @pytest.fixture
 def tool(monkeypatch, tmp_path) -> Path:
-    """Put a script in place of Python: it fails for a tool that is named in the environment."""
+    """Replace Python with a script that fails for the tool named in the environment."""
     script = tmp_path / "python"
     script.write_text(
         '#!/bin/sh\ncase "$*" in *"$FAILING"*) echo bad; exit 3;; esac\necho "= good ="'
