@@ -243,6 +243,20 @@ def test_deleting_an_application_deletes_everything_that_belongs_to_it(azure, ca
     assert error(gone) == (404, "Request_ResourceNotFound")
 
 
+def test_deleting_an_api_deletes_the_consents_to_it(call, application):
+    scopes = {"oauth2PermissionScopes": [SCOPE]}
+    call("PATCH", f"/applications/{application['id']}", {"api": scopes})
+    client = call("POST", "/applications", {"displayName": "Client"}).json
+    client_id, resource_id = (
+        call("POST", "/servicePrincipals", {"appId": app["appId"]}).json["id"]
+        for app in (client, application)
+    )
+    grant = {"clientId": client_id, "resourceId": resource_id, "consentType": "AllPrincipals"}
+    assert call("POST", "/oauth2PermissionGrants", grant | {"scope": "read"}).status_code == 201
+    assert call("DELETE", f"/applications/{application['id']}").status_code == 204
+    assert call("GET", "/oauth2PermissionGrants").json["value"] == []
+
+
 def test_owners_are_people_of_the_tenant(azure, call, application):
     path = f"/applications/{application['id']}/owners"
     assert call("GET", path).json["value"] == []
