@@ -94,7 +94,9 @@ def is_registered(uri: str, client: Application) -> bool:
     The port is ignored for http://localhost
     (https://learn.microsoft.com/entra/identity-platform/reply-url#localhost-exceptions).
     """
-    return any(_without_port(uri) == _without_port(known) for known in client.redirect_uris)
+    return any(
+        _without_port(uri) == _without_port(registered) for registered in client.redirect_uris
+    )
 
 
 def _without_port(uri: str) -> str:

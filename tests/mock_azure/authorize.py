@@ -64,12 +64,12 @@ def authorize(tenant: str) -> ResponseReturnValue:
 @blueprint.route("/devicelogin", methods=["GET", "POST"])
 def device_login() -> ResponseReturnValue:
     """Let the user enter the code that a device without a browser shows."""
-    known = azure.device_requests.get(request.form.get("user_code", "").strip().upper())
-    if known is None:
+    query = azure.device_requests.get(request.form.get("user_code", "").strip().upper())
+    if query is None:
         g.form_action = "'self'"
         wrong = request.method == "POST"
         return make_response(render_template("device.html", wrong=wrong, done=False))
-    authorization = AuthorizeRequest(known)
+    authorization = AuthorizeRequest(query)
     sign_in = _session()
     if sign_in is None:
         return _page("sign-in", authorization, users=azure.users.values())
@@ -115,13 +115,13 @@ def logout(tenant: str) -> ResponseReturnValue:
     """
     azure.check_tenant(tenant)
     target = request.values.get("post_logout_redirect_uri", "")
-    known = any(is_registered(target, client) for client in azure.applications.values())
+    is_known = any(is_registered(target, client) for client in azure.applications.values())
     if (sign_in := _session()) and request.method == "GET":
         user = azure.users[sign_in.user]
         if request.args.get("logout_hint") != tokens.login_hint(user):
-            g.form_action = f"'self' {_origin(target)}" if known else "'self'"
+            g.form_action = f"'self' {_origin(target)}" if is_known else "'self'"
             return render_template("account.html", user=user, asked=request.args)
-    if known:
+    if is_known:
         state = request.values.get("state")
         response = redirect(_with_query(target, {"state": state} if state else {}), 303)
     else:
@@ -228,8 +228,10 @@ def _page(
 
     Chromium applies ``form-action`` to redirects after a POST too, so it lists the client's origin.
     """
-    known = sign_in.as_json() if sign_in else None
-    sealed = azure.seals.seal(page, query=authorization.query, sign_in=known, at=azure.clock.now())
+    sign_in_json = sign_in.as_json() if sign_in else None
+    sealed = azure.seals.seal(
+        page, query=authorization.query, sign_in=sign_in_json, at=azure.clock.now()
+    )
     context |= {"authorization": authorization, "sealed": sealed, "tenant": azure.tenant_id}
     g.page, g.form_action = page, "'self'"
     if authorization["redirect_uri"]:
@@ -292,10 +294,10 @@ def _origin(uri: str) -> str:
 
 def _session() -> SignIn | None:
     """Return the browser's sign-in, unless it has been revoked."""
-    known = azure.seals.unseal("session", request.cookies.get(COOKIE))
-    if known is None:
+    members = azure.seals.unseal("session", request.cookies.get(COOKIE))
+    if members is None:
         return None
-    sign_in = SignIn(**known)
+    sign_in = SignIn(**members)
     return sign_in if sign_in.at >= azure.policies.valid_from(sign_in.user) else None
 
 

@@ -57,9 +57,9 @@ def authenticate_client() -> Application:
         return app
     if not secret:
         raise EntraError(7000218)
-    for known in app.secrets:
-        if hmac.compare_digest(secret.encode(), known.text.encode()):
-            if known.expires_at < azure.clock.now():
+    for registered in app.secrets:
+        if hmac.compare_digest(secret.encode(), registered.text.encode()):
+            if registered.expires_at < azure.clock.now():
                 raise EntraError(7000222, client=app.client_id)
             return app
     raise EntraError(7000215, client=app.client_id)
@@ -100,11 +100,13 @@ def _check_federated(app: Application, assertion: str) -> None:
     trusted = app.federated
     if not trusted:
         raise EntraError(70025, client=app.client_id)
-    if not (trusted := tuple(known for known in trusted if known.issuer == issuer)):
+    if not (trusted := tuple(credential for credential in trusted if credential.issuer == issuer)):
         raise EntraError(700211, issuer=issuer)
-    if not (trusted := tuple(known for known in trusted if known.subject == subject)):
+    if not (
+        trusted := tuple(credential for credential in trusted if credential.subject == subject)
+    ):
         raise EntraError(700213, subject=subject)
-    if not any(known.audience == audience for known in trusted):
+    if not any(credential.audience == audience for credential in trusted):
         raise EntraError(700212, audience=audience)
     keys = azure.keys.published if issuer == azure.issuer else azure.issuers.get(str(issuer))
     if keys is None:

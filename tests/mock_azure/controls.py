@@ -24,9 +24,9 @@ blueprint = Blueprint("controls", __name__)
 def keep_others_out() -> ResponseReturnValue | None:
     """https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site"""
     address = ip_address(request.remote_addr or "0.0.0.0")
-    known = azure.controls_from
-    if not (address.is_loopback if known is None else address in known):
-        return {"error": f"The controls are for clients on {known or 'this machine'}."}, 403
+    network = azure.controls_from
+    if not (address.is_loopback if network is None else address in network):
+        return {"error": f"The controls are for clients on {network or 'this machine'}."}, 403
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
     same = (

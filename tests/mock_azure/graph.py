@@ -138,7 +138,7 @@ def delete_application(object_id: str) -> ResponseReturnValue:
     registry = azure.registry
     for objects in (registry.applications, registry.owners, registry.federated):
         objects.pop(object_id, None)
-    gone = {key for key, found in registry.principals.items() if found["appId"] == app_id}
+    gone = {key for key, principal in registry.principals.items() if principal["appId"] == app_id}
     for grant_id, grant in list(registry.grants.items()):
         if gone & {grant["clientId"], grant["resourceId"]}:
             del registry.grants[grant_id]
@@ -150,7 +150,7 @@ def delete_application(object_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/applications/<object_id>/addPassword")
 def add_password(object_id: str) -> ResponseReturnValue:
-    known = application(object_id)
+    app = application(object_id)
     options = shapes.request_body("password request").get("passwordCredential", {})
     now = datetime.now(UTC)
     end = datetime.fromisoformat(
@@ -169,7 +169,7 @@ def add_password(object_id: str) -> ResponseReturnValue:
         "secretText": None,
         "startDateTime": shapes.iso(now),
     }
-    known["passwordCredentials"].append(credential)
+    app["passwordCredentials"].append(credential)
     azure.registry.secrets[credential["keyId"]] = Secret(text, end.timestamp())
     return {**credential, "secretText": text}
 
@@ -177,10 +177,10 @@ def add_password(object_id: str) -> ResponseReturnValue:
 @blueprint.post("/applications/<object_id>/removePassword")
 def remove_password(object_id: str) -> ResponseReturnValue:
     key_id = shapes.request_body("password removal").get("keyId")
-    known = application(object_id)["passwordCredentials"]
-    for credential in known:
+    credentials = application(object_id)["passwordCredentials"]
+    for credential in credentials:
         if credential["keyId"] == key_id:
-            known.remove(credential)
+            credentials.remove(credential)
             return "", 204
     raise shapes.bad("No password credential has this keyId.")
 
@@ -193,17 +193,19 @@ def list_federated(object_id: str) -> ResponseReturnValue:
 @blueprint.post("/applications/<object_id>/federatedIdentityCredentials")
 def create_federated(object_id: str) -> ResponseReturnValue:
     """https://learn.microsoft.com/graph/api/application-post-federatedidentitycredentials"""
-    known = find(azure.registry.federated, object_id)
+    credentials = find(azure.registry.federated, object_id)
     body = shapes.request_body("federated credential")
-    shapes.check_federated(known, body)
-    known.append({"description": None, **body, "id": str(uuid.uuid4())})
-    return known[-1], 201
+    shapes.check_federated(credentials, body)
+    credentials.append({"description": None, **body, "id": str(uuid.uuid4())})
+    return credentials[-1], 201
 
 
 @blueprint.delete("/applications/<object_id>/federatedIdentityCredentials/<credential_id>")
 def delete_federated(object_id: str, credential_id: str) -> ResponseReturnValue:
-    known = find(azure.registry.federated, object_id)
-    known.remove(find({credential["id"]: credential for credential in known}, credential_id))
+    credentials = find(azure.registry.federated, object_id)
+    credentials.remove(
+        find({credential["id"]: credential for credential in credentials}, credential_id)
+    )
     return "", 204
 
 
@@ -247,13 +249,13 @@ def add_owner(object_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/servicePrincipals(appId='<app_id>')")
 def get_principal(app_id: str) -> Json:
-    return find({found["appId"]: found for found in principals()}, app_id)
+    return find({principal["appId"]: principal for principal in principals()}, app_id)
 
 
 @blueprint.post("/servicePrincipals")
 def create_principal() -> ResponseReturnValue:
     app_id = shapes.request_body("service principal").get("appId", "")
-    if app_id in {found["appId"] for found in principals()}:
+    if app_id in {principal["appId"] for principal in principals()}:
         raise GraphError("ObjectConflict", property="servicePrincipalNames")
     if app_id not in {app["appId"] for app in azure.registry.applications.values()}:
         raise GraphError("NoBackingApplicationObject", id=app_id)
@@ -271,7 +273,7 @@ def list_grants() -> ResponseReturnValue:
 @blueprint.post("/oauth2PermissionGrants")
 def create_grant() -> ResponseReturnValue:
     new = shapes.request_body("grant")
-    by_id = {found["id"]: found for found in principals()}
+    by_id = {principal["id"]: principal for principal in principals()}
     for name in ("clientId", "resourceId"):
         find(by_id, new.get(name, ""))
     same = ("clientId", "resourceId", "consentType")  # one user's consent is another grant
@@ -319,7 +321,7 @@ def permissions(claims: Json) -> set[str]:
     return {*str(claims.get("scp", "")).split(), *claims.get("roles", [])}
 
 
-# --- answers --------------------------------------------------------------------------------------
+# --- responses ------------------------------------------------------------------------------------
 
 
 def find(objects: dict[str, T], key: str) -> T:
@@ -334,26 +336,31 @@ def application(object_id: str) -> Json:
 
 
 def shown(app: Json, names: list[str] | None = None) -> Json:
-    """``app`` as Graph answers, with the members ``names``: certificates only if they are named."""
+    """Return ``app`` as Graph returns it; the content of certificates only if it is selected."""
     if names:
         return {name: app[name] for name in names if name in app}
     return {**app, "keyCredentials": [{**key, "key": None} for key in app["keyCredentials"]]}
 
 
 def principals() -> list[Json]:
-    """Those made here, and those that Microsoft's own applications have in every tenant."""
+    """Return the service principals created here, and those of Microsoft's own applications."""
     made = {app["appId"]: app for app in azure.registry.applications.values()}
-    found = []
+    present = []
     for principal in azure.registry.principals.values():
         app = made[principal["appId"]]
         offered = app["api"]["oauth2PermissionScopes"]
-        found.append(principal | {"displayName": app["displayName"], OFFERED: offered})
-    for app_id, known in azure.applications.items():
+        present.append(principal | {"displayName": app["displayName"], OFFERED: offered})
+    for app_id, registered in azure.applications.items():
         if app_id not in made:
             id = stable_guid(f"service principal/{app_id}")
-            offered = [{"id": one.id, "value": value} for value, one in known.permissions.items()]
-            found.append({"id": id, "appId": app_id, "displayName": known.name, OFFERED: offered})
-    return found
+            offered = [
+                {"id": permission.id, "value": value}
+                for value, permission in registered.permissions.items()
+            ]
+            present.append(
+                {"id": id, "appId": app_id, "displayName": registered.name, OFFERED: offered}
+            )
+    return present
 
 
 def collection(objects: Any) -> ResponseReturnValue:
@@ -375,16 +382,16 @@ def collection(objects: Any) -> ResponseReturnValue:
 def publish() -> None:
     """Give Entra every application that has a service principal, and every consent."""
     present = principals()
-    by_id = {found["id"]: found["appId"] for found in present}
+    by_id = {principal["id"]: principal["appId"] for principal in present}
     names = {
-        (found["appId"], scope["id"]): scope["value"]
-        for found in present
-        for scope in found[OFFERED]
+        (principal["appId"], scope["id"]): scope["value"]
+        for principal in present
+        for scope in principal[OFFERED]
     }
     made = {app["appId"]: app for app in azure.registry.applications.values()}
     foreign = {key: app for key, app in azure.applications.items() if key not in made}
-    known = {key: as_application(made[key], names) for key in by_id.values() if key in made}
-    azure.applications = foreign | known
+    published = {key: as_application(made[key], names) for key in by_id.values() if key in made}
+    azure.applications = foreign | published
     azure.consents.revoke(EVERYBODY)
     for grant in azure.registry.grants.values():
         client = azure.applications[by_id[grant["clientId"]]]

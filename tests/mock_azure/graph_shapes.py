@@ -87,17 +87,17 @@ def _fits(value: Any, expected: str | list[Any]) -> bool:
     return any(type(value) is type(item) and value == item for item in expected)
 
 
-def changed(known: Json, body: Json) -> Json:
-    """Return the application ``known``, updated with the members of ``body``.
+def changed(app: Json, body: Json) -> Json:
+    """Return the application ``app``, updated with the members of ``body``.
 
     :raises GraphError: if the result breaks a rule between properties, or between applications.
     """
-    inner = {name: {**known[name], **body[name]} for name in MERGED if name in body}
-    new = {**known, **body, **inner}
+    inner = {name: {**app[name], **body[name]} for name in MERGED if name in body}
+    new = {**app, **body, **inner}
     if "keyCredentials" in body:
-        stored = {item["keyId"]: item for item in known["keyCredentials"]}
+        stored = {item["keyId"]: item for item in app["keyCredentials"]}
         new["keyCredentials"] = [_stored_key(stored, item) for item in body["keyCredentials"]]
-    _check_scopes(known["api"]["oauth2PermissionScopes"], new["api"]["oauth2PermissionScopes"])
+    _check_scopes(app["api"]["oauth2PermissionScopes"], new["api"]["oauth2PermissionScopes"])
     own = f"api://{new['appId']}"
     others = [app for app in azure.registry.applications.values() if app["id"] != new["id"]]
     for uri in new["identifierUris"]:
@@ -108,18 +108,18 @@ def changed(known: Json, body: Json) -> Json:
     return new
 
 
-def _check_scopes(known: list[Json], new: list[Json]) -> None:
+def _check_scopes(old: list[Json], new: list[Json]) -> None:
     for name in ("id", "value"):
         values = [scope.get(name) for scope in new]
         if None in values or len(set(values)) < len(values):
             raise bad(f"Each scope needs a unique '{name}'.")
     left = {(scope["id"], scope["value"]) for scope in new}
-    for scope in known:
+    for scope in old:
         if scope["isEnabled"] and (scope["id"], scope["value"]) not in left:
             raise GraphError("CannotDeleteOrUpdateEnabledEntitlement")
 
 
-def _stored_key(known: dict[str, Json], item: Json) -> Json:
+def _stored_key(stored: dict[str, Json], item: Json) -> Json:
     """Return one of ``keyCredentials`` as Graph stores it.
 
     Each is sent with its certificate, which must not be expired unless Graph already has it. The
@@ -133,7 +133,7 @@ def _stored_key(known: dict[str, Json], item: Json) -> Json:
         certificate = x509.load_der_x509_certificate(base64.b64decode(item["key"], validate=True))
     except ValueError:
         raise bad("The value of 'key' is not a certificate in base64.") from None
-    if old := known.get(item.get("keyId", "")):
+    if old := stored.get(item.get("keyId", "")):
         if old["key"] != item["key"]:
             raise bad("Existing key credentials can't be changed.")
         return old

@@ -88,9 +88,9 @@ def _of_browser(everything: list[Recorded], browser: str) -> list[Recorded]:
     by_id = {s.correlation_id: owner for s, owner in zip(everything, owners, strict=True) if owner}
     mine: list[Recorded] = []
     owner = next(filter(None, reversed(owners)), "")
-    for seen, known in zip(reversed(everything), reversed(owners), strict=True):
-        known = known or (by_id.get(seen.correlation_id, "") if seen.correlation_id else "")
-        owner = known or ("" if seen.sid else owner)
+    for seen, own in zip(reversed(everything), reversed(owners), strict=True):
+        own = own or (by_id.get(seen.correlation_id, "") if seen.correlation_id else "")
+        owner = own or ("" if seen.sid else owner)
         if owner == browser:
             mine.append(seen)
     return mine[::-1]
@@ -150,14 +150,19 @@ def _steps(chapter: list[Recorded], journey: list[Recorded]) -> Iterator[Step]:
         title = _title(seen, source, "the same token B" if is_cached else "token B")
         yield Step(source, target, title, seen, failed=_failed(last), about=hop)
         asked.add(hop)
-        later = [found for found in journey if found.at > last.at]
+        later = [recorded for recorded in journey if recorded.at > last.at]
         if code := last.answered.get("code"):
-            for redeemed in [found for found in later if found.form.get("code") == code][:1]:
+            for redeemed in [recorded for recorded in later if recorded.form.get("code") == code][
+                :1
+            ]:
                 yield _between(BROWSER, UI, "brings-code", (redeemed,))
         if source == API and (claims := _claims(last.answered)):
             yield _between(target, API, "challenge", seen, "challenge")
-            asks = [found for found in later if found.hop in ("authorize", REFRESH)]
-            if any(claims.items() <= _claims(found.query | found.form).items() for found in asks):
+            asks = [recorded for recorded in later if recorded.hop in ("authorize", REFRESH)]
+            if any(
+                claims.items() <= _claims(recorded.query | recorded.form).items()
+                for recorded in asks
+            ):
                 passed = (_between(API, UI, "challenge-passed", seen, "challenge"),)
     yield from passed
 

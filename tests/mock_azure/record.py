@@ -112,7 +112,7 @@ class Recorder:
     def of(self, correlation_id: str) -> list[Recorded]:
         """Return the requests with this correlation ID, oldest first."""
         everything = self.find(None, None)
-        return [request for request in everything if request.correlation_id == correlation_id]
+        return [seen for seen in everything if seen.correlation_id == correlation_id]
 
 
 def hop() -> str:
@@ -139,8 +139,8 @@ def claimed(azure: "MockAzure") -> tuple[str | None, str]:
         ("code", request.form.get("code")),
         ("refresh", request.form.get("refresh_token")),
     ):
-        if known := azure.seals.unseal(kind, text):
-            sign_in = known.get("sign_in", known)
+        if data := azure.seals.unseal(kind, text):
+            sign_in = data.get("sign_in", data)
             return str(sign_in["user"]), str(sign_in["sid"])
     bearer = request.headers.get("Authorization", "").rpartition(" ")[2]
     claims = tokens.unverified(request.form.get("assertion") or bearer)

@@ -160,7 +160,7 @@ def secret_expired(azure: "MockAzure", user: str) -> Iterator[None]:
     expired secret (AADSTS7000222), and the user can do nothing about it.
     """
     api = azure.applications.get(azure.api.client_id, azure.api)
-    expired = tuple(known._replace(expires_at=0.0) for known in api.secrets)
+    expired = tuple(secret._replace(expires_at=0.0) for secret in api.secrets)
     azure.applications[api.client_id] = replace(api, secrets=expired)
     yield
     azure.applications[api.client_id] = api

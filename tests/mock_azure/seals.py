@@ -23,7 +23,7 @@ class Seals:
             return None
         try:
             padded = text + "=" * (-len(text) % 4)
-            found, payload = json.loads(self._fernet.decrypt(padded.encode()))
+            sealed_kind, payload = json.loads(self._fernet.decrypt(padded.encode()))
         except InvalidToken:
             return None
-        return dict(payload) if found == kind else None
+        return dict(payload) if sealed_kind == kind else None

@@ -56,14 +56,14 @@ def _unsealed(kind: str, text: str, client: Application, lifetime: int, too_late
     :raises EntraError: 9002313 if this mock did not issue it, 70000 if it is another client's,
         ``too_late`` if it has expired.
     """
-    known = azure.seals.unseal(kind, text)
-    if known is None:
+    data = azure.seals.unseal(kind, text)
+    if data is None:
         raise EntraError(9002313, error="invalid_grant")
-    if known["client_id"] != client.client_id:
+    if data["client_id"] != client.client_id:
         raise EntraError(70000)
-    if azure.clock.now() > known["at"] + lifetime:
+    if azure.clock.now() > data["at"] + lifetime:
         raise EntraError(too_late)
-    return known
+    return data
 
 
 def _authorization_code(client: Application) -> Json:
@@ -94,9 +94,9 @@ def _refresh_token(client: Application) -> Json:
     https://learn.microsoft.com/entra/identity-platform/refresh-tokens
     """
     token = required("refresh_token")
-    known = _unsealed("refresh", token, client, REFRESH_LIFETIME_SECONDS, 700082)
-    scope = request.form.get("scope") or known["scope"]
-    return _issue(client, SignIn(**known["sign_in"]), scope)
+    data = _unsealed("refresh", token, client, REFRESH_LIFETIME_SECONDS, 700082)
+    scope = request.form.get("scope") or data["scope"]
+    return _issue(client, SignIn(**data["sign_in"]), scope)
 
 
 def _on_behalf_of(client: Application) -> Json:

@@ -212,8 +212,8 @@ def sign_in_of(azure: "MockAzure", claims: Json) -> SignIn | None:
     A token without a readable ``aio`` (forged, or from before a reset) counts as one from a
     sign-in with a password when it was issued.
     """
-    if known := azure.seals.unseal("aio", claims.get("aio")):
-        return SignIn(**known)
+    if members := azure.seals.unseal("aio", claims.get("aio")):
+        return SignIn(**members)
     for user in azure.users.values():
         if user.oid == claims.get("oid"):
             issued = claims.get("iat")
