@@ -415,7 +415,7 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < OLDEST_PYTHON:
         oldest, this = ".".join(map(str, OLDEST_PYTHON)), sys.version.split()[0]
         raise LauncherError(f"This sample needs Python {oldest} or newer; this is {this}.")
-    # Ctrl-C, kill, and a closed terminal, for which Windows has no signal.
+    # Ctrl-C, kill, and a closed terminal (Windows has no signal for that).
     for number in {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
         signal.signal(number, request_stop)
     with tempfile.TemporaryDirectory(prefix="on-behalf-of-") as scratch:

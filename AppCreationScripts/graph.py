@@ -118,7 +118,7 @@ def sign_in(
     try:
         if client_id:
             confidential = msal.ConfidentialClientApplication(client_id, _credential(), **common)
-            tenant = confidential.authority.tenant  # discovery turns a domain name into the ID
+            tenant = confidential.authority.tenant  # discovery resolves a domain name to the ID
             result = confidential.acquire_token_for_client([f"{cloud.graph}/.default"])
         else:
             scopes = [f"{cloud.graph}/{permission}" for permission in permissions]

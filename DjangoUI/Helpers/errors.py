@@ -28,7 +28,7 @@ _SIGN_IN_ENDED = Page(403, "Your sign-in has ended",
 
 # Keyed by the "code" of the API's answers.
 API_PAGES = {
-    # The access token. The app requests a new one before it shows one of these pages.
+    # The access token was rejected. If a new one may help, subscriptions.py tries that first.
     "authorization_header_missing": _APP_MISTAKE,
     "invalid_header": _APP_MISTAKE,
     "invalid_token": Page(502, "The API does not accept your sign-in",

@@ -9,7 +9,7 @@ from Helpers.environment import APP_DIR, load_settings
 
 env = load_settings()
 
-# --- Settings of this app. The keys are those of production.env, which explains them. ---
+# --- Settings of this app, under the names that README.md explains ---
 ENVIRONMENT = env["ENVIRONMENT"]
 FLASK_BACKEND_URL = env["FLASK_BACKEND_URL"]
 CLIENT_ID = env["CLIENT_ID"]

@@ -1,4 +1,4 @@
-"""Middleware: health check, correlation ID, session cookie, error pages."""
+"""Middleware: health check, redirect to localhost, correlation ID, session cookie, error pages."""
 
 import logging
 from collections.abc import Callable

@@ -16,7 +16,7 @@ from .azure import MockAzure
 from .directory import Subscription, User
 from .server import LOOPBACK
 
-# Settings of the apps that the shell may contain for other programs, with values that undo them.
+# The shell may contain these settings for other programs. These values override them.
 NOT_FROM_THE_SHELL = {
     **dict.fromkeys(("ALLOWED_CLIENT_IDS", "CLIENT_CERTIFICATE", "CLIENT_ASSERTION_FILE"), ""),
     "MANAGED_IDENTITY_CLIENT_ID": "",

@@ -80,7 +80,7 @@ class Policies:
                 raise EntraError(53003, policy=policy.policy_id, resource=resource)
             if not sign_in.mfa:
                 raise EntraError(50076, policy=policy.policy_id, resource=resource)
-        if named(claims) and not sign_in.mfa:  # a challenge from before a reset
+        if named(claims) and not sign_in.mfa:  # a challenge of a policy that no longer exists
             raise EntraError(50076, policy=named(claims)[0], resource=resource)
         if "acrs" in claims and not sign_in.mfa:
             raise EntraError(50076, claims=step_up_request(claims["acrs"]), resource=resource)
