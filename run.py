@@ -3,7 +3,7 @@
 
 python3 run.py            both apps and a local mock of Azure; no tenant and no settings needed
 python3 run.py --azure    both apps with their development.env, against your tenant
-python3 run.py --check    start everything, check that each part answers, and stop again
+python3 run.py --check    start everything, check that each part responds, then stop
 python3 run.py test       run the checks and tests; further arguments go to pytest alone
 """
 
@@ -431,13 +431,19 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     keep_lines = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_lines)
     parser.add_argument("--azure", action="store_true", help="use your tenant, not the mock")
-    parser.add_argument("--check", action="store_true", help="stop once everything answers")
-    parser.add_argument("--no-browser", dest="browser", action="store_false", help="open none")
-    parts = ("DjangoUI", "FlaskAPI", "Azure's pages", "Azure's servers")
+    parser.add_argument("--check", action="store_true", help="stop when everything responds")
+    parser.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="don't open a browser"
+    )
+    parts = ("DjangoUI", "FlaskAPI", "the mock's pages", "the mock's servers")
     for part, (name, port) in zip(parts, PORTS.items(), strict=True):
-        parser.add_argument(f"--{name}-port", type=int, default=port, help=f"of {part} ({port})")
+        parser.add_argument(
+            f"--{name}-port", type=int, default=port, help=f"port of {part} ({port})"
+        )
     hosts = ["localhost", "127.0.0.1"]  # to browsers the second is another site, like Entra
-    parser.add_argument("--front-host", default=hosts[0], choices=hosts, help="of the mock's pages")
+    parser.add_argument(
+        "--front-host", default=hosts[0], choices=hosts, help="host of the mock's pages"
+    )
     return parser.parse_args(arguments)
 
 

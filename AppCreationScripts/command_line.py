@@ -31,8 +31,8 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     add("--cloud", default="AzureCloud", help=f"{clouds}, or a JSON file (%(default)s)")
     add("--client-id", type=guid, help="public client to sign in with (China)")
     add("--device-code", action="store_true", help="sign in on another device")
-    add("--yes", action="store_true", help="answer questions with yes")
-    add("--dry-run", action="store_true", help="only print what would be done")
+    add("--yes", action="store_true", help="answer yes to every question")
+    add("--dry-run", action="store_true", help="only print what the script would do")
     return parser
 
 

@@ -33,8 +33,8 @@ def main() -> int:
     add = parser.add_argument
     add("--front-port", type=int, default=8400, help="browser side (http)")
     add("--back-port", type=int, default=8443, help="server side (https)")
-    add("--front-host", default="localhost", help="name in the browser's URLs")
-    add("--back-host", default="localhost", help="name in the servers' URLs")
+    add("--front-host", default="localhost", help="host name in the browser's URLs")
+    add("--back-host", default="localhost", help="host name in the servers' URLs")
     add("--host", help="address to listen on, instead of loopback")
     whose = "clients that may use the buttons and /controls, instead of those on this machine"
     add("--controls-from", type=ip_network, metavar="NETWORK", help=whose)

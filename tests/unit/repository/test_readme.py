@@ -282,7 +282,7 @@ def test_ports_and_python_versions_are_those_of_the_launcher():
     ports = dict(re.findall(r"of (\w+) \((\d+)\)", told))
     for app in ("DjangoUI", "FlaskAPI"):
         assert f"{app}<br/>localhost:{ports[app]}" in README.text
-    front = re.search(r"of Azure's pages \((\d+)\)", told)
+    front = re.search(r"of the mock's pages \((\d+)\)", told)
     assert front
     assert set(re.findall(r"http://localhost:(\d+)", README.text)) == {ports["DjangoUI"], front[1]}
     oldest = ".".join(map(str, run.OLDEST_PYTHON))
