@@ -60,7 +60,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         # In the meantime another request deleted this session: a sign-out, or a new sign-in.
         return redirect("signed_out")
     if isinstance(exception, DisallowedHost):
-        # Not the header's value, which a client chooses.
+        # Don't log the header's value: clients choose it.
         name = "PRODUCTION_HOST" if settings.ENVIRONMENT == "production" else "The host"
         host = settings.ALLOWED_HOSTS[0]
         logger.warning("%s is %s, but the Host header names another host", name, host)

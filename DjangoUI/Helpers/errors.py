@@ -117,7 +117,7 @@ PAGES = API_PAGES | {
         "The page that you used is older than your last sign-in, or your browser did not keep its"
         " cookie.", "sign_out"),
     "bad_request": Page(400, "This request cannot be answered",
-        "It is malformed, or the host in its address is not the one of this app.", ""),
+        "It is malformed, or the host name in its address is not this app’s.", ""),
     "not_found": Page(404, "There is no such page", "The address may be misspelled.", "home"),
     "server_error": Page(500, "Something went wrong",
         "This app had an unexpected error. Wait a moment, then try again.", "home"),
