@@ -190,6 +190,7 @@ def test_a_secret_works_until_it_expires_or_is_removed(azure, call, application,
     path = f"/applications/{application['id']}"
     end = azure.clock.stamp(azure.clock.now() + 60).replace(" ", "T")
     credential = {"passwordCredential": {"endDateTime": end}}
+    call("POST", f"{path}/addPassword", {})  # an app may have several
     made = call("POST", f"{path}/addPassword", credential).json
     call("POST", "/servicePrincipals", {"appId": application["appId"]})
 
