@@ -430,20 +430,15 @@ def main(arguments: list[str]) -> int:
 def parse(arguments: list[str]) -> argparse.Namespace:
     keep_lines = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_lines)
-    parser.add_argument("--azure", action="store_true", help="use your tenant, not the mock")
-    parser.add_argument("--check", action="store_true", help="stop when everything responds")
-    parser.add_argument(
-        "--no-browser", dest="browser", action="store_false", help="don't open a browser"
-    )
+    add = parser.add_argument
+    add("--azure", action="store_true", help="use your tenant, not the mock")
+    add("--check", action="store_true", help="stop when everything responds")
+    add("--no-browser", dest="browser", action="store_false", help="don't open a browser")
     parts = ("DjangoUI", "FlaskAPI", "the mock's pages", "the mock's servers")
     for part, (name, port) in zip(parts, PORTS.items(), strict=True):
-        parser.add_argument(
-            f"--{name}-port", type=int, default=port, help=f"port of {part} ({port})"
-        )
-    hosts = ["localhost", "127.0.0.1"]  # to browsers the second is another site, like Entra
-    parser.add_argument(
-        "--front-host", default=hosts[0], choices=hosts, help="host of the mock's pages"
-    )
+        add(f"--{name}-port", type=int, default=port, help=f"port of {part} ({port})")
+    hosts = ["localhost", "127.0.0.1"]  # to browsers the second is another site, as Entra is
+    add("--front-host", default=hosts[0], choices=hosts, help="host of the mock's pages")
     return parser.parse_args(arguments)
 
 

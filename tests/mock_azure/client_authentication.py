@@ -100,13 +100,11 @@ def _check_federated(app: Application, assertion: str) -> None:
     trusted = app.federated
     if not trusted:
         raise EntraError(70025, client=app.client_id)
-    if not (trusted := tuple(credential for credential in trusted if credential.issuer == issuer)):
+    if not (trusted := tuple(item for item in trusted if item.issuer == issuer)):
         raise EntraError(700211, issuer=issuer)
-    if not (
-        trusted := tuple(credential for credential in trusted if credential.subject == subject)
-    ):
+    if not (trusted := tuple(item for item in trusted if item.subject == subject)):
         raise EntraError(700213, subject=subject)
-    if not any(credential.audience == audience for credential in trusted):
+    if not any(item.audience == audience for item in trusted):
         raise EntraError(700212, audience=audience)
     keys = azure.keys.published if issuer == azure.issuer else azure.issuers.get(str(issuer))
     if keys is None:

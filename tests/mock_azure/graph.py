@@ -203,9 +203,7 @@ def create_federated(object_id: str) -> ResponseReturnValue:
 @blueprint.delete("/applications/<object_id>/federatedIdentityCredentials/<credential_id>")
 def delete_federated(object_id: str, credential_id: str) -> ResponseReturnValue:
     credentials = find(azure.registry.federated, object_id)
-    credentials.remove(
-        find({credential["id"]: credential for credential in credentials}, credential_id)
-    )
+    credentials.remove(find({item["id"]: item for item in credentials}, credential_id))
     return "", 204
 
 
@@ -230,8 +228,7 @@ def add_owner(object_id: str) -> ResponseReturnValue:
     """https://learn.microsoft.com/graph/api/application-post-owners"""
     allow(DIRECTORY)
     owners = find(azure.registry.owners, object_id)
-    reference = shapes.request_body("owner").get("@odata.id", "")
-    base, _, user_id = reference.rpartition("/")
+    base, _, user_id = shapes.request_body("owner").get("@odata.id", "").rpartition("/")
     if base != f"{azure.graph_url}/v1.0/directoryObjects":
         raise shapes.bad("@odata.id must be the address of a directory object.")
     find({user.oid: user for user in azure.users.values()}, user_id)
@@ -347,19 +344,14 @@ def principals() -> list[Json]:
     made = {app["appId"]: app for app in azure.registry.applications.values()}
     present = []
     for principal in azure.registry.principals.values():
-        app = made[principal["appId"]]
-        offered = app["api"]["oauth2PermissionScopes"]
-        present.append(principal | {"displayName": app["displayName"], OFFERED: offered})
-    for app_id, registered in azure.applications.items():
+        own = made[principal["appId"]]
+        offered = own["api"]["oauth2PermissionScopes"]
+        present.append(principal | {"displayName": own["displayName"], OFFERED: offered})
+    for app_id, app in azure.applications.items():
         if app_id not in made:
             id = stable_guid(f"service principal/{app_id}")
-            offered = [
-                {"id": permission.id, "value": value}
-                for value, permission in registered.permissions.items()
-            ]
-            present.append(
-                {"id": id, "appId": app_id, "displayName": registered.name, OFFERED: offered}
-            )
+            offered = [{"id": item.id, "value": value} for value, item in app.permissions.items()]
+            present.append({"id": id, "appId": app_id, "displayName": app.name, OFFERED: offered})
     return present
 
 

@@ -150,19 +150,14 @@ def _steps(chapter: list[Recorded], journey: list[Recorded]) -> Iterator[Step]:
         title = _title(seen, source, "the same token B" if is_cached else "token B")
         yield Step(source, target, title, seen, failed=_failed(last), about=hop)
         asked.add(hop)
-        later = [recorded for recorded in journey if recorded.at > last.at]
+        later = [entry for entry in journey if entry.at > last.at]
         if code := last.answered.get("code"):
-            for redeemed in [recorded for recorded in later if recorded.form.get("code") == code][
-                :1
-            ]:
+            for redeemed in [entry for entry in later if entry.form.get("code") == code][:1]:
                 yield _between(BROWSER, UI, "brings-code", (redeemed,))
         if source == API and (claims := _claims(last.answered)):
             yield _between(target, API, "challenge", seen, "challenge")
-            asks = [recorded for recorded in later if recorded.hop in ("authorize", REFRESH)]
-            if any(
-                claims.items() <= _claims(recorded.query | recorded.form).items()
-                for recorded in asks
-            ):
+            asks = [entry for entry in later if entry.hop in ("authorize", REFRESH)]
+            if any(claims.items() <= _claims(entry.query | entry.form).items() for entry in asks):
                 passed = (_between(API, UI, "challenge-passed", seen, "challenge"),)
     yield from passed
 
