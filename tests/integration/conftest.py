@@ -1,5 +1,6 @@
 """Servers and visitors in addition to the apps and the mock that all tests share."""
 
+import contextlib
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis as Client
+from redis.exceptions import ConnectionError as NoConnection
 
 from tests.apps import ONE_WORKER, App, Apps
 from tests.conftest import REDIS
@@ -49,7 +51,13 @@ class Redis:
         keep = ["--save", "", "--appendonly", "yes", "--dir", str(self.folder)]
         options = ["--port", "0", "--unixsocket", str(self.socket), "--logfile", "redis.log"]
         self.process = subprocess.Popen([REDIS, *options, *keep])
-        wait_for(self.socket.exists)
+        wait_for(self.answers)
+
+    def answers(self) -> bool:
+        """Return whether Redis has loaded its data: it listens before that."""
+        with Client.from_url(self.url) as client, contextlib.suppress(NoConnection):
+            return bool(client.ping())
+        return False
 
     def send(self, how: signal.Signals) -> None:
         assert self.process

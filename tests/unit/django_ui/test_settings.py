@@ -80,7 +80,7 @@ class TestManage:
     )
     def test_starts_no_server_in_production_before_collectstatic(self, tmp_path, server):
         """Otherwise every page would be a 500, although the health probe succeeds."""
-        leave_out = shutil.ignore_patterns("staticfiles", "*.env")
+        leave_out = shutil.ignore_patterns("staticfiles", "*.env", "venv")
         folder = shutil.copytree(APP, tmp_path / "app", ignore=leave_out)
         done = run(*server, folder=folder, environ=PRODUCTION)
         assert done.returncode == 1
