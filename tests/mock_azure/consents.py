@@ -27,7 +27,8 @@ class Consents:
     def granted(self, user: str, client: str, resource: str) -> set[str]:
         """Return the scopes of ``resource`` that ``client`` may use for ``user``, by client IDs."""
         agreed = {(user, client, resource), (EVERYBODY, client, resource)}
-        return {g[3] for g in self._granted if g[:3] in agreed}
+        # A copy, because another user may consent meanwhile.
+        return {g[3] for g in self._granted.copy() if g[:3] in agreed}
 
     def grant(self, user: str, consents: Iterable[Consent]) -> None:
         for consent in consents:
@@ -38,7 +39,7 @@ class Consents:
         """Revoke the consents of ``user``: all, or only those of one client or resource."""
         self._granted = {
             g
-            for g in self._granted
+            for g in self._granted.copy()
             if g[0] != user or g[1] != (client or g[1]) or g[2] != (resource or g[2])
         }
 

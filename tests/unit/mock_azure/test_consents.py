@@ -1,0 +1,32 @@
+import sys
+import threading
+
+import pytest
+
+from tests.mock_azure import MockAzure
+from tests.mock_azure.consents import Consent, Consents
+
+
+@pytest.fixture
+def frequent_switches():
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def test_a_user_gets_a_token_while_others_consent(azure: MockAzure, frequent_switches):
+    api, arm = list(azure.applications.values())[:2]
+    consents = Consents(azure.users)
+    consents.grant("alice", [Consent(api, arm, "user_impersonation")])
+
+    def others_consent():
+        for number in range(3000):
+            consents.grant(f"user{number}", [Consent(api, arm, "user_impersonation")])
+
+    others = threading.Thread(target=others_consent)
+    others.start()
+    while others.is_alive():
+        granted = consents.granted("alice", api.client_id, arm.client_id)
+        assert granted == {"user_impersonation"}
+    others.join()
