@@ -50,6 +50,16 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
+def copy_of(folder: str, into: Path, *left_out: str) -> Path:
+    """Copy an app or the scripts into the folder ``into``, without what Git ignores there.
+
+    :param left_out: patterns of further names.
+    """
+    ignored = ["venv", "__pycache__", "development.env*", "*.sqlite3*", "staticfiles"]
+    names = shutil.ignore_patterns(*ignored, "createdApps.*", *left_out)
+    return Path(shutil.copytree(ROOT / folder, into / folder, ignore=names))
+
+
 class App:
     """One app run by gunicorn, in its own process group."""
 

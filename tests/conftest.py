@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def log_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
     for handler in logging.getLogger().handlers:
         if handler.filters:
             monkeypatch.setattr(handler, "level", logging.CRITICAL + 1)
+
+
+@pytest.fixture
+def eager_switching() -> Iterator[None]:
+    """Make Python switch threads as often as possible, so that a race is visible every time."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
 
 
 @pytest.fixture(scope="session")

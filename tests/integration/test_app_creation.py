@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.apps import ONE_WORKER, ROOT, Apps
+from tests.apps import ONE_WORKER, ROOT, Apps, copy_of
 from tests.mock_azure import MockAzure
 from tests.mock_azure.directory import COMMAND_LINE_ID, GRAPH_ID
 from tests.visitor import Visitor
@@ -34,8 +34,7 @@ class Clone:
     def __init__(self, folder: Path, azure: MockAzure) -> None:
         self.folder, self.azure = folder, azure
         for name in ("AppCreationScripts", "FlaskAPI", "DjangoUI"):
-            ignored = shutil.ignore_patterns("venv", "development.env*", "createdApps.*")
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+            copy_of(name, folder)
         shutil.copy(ROOT / ".gitignore", folder)
         self.cloud = folder / "mock-cloud.json"
         self.cloud.write_text(json.dumps(azure.cloud()))

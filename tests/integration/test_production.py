@@ -2,7 +2,6 @@
 
 import http.client
 import re
-import shutil
 import ssl
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.apps import ONE_WORKER, ROOT, App, Apps, free_ports
+from tests.apps import ONE_WORKER, ROOT, App, Apps, copy_of, free_ports
 from tests.mock_azure.tls import server_context
 from tests.visitor import Visitor
 
@@ -75,9 +74,7 @@ def proxy() -> Iterator[TlsProxy]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the app, with its own collected static files."""
-    folder = tmp_path_factory.mktemp("deployed") / "DjangoUI"
-    shutil.copytree(ROOT / "DjangoUI", folder, ignore=shutil.ignore_patterns("*.sqlite3*", "venv"))
-    return folder
+    return copy_of("DjangoUI", tmp_path_factory.mktemp("deployed"))
 
 
 @pytest.fixture(scope="module")

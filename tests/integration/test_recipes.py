@@ -1,6 +1,5 @@
 """The recipes of both apps' READMEs, each applied as written to a copy, and run."""
 
-import ast
 import json
 import os
 import re
@@ -16,7 +15,8 @@ from typing import Any
 import pytest
 from packaging.utils import canonicalize_name
 
-from tests.apps import ONE_WORKER, App, free_ports
+from tests.apps import ONE_WORKER, App, copy_of, free_ports
+from tests.imports import imports as imports_of
 from tests.integration.test_mock_readme import closure
 from tests.mock_azure import directory
 from tests.unit.repository.documents import API, ROOT, UI, Document
@@ -72,11 +72,6 @@ def call(folder: Path, settings: dict[str, str], app: str, requests: list[Any], 
 def claims_of(authorization: str) -> dict[str, Any]:
     payload = authorization.split(".")[1]
     return json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-
-
-def copy_of_the_api(folder: Path) -> Path:
-    leave = shutil.ignore_patterns("venv", "__pycache__", "*.env")
-    return Path(shutil.copytree(ROOT / "FlaskAPI", folder / "FlaskAPI", ignore=leave))
 
 
 def apply(document: Document, title: str, file: Path, numbers: list[int]) -> int:
@@ -161,17 +156,12 @@ def needs_only(folder: Path, files: list[str], named: list[str]) -> None:
     """The recipe names exactly what is needed."""
     installed = closure(named)
     names = {"jwt": "pyjwt"}
-    used, imported = set(), set()
-    for file in [folder / "app.py", *(folder / name for name in files)]:
-        for node in ast.walk(ast.parse(file.read_text())):
-            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                modules = [str(node.module)]
-                used |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-            for top in (module.partition(".")[0] for module in modules):
-                known = top in sys.stdlib_module_names or top == "helpers"
-                imported |= {canonicalize_name(names.get(top, top))} - {"helpers"}
-                assert known or canonicalize_name(names.get(top, top)) in installed, top
+    used = frozenset().union(*(imports_of(folder / name) for name in ["app.py", *files]))
+    imported = set()
+    for top in {module.partition(".")[0] for module in used} - {"helpers"}:
+        package = canonicalize_name(names.get(top, top))
+        imported.add(package)
+        assert top in sys.stdlib_module_names or package in installed, top
     for name in files:
         module = name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
         assert module in used or module == "helpers", f"nobody imports {module}"
@@ -179,7 +169,7 @@ def needs_only(folder: Path, files: list[str], named: list[str]) -> None:
 
 
 def test_another_endpoint_lists_resource_groups_in_under_15_lines(azure, tmp_path):
-    folder = copy_of_the_api(tmp_path)
+    folder = copy_of("FlaskAPI", tmp_path, "*.env")
     lines = apply(API, ANOTHER, folder / "helpers/azure_resource_manager.py", [0, 1])
     view, imports = API.fences("python", ANOTHER)
     blueprint = folder / "blueprints/subscriptions_bp.py"
@@ -213,7 +203,7 @@ def ask_graph_instead(azure) -> None:
 
 
 def test_graph_answers_in_place_of_resource_manager(azure, tmp_path):
-    folder = copy_of_the_api(tmp_path)
+    folder = copy_of("FlaskAPI", tmp_path, "*.env")
     (helper,) = API.fences("python", GRAPH)
     (folder / "helpers/microsoft_graph.py").write_text(helper)
     apply(API, GRAPH, folder / "views/subscriptions_view.py", [0, 1])
@@ -352,15 +342,14 @@ def test_the_units_and_commands_for_a_linux_machine_start_both_apps(tmp_path):
     assert api_unit["EnvironmentFile"] == "/etc/on-behalf-of/FlaskAPI.env"
     (app,) = re.findall(r'"main:(.+)"', api_unit["ExecStart"])
     start = [sys.executable, "-c", f"from main import *; {app}"]
-    folder = copy_of_the_api(tmp_path)
+    folder = copy_of("FlaskAPI", tmp_path, "*.env")
     shutil.copy(ROOT / "FlaskAPI/production.env", folder)  # is not read
     subprocess.run(start, cwd=folder, env=path | environ, check=True)
 
     file = settings_file("DjangoUI", tmp_path)
     ui_unit, environ = unit(ui, file)
     environ["DATABASE_PATH"] = environ["DATABASE_PATH"].replace("/var/lib/djangoui", str(tmp_path))
-    leave = shutil.ignore_patterns("venv", "__pycache__", "dev*.env", "db.sqlite3", "staticfiles")
-    folder = Path(shutil.copytree(ROOT / "DjangoUI", tmp_path / "DjangoUI", ignore=leave))
+    folder = copy_of("DjangoUI", tmp_path)
     (commands,) = UI.fences("bash", LINUX)
     for there, here in {
         ui_unit["WorkingDirectory"]: str(folder),
@@ -379,7 +368,7 @@ def test_the_units_and_commands_for_a_linux_machine_start_both_apps(tmp_path):
 
 
 def test_the_worked_example_refuses_guests(azure, tmp_path):
-    folder = copy_of_the_api(tmp_path)
+    folder = copy_of("FlaskAPI", tmp_path, "*.env")
     title = "A worked example: add a claim check"
     tests = Path(shutil.copy(ROOT / "tests/unit/flask_api/test_authorization.py", tmp_path))
     apply(CONTRIBUTING, title, tests, [0, 1])

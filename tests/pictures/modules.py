@@ -3,36 +3,20 @@
 An arrow leads from a module to one that it imports, unless longer arrows lead there as well.
 """
 
-import ast
 import re
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.imports import ROOT, own
+
 FILE = ROOT / "CONTRIBUTING.md"
 
 
-def imported(folder: str) -> dict[str, set[str]]:
-    """Return the modules of an app, and for each the modules of the same app that it imports."""
-    files = {
-        str(file.relative_to(ROOT / folder).with_suffix("")): file
-        for file in sorted((ROOT / folder).rglob("*.py"))
-        if "venv" not in file.parts and file.stem not in ("__init__", "gunicorn.conf")
-    }
-    found = {}
-    for name, file in files.items():
-        names = set()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                names |= {f"{node.module}", *(f"{node.module}.{a.name}" for a in node.names)}
-        found[name] = {used.replace(".", "/") for used in names} & files.keys() - {name}
-    return found
+def path(name: str) -> str:
+    return name.replace(".", "/")
 
 
 def picture(folder: str) -> str:
     """Return the Mermaid diagram of an app's modules."""
-    uses = imported(folder)
+    uses = {path(name): {path(used) for used in names} for name, names in own(folder).items()}
 
     def reachable(name: str) -> set[str]:
         return uses[name].union(*(reachable(used) for used in uses[name]))

@@ -1,23 +1,11 @@
 """Helpers.flask_api: one session for all threads, and the right token in each call."""
 
 import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
-
-import pytest
 
 from Helpers.flask_api import list_subscriptions
 
 THREADS, CALLS = 16, 400
-
-
-@pytest.fixture
-def eager_switching():
-    """Make Python switch threads as often as possible, so that a race is visible every time."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(usual)
 
 
 def test_each_call_sends_its_own_users_token(settings, network, eager_switching):

@@ -1,6 +1,5 @@
 """UI.*_settings and Helpers.environment, tested through manage.py and gunicorn."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from Helpers.environment import load_settings, settings_module
+from tests.apps import copy_of
 from tests.settings import DJANGO_UI
 
 APP = Path(__file__).parents[3] / "DjangoUI"
@@ -80,8 +80,7 @@ class TestManage:
     )
     def test_starts_no_server_in_production_before_collectstatic(self, tmp_path, server):
         """Otherwise every page would be a 500, although the health probe succeeds."""
-        leave_out = shutil.ignore_patterns("staticfiles", "*.env", "venv")
-        folder = shutil.copytree(APP, tmp_path / "app", ignore=leave_out)
+        folder = copy_of("DjangoUI", tmp_path, "*.env")
         done = run(*server, folder=folder, environ=PRODUCTION)
         assert done.returncode == 1
         said = done.stderr.splitlines()[-1]

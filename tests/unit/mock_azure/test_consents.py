@@ -1,4 +1,3 @@
-import sys
 import threading
 
 import pytest
@@ -7,18 +6,12 @@ from tests.mock_azure import MockAzure
 from tests.mock_azure.consents import Consent, Consents
 
 
-@pytest.fixture
-def frequent_switches():
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(usual)
-
-
-def test_a_user_gets_a_token_while_others_consent(azure: MockAzure, frequent_switches):
+@pytest.mark.usefixtures("eager_switching")
+def test_a_user_gets_a_token_while_others_consent(azure: MockAzure):
     api, arm = list(azure.applications.values())[:2]
     consents = Consents(azure.users)
-    consents.grant("alice", [Consent(api, arm, "user_impersonation")])
+    for user in ["alice", *(f"earlier{number}" for number in range(2000))]:
+        consents.grant(user, [Consent(api, arm, "user_impersonation")])
 
     def others_consent():
         for number in range(3000):

@@ -22,8 +22,8 @@ from helpers.errors import ERROR_RESPONSES, respond_http
 from Helpers.session import TOKEN_CACHE
 from Helpers.token_cache import sealed, token_cache
 from main import create_app
+from tests.imports import modules, own
 from tests.unit.repository.documents import API, APPS, ROOT, UI, Document
-from tests.unit.repository.test_import_directions import modules, own
 from tests.unit.repository.test_readme import SAMPLE, names_of_tests
 
 ENVIRONMENTS = {"FlaskAPI": helpers.environment, "DjangoUI": Helpers.environment}

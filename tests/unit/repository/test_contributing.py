@@ -2,8 +2,8 @@
 
 import re
 
+from tests import imports
 from tests.pictures import modules
-from tests.unit.repository import test_import_directions
 from tests.unit.repository.documents import API, ROOT, UI, Document
 
 DOCUMENT = Document("CONTRIBUTING.md")
@@ -19,7 +19,7 @@ def test_the_pictures_show_every_module_and_no_indirect_import():
     for folder in ("FlaskAPI", "DjangoUI"):
         (drawn,) = DOCUMENT.fences("mermaid", f"The modules of {folder}")
         shown = set(re.findall(r"[\w/]+", drawn.replace("flowchart LR", "")))
-        names = test_import_directions.modules(folder)
+        names = imports.modules(folder)
         assert shown == {name.replace(".", "/") for name in names}
     assert "helpers/authorization --> helpers/errors" in DOCUMENT.text
     assert "views/subscriptions_view --> helpers/errors" not in DOCUMENT.text

@@ -1,15 +1,11 @@
 """Imports go one way: a module may import only those before it in its app's list."""
 
-import ast
 import re
 import sys
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.imports import ROOT, imports, modules, own
 
 FLASK_API = [
     "helpers.environment",
@@ -28,38 +24,6 @@ FLASK_API = [
     "blueprints.subscriptions_bp",
     "main",
 ]
-
-
-def modules(folder: str) -> dict[str, Path]:
-    """The modules of an app by name, without packages, virtual environments and settings."""
-    files = {}
-    for file in sorted((ROOT / folder).rglob("*.py")):
-        parts = file.relative_to(ROOT / folder).with_suffix("").parts
-        if "venv" not in parts and parts[-1] not in ("__init__", "gunicorn.conf"):
-            files[".".join(parts)] = file
-    return files
-
-
-@cache
-def imports(file: Path) -> frozenset[str]:
-    """Every module that ``file`` imports; of ``from a import b`` both ``a`` and ``a.b``."""
-    return frozenset(_imports(file))
-
-
-def _imports(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 or "mock_azure" in file.parts, f"relative import in {file}"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def own(folder: str) -> dict[str, set[str]]:
-    """For each module of the app, the modules of the same app that it imports."""
-    files = modules(folder)
-    return {name: set(imports(file)) & files.keys() for name, file in files.items()}
 
 
 def test_the_list_of_the_api_is_complete():
