@@ -151,6 +151,16 @@ def test_says_that_arm_cannot_be_reached_if_nothing_listens(tenant, settings_of_
     assert (response.status_code, response.json["code"]) == (502, "downstream_unreachable")
 
 
+def test_says_that_arm_cannot_be_reached_if_its_name_is_unknown(tenant, listing, monkeypatch):
+    def unknown(*_args: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    tenant.net.add_passthru(SUBSCRIPTIONS)
+    response = listing()
+    assert (response.status_code, response.json["code"]) == (502, "downstream_unreachable")
+
+
 def test_the_total_size_of_all_pages_is_limited(tenant, listing, monkeypatch):
     monkeypatch.setattr(azure_resource_manager, "MAX_BODY_BYTES", 1000)
     page(tenant, SUBSCRIPTIONS, SUBSCRIPTIONS, "a" * 200)
