@@ -310,7 +310,7 @@ def test_the_headers_are_those_of_the_api(azure):
     expected |= set(re.findall(r'describe_timing\("obo", "(\w+)"\)', source))
     (paragraph,) = re.findall(r"^Every answer has .+$", API.section("Answers"), re.M)
     assert set(re.findall(r"`([^`]+)`", paragraph)) == expected
-    read = set(re.findall(r"request\.headers(?:\.get\(|\[)([^,\])]+)", source))
+    read = set(re.findall(r"request\.headers(?:\.get\(|\[)([^,\])]+)[,\])](?! =)", source))
     assert read == {"CORRELATION_HEADER", '"Authorization"'}
 
 
