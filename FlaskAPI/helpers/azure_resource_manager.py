@@ -56,14 +56,14 @@ def list_subscriptions(access_token: str) -> dict[str, Any]:
 def _get(url: str, access_token: str) -> requests.Response:
     """Return the response to a GET request; retry transient failures while time is left."""
     session: requests.Session = current_app.extensions["arm_session"]
-    request = _prepared(session, url).copy()
-    request.headers["Authorization"] = f"Bearer {access_token}"
-    request.headers["x-ms-client-request-id"] = g.correlation_id
-    request.headers["x-ms-correlation-request-id"] = g.correlation_id
+    prepared = _prepared(session, url).copy()
+    prepared.headers["Authorization"] = f"Bearer {access_token}"
+    prepared.headers["x-ms-client-request-id"] = g.correlation_id
+    prepared.headers["x-ms-correlation-request-id"] = g.correlation_id
     for pause in PAUSES_SECONDS:
         is_last = not pause or seconds_left() < pause
         try:
-            response = session.send(request, timeout=time_budget())
+            response = session.send(prepared, timeout=time_budget())
             if is_last or response.status_code not in RETRY_STATUSES:
                 break
             pause = retry_after_seconds(response, MAX_PAUSE_SECONDS) or pause
