@@ -3,12 +3,15 @@
 import re
 from http.client import HTTPConnection
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
+import responses
 from werkzeug.serving import make_server
 
+from helpers import request_scope
 from helpers.errors import ERROR_RESPONSES, ApiError, bearer_challenge
-from tests.unit.flask_api.conftest import TENANT_ID
+from tests.unit.flask_api.conftest import SUBSCRIPTIONS, TENANT_ID
 
 GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
@@ -174,6 +177,23 @@ def test_server_timing_names_the_hops(tenant, api, bearer):
     assert [hop.partition(";")[0] for hop in timing.split(", ")] == ["validate", "obo", "arm"]
     assert 'obo;desc="miss";dur=' in timing
     assert 'arm;desc="1 page";dur=' in timing
+
+
+def test_server_timing_adds_up_both_attempts_when_a_token_is_rejected(
+    tenant, api, bearer, monkeypatch
+):
+    clock = SimpleNamespace(now=0)
+    monkeypatch.setattr(request_scope, "perf_counter", lambda: clock.now)
+
+    def resource_manager(request):
+        clock.now += 2
+        is_first = clock.now == 2
+        return (401, {}, "{}") if is_first else (200, {}, '{"value": []}')
+
+    tenant.grants()
+    tenant.net.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
+    timing = api.get("/subscriptions", headers=bearer).headers["Server-Timing"]
+    assert 'arm;desc="1 page";dur=4000.0' in timing
 
 
 def test_the_log_has_one_line_for_each_request_without_the_user(tenant, api, bearer, caplog):

@@ -48,6 +48,17 @@ def test_keeps_no_more_than_64_mib_of_memory_by_default():
     assert 20_000 * 1500 < used < 64 * 1024 * 1024
 
 
+def test_keeps_no_lock_after_its_use():
+    cache = TokenCache()
+    tracemalloc.start()
+    for number in range(1000):
+        with cache.lock(number.to_bytes(32), 1):
+            pass
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 20_000  # 20 bytes for each key
+
+
 def test_forgets_a_token_when_it_expires(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(token_cache, "monotonic", lambda: now[0])
