@@ -66,16 +66,16 @@ class TestLogin:
         visitor.begin("/")
         assert not Session.objects.exists()
 
-    def test_shows_a_page_to_try_again_when_entra_is_down(self, visitor, entra, network):
-        network.replace("GET", entra.discovery_url, body=requests.ConnectionError())
+    def test_shows_a_page_to_try_again_when_entra_is_down(self, visitor, tenant, network):
+        network.replace("GET", tenant.discovery_url, body=requests.ConnectionError())
         response = visitor.get("/account/login?next=/")
         assert response.status_code == 503
         assert b"/account/login?next=/" in response.content
 
     def test_says_that_the_app_is_not_set_up_when_the_tenant_is_unknown(
-        self, visitor, entra, network
+        self, visitor, tenant, network
     ):
-        network.replace("GET", entra.discovery_url, status=400, json={"error": "invalid_tenant"})
+        network.replace("GET", tenant.discovery_url, status=400, json={"error": "invalid_tenant"})
         for _ in range(2):
             assert visitor.get("/account/login").status_code == 500
 
@@ -184,38 +184,38 @@ class TestCallback:
         assert visitor.cookies[cookie_name(query["state"])].value == ""
 
     @pytest.mark.parametrize("how", ["refused-by-entra", "code-refused", "answer-not-trusted"])
-    def test_drops_the_cookie_of_a_flow_that_failed(self, visitor, entra, how):
+    def test_drops_the_cookie_of_a_flow_that_failed(self, visitor, tenant, how):
         """Otherwise five failures would delete the sign-ins of other tabs."""
         query = visitor.begin()
         if how == "code-refused":
-            entra.answer(400, error="invalid_client")
+            tenant.answer(400, error="invalid_client")
         if how == "answer-not-trusted":
-            entra.answer_tokens(id_token=entra.id_token(aud="another-app"))
+            tenant.answer_tokens(id_token=tenant.id_token(aud="another-app"))
         answer = {"error": "access_denied"} if how == "refused-by-entra" else {}
         assert "/account/problem/" in visitor.finish(query, **answer)["Location"]
         cookie = visitor.cookies[cookie_name(query["state"])]
         assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", 0, "/")
 
-    def test_rejects_a_response_to_another_browser(self, visitor, entra):
+    def test_rejects_a_response_to_another_browser(self, visitor, tenant):
         query = visitor.begin()
         victim = Client(headers={"host": "localhost:8000"})
         response = victim.get("/account/callback", {"code": "x", "state": query["state"]})
         assert response["Location"].startswith("/account/problem/sign_in_expired")
-        assert not entra.token_requests
+        assert not tenant.token_requests
 
     def test_redirects_home_after_a_second_click(self, visitor):
         query = visitor.begin()
         visitor.finish(query)
         assert visitor.finish(query)["Location"] == "/"
 
-    def test_restarts_the_sign_in_if_the_code_has_been_used(self, visitor, entra):
-        entra.answer(400, error="invalid_grant")
+    def test_restarts_the_sign_in_if_the_code_has_been_used(self, visitor, tenant):
+        tenant.answer(400, error="invalid_grant")
         response = visitor.sign_in("/?page=2")
         assert response["Location"].startswith("https://signin.example/authorize")
 
-    def test_restarts_the_sign_in_only_once(self, visitor, entra):
-        entra.answer(400, error="invalid_grant")
-        entra.answer(400, error="invalid_grant")
+    def test_restarts_the_sign_in_only_once(self, visitor, tenant):
+        tenant.answer(400, error="invalid_grant")
+        tenant.answer(400, error="invalid_grant")
         response = visitor.sign_in()
         state = parse_qs(urlsplit(response["Location"]).query)["state"][0]
         response = visitor.finish({"state": state})
@@ -231,7 +231,7 @@ class TestCallback:
             ("ünbekannt", "sign_in_refused", 502),
         ],
     )
-    def test_explains(self, visitor, entra, caplog, error, code, status):
+    def test_explains(self, visitor, tenant, caplog, error, code, status):
         query = visitor.begin()
         response = visitor.finish(query, error=error, **SAID_BESIDES)
         assert response["Location"].startswith(f"/account/problem/{code}?reference=")
@@ -240,19 +240,19 @@ class TestCallback:
         assert PAGES[code].title in page.text
         for text in SAID_BESIDES.values():
             assert text not in response["Location"] + page.text + caplog.text
-        assert not entra.token_requests
+        assert not tenant.token_requests
         assert IDENTITY not in visitor.session
 
     @pytest.mark.parametrize("error", [error for error, _, _ in ERRORS])
     @pytest.mark.parametrize("state", [{}, {"state": ""}, {"state": "of-nobody"}])
-    def test_ignores_an_error_without_a_known_state(self, visitor, entra, error, state):
+    def test_ignores_an_error_without_a_known_state(self, visitor, tenant, error, state):
         visitor.begin()
         response = visitor.get("/account/callback", {"error": error, **SAID_BESIDES, **state})
         page = visitor.get(response["Location"])
         assert page.status_code == 400
         assert "This sign-in cannot be finished" in page.text
         assert "secret" not in page.text
-        assert not entra.token_requests
+        assert not tenant.token_requests
 
     def test_a_forged_error_does_not_affect_a_signed_in_user(self, signed_in):
         response = signed_in.get("/account/callback?error=access_denied&state=forged")
@@ -276,22 +276,22 @@ class TestCallback:
         assert response["Location"].startswith("/account/problem/sign_in_expired?")
 
     @pytest.mark.parametrize("answer", [{"code": ""}, {"error": ""}, {"x": "y"}], ids=str)
-    def test_refuses_an_answer_with_neither_code_nor_error(self, visitor, entra, answer):
+    def test_refuses_an_answer_with_neither_code_nor_error(self, visitor, tenant, answer):
         location = visitor.finish(visitor.begin(), **answer)["Location"]
         assert location.startswith("/account/problem/bad_request?")
         assert visitor.get(location).status_code == 400
-        assert not entra.token_requests
+        assert not tenant.token_requests
 
-    def test_uses_the_last_of_two_states_for_the_cookie_and_the_check(self, visitor, entra):
+    def test_uses_the_last_of_two_states_for_the_cookie_and_the_check(self, visitor, tenant):
         query = visitor.begin()
         address = f"/account/callback?code=x&state={query['state']}&state=another"
         assert "sign_in_expired" in visitor.get(address)["Location"]
-        assert not entra.token_requests
+        assert not tenant.token_requests
 
-    def test_ignores_tokens_in_the_query(self, visitor, entra):
+    def test_ignores_tokens_in_the_query(self, visitor, tenant):
         query = visitor.begin()
         visitor.finish(
-            query, error="access_denied", access_token="stolen", id_token=entra.id_token()
+            query, error="access_denied", access_token="stolen", id_token=tenant.id_token()
         )
         assert IDENTITY not in visitor.session
 
@@ -299,7 +299,7 @@ class TestCallback:
         tabs = [visitor.begin(f"/account/login?next=/%3Ftab={number}") for number in range(5)]
         nonces = [tab["nonce"] for tab in tabs]
         for number in (3, 0, 4, 1, 2):
-            visitor.entra.nonce = nonces[number]
+            visitor.tenant.nonce = nonces[number]
             assert visitor.finish(tabs[number])["Location"] == f"/?tab={number}"
 
     def test_completes_five_of_six_sign_ins(self, visitor):
@@ -307,18 +307,18 @@ class TestCallback:
         kept = [name for name, cookie in visitor.cookies.items() if cookie.value]
         assert sorted(kept) == sorted(cookie_name(tab["state"]) for tab in tabs[1:])
         assert "sign_in_expired" in visitor.finish(tabs[0])["Location"]
-        visitor.entra.nonce = tabs[1]["nonce"]
+        visitor.tenant.nonce = tabs[1]["nonce"]
         assert visitor.finish(tabs[1])["Location"] == "/"
 
-    def test_another_browser_needs_the_cookie_to_complete_a_sign_in(self, visitor, entra):
+    def test_another_browser_needs_the_cookie_to_complete_a_sign_in(self, visitor, tenant):
         """The attacker's sign-in does not become the victim's, even if both are unfinished."""
         attacker = type(visitor)(headers={"host": "localhost:8000"})
-        attacker.entra = entra
+        attacker.tenant = tenant
         theirs, ours = attacker.begin(), visitor.begin()
         response = visitor.finish(theirs)
         assert "sign_in_expired" in response["Location"]
         assert IDENTITY not in visitor.session
-        entra.nonce = ours["nonce"]
+        tenant.nonce = ours["nonce"]
         assert visitor.finish(ours)["Location"] == "/"
 
     @pytest.mark.parametrize(
@@ -331,27 +331,27 @@ class TestCallback:
             pytest.param(lambda value: '{"flow": {}}', id="not-encrypted"),
         ],
     )
-    def test_rejects_a_cookie_that_is(self, visitor, entra, forge):
+    def test_rejects_a_cookie_that_is(self, visitor, tenant, forge):
         query = visitor.begin()
         name = cookie_name(query["state"])
         visitor.cookies[name] = forge(visitor.cookies[name].value)
         assert "sign_in_expired" in visitor.finish(query)["Location"]
-        assert not entra.token_requests
+        assert not tenant.token_requests
 
-    def test_rejects_a_cookie_older_than_ten_minutes(self, visitor, entra, monkeypatch):
+    def test_rejects_a_cookie_older_than_ten_minutes(self, visitor, tenant, monkeypatch):
         query = visitor.begin()
         later = time.time() + 601
         monkeypatch.setattr("cryptography.fernet.time.time", lambda: later)
         assert "sign_in_expired" in visitor.finish(query)["Location"]
-        assert not entra.token_requests
+        assert not tenant.token_requests
 
     def test_a_head_request_leaves_no_trace(self, visitor):
         assert visitor.head("/account/callback?code=x&state=y").status_code == 302
         assert visitor.options("/account/callback").status_code == 200
         assert not Session.objects.exists()
 
-    def test_explains_an_outage_while_the_code_is_redeemed(self, visitor, entra):
-        entra.answers.append(requests.ReadTimeout())
+    def test_explains_an_outage_while_the_code_is_redeemed(self, visitor, tenant):
+        tenant.answers.append(requests.ReadTimeout())
         assert "/problem/entra_unavailable" in visitor.sign_in()["Location"]
 
     def test_shows_the_reference_that_the_log_has(self, visitor, caplog):
@@ -360,10 +360,10 @@ class TestCallback:
         reference = parse_qs(urlsplit(location).query)["reference"][0]
         assert reference in visitor.get(location).text
 
-    def test_keeps_codes_out_of_the_log(self, visitor, entra, caplog):
+    def test_keeps_codes_out_of_the_log(self, visitor, tenant, caplog):
         caplog.set_level("DEBUG")
         visitor.sign_in()
-        entra.answer(400, error="invalid_client", error_description="AADSTS7000215: a text")
+        tenant.answer(400, error="invalid_client", error_description="AADSTS7000215: a text")
         visitor.sign_in()
         assert "the-code" not in caplog.text
         assert "a text" not in caplog.text
@@ -414,7 +414,7 @@ class TestCallback:
 class TestLoops:
     """Entra signs users in again silently, so nothing else would stop a loop."""
 
-    def test_end_when_the_session_does_not_last(self, visitor, entra):
+    def test_end_when_the_session_does_not_last(self, visitor, tenant):
         """As with two instances that do not share a session store."""
         visitor.sign_in("/")
         Session.objects.all().delete()
@@ -423,7 +423,7 @@ class TestLoops:
         page = visitor.get(response["Location"])
         assert page.status_code == 503
         assert "cannot remember who is signed in" in page.text
-        assert len(entra.token_requests) == 1
+        assert len(tenant.token_requests) == 1
 
     def test_end_when_the_cookie_of_a_second_round_is_lost(self, signed_in, api):
         for _ in range(4):
@@ -488,9 +488,9 @@ class TestLogOut:
         assert not Session.objects.exists()
         assert signed_in.get("/").status_code == 302
 
-    def test_sends_entra_the_logout_hint_of_the_id_token(self, visitor, entra):
+    def test_sends_entra_the_logout_hint_of_the_id_token(self, visitor, tenant):
         query = visitor.begin()
-        entra.answer_tokens(id_token=entra.id_token(login_hint="opaque"))
+        tenant.answer_tokens(id_token=tenant.id_token(login_hint="opaque"))
         visitor.finish(query)
         assert "logout_hint=opaque" in visitor.post("/account/logout")["Location"]
 

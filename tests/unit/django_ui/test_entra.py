@@ -15,7 +15,7 @@ from Helpers.correlation import correlation_id
 from Helpers.entra import EntraClient, entra_client
 from Helpers.errors import PageError
 from Helpers.token_acquisition import begin_sign_in, complete_sign_in
-from tests.unit.django_ui.conftest import Entra
+from tests.unit.conftest import Tenant
 
 
 def client() -> EntraClient:
@@ -28,42 +28,42 @@ def let_a_day_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "monotonic", lambda: now + 25 * 3600)
 
 
-def answer_when_told(entra: Entra, network: responses.RequestsMock) -> tuple[Event, Event]:
+def answer_when_told(tenant: Tenant, network: responses.RequestsMock) -> tuple[Event, Event]:
     """Make discovery slow: return an event for the request, and one that lets it continue."""
     asked, answer = Event(), Event()
 
     def slowly(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
         asked.set()
         assert answer.wait(10)
-        return 200, {}, json.dumps(entra.discovery())
+        return 200, {}, json.dumps(tenant.metadata)
 
-    network.remove("GET", entra.discovery_url)
-    network.add_callback("GET", entra.discovery_url, slowly)
+    network.remove("GET", tenant.discovery_url)
+    network.add_callback("GET", tenant.discovery_url, slowly)
     return asked, answer
 
 
-def test_discovery_is_fetched_once(entra):
+def test_discovery_is_fetched_once(tenant):
     client()
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda _: begin_sign_in(), range(64)))
-    assert entra.discovery_requests() == 1
+    assert len(tenant.calls("GET", tenant.discovery_url)) == 1
 
 
-def test_failed_discovery_is_retried_for_the_next_visitor(entra, network):
-    network.replace("GET", entra.discovery_url, body=requests.ConnectTimeout())
+def test_failed_discovery_is_retried_for_the_next_visitor(tenant, network):
+    network.replace("GET", tenant.discovery_url, body=requests.ConnectTimeout())
     for _ in range(2):
         with pytest.raises(PageError, match="entra_unavailable"):
             begin_sign_in()
-    network.replace("GET", entra.discovery_url, json=entra.discovery())
+    network.replace("GET", tenant.discovery_url, json=tenant.metadata)
     assert begin_sign_in()["auth_uri"]
 
 
-def test_expired_discovery_is_used_while_entra_is_down(entra, network, monkeypatch):
+def test_expired_discovery_is_used_while_entra_is_down(tenant, network, monkeypatch):
     begin_sign_in()
-    network.replace("GET", entra.discovery_url, status=500)
+    network.replace("GET", tenant.discovery_url, status=500)
     let_a_day_pass(monkeypatch)
     assert begin_sign_in()["auth_uri"]
-    assert entra.discovery_requests() == 2
+    assert len(tenant.calls("GET", tenant.discovery_url)) == 2
 
 
 @pytest.mark.parametrize(
@@ -75,29 +75,29 @@ def test_expired_discovery_is_used_while_entra_is_down(entra, network, monkeypat
     ],
 )
 def test_expired_discovery_is_used_if_entra_returns_something_else(
-    entra, network, monkeypatch, change
+    tenant, network, monkeypatch, change
 ):
     begin_sign_in()
-    network.replace("GET", entra.discovery_url, **change)
+    network.replace("GET", tenant.discovery_url, **change)
     let_a_day_pass(monkeypatch)
     assert begin_sign_in()["auth_uri"]
 
 
 @pytest.mark.parametrize("issuer", [None, 7, ["x"], "https://login.example/another-tenant/v2.0"])
-def test_discovery_of_another_issuer_is_not_cached(entra, network, issuer):
-    network.replace("GET", entra.discovery_url, json=entra.discovery() | {"issuer": issuer})
+def test_discovery_of_another_issuer_is_not_cached(tenant, network, issuer):
+    network.replace("GET", tenant.discovery_url, json=tenant.metadata | {"issuer": issuer})
     with pytest.raises(PageError, match="entra_unavailable"):
         begin_sign_in()
-    network.replace("GET", entra.discovery_url, json=entra.discovery())
+    network.replace("GET", tenant.discovery_url, json=tenant.metadata)
     assert begin_sign_in()["auth_uri"].startswith("https://signin.example/authorize")
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "https://login.example.evil.example"])
-def test_secret_is_sent_to_the_authority_only(entra, network, origin):
+def test_secret_is_sent_to_the_authority_only(tenant, network, origin):
     """MSAL itself posts to any token endpoint that discovery names."""
-    elsewhere = {"token_endpoint": entra.authority.replace("https://login.example", origin)}
-    network.replace("GET", entra.discovery_url, json=entra.discovery() | elsewhere)
-    network.post(elsewhere["token_endpoint"], json=entra.tokens())
+    elsewhere = {"token_endpoint": tenant.authority.replace("https://login.example", origin)}
+    network.replace("GET", tenant.discovery_url, json=tenant.metadata | elsewhere)
+    network.post(elsewhere["token_endpoint"], json=tenant.tokens())
     flow = begin_sign_in()
     for _ in range(2):
         with pytest.raises(PageError, match="foreign token endpoint"):
@@ -105,25 +105,25 @@ def test_secret_is_sent_to_the_authority_only(entra, network, origin):
     assert not [call for call in network.calls if origin in call.request.url]
 
 
-def test_all_threads_wait_for_the_first_discovery(entra, network):
+def test_all_threads_wait_for_the_first_discovery(tenant, network):
     def slowly(request):
         sleep(0.2)
-        return 200, {}, json.dumps(entra.discovery())
+        return 200, {}, json.dumps(tenant.metadata)
 
     client()
-    network.remove("GET", entra.discovery_url)
-    network.add_callback("GET", entra.discovery_url, slowly)
+    network.remove("GET", tenant.discovery_url)
+    network.add_callback("GET", tenant.discovery_url, slowly)
     with ThreadPoolExecutor(8) as threads:
         flows = list(threads.map(lambda _: begin_sign_in(), range(8)))
     assert all(flow["auth_uri"] for flow in flows)
-    assert entra.discovery_requests() == 1
+    assert len(tenant.calls("GET", tenant.discovery_url)) == 1
 
 
-def test_slow_first_discovery_blocks_one_thread_only(entra, network, monkeypatch):
+def test_slow_first_discovery_blocks_one_thread_only(tenant, network, monkeypatch):
     """Otherwise all threads would wait for it, and none could answer a health probe."""
     client()
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.05)
-    asked, answer = answer_when_told(entra, network)
+    asked, answer = answer_when_told(tenant, network)
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(begin_sign_in)
         assert asked.wait(10)
@@ -132,12 +132,12 @@ def test_slow_first_discovery_blocks_one_thread_only(entra, network, monkeypatch
                 begin_sign_in()
         answer.set()
         assert waiting.result()["auth_uri"]
-    assert entra.discovery_requests() == 1
+    assert len(tenant.calls("GET", tenant.discovery_url)) == 1
 
 
-def test_slow_discovery_blocks_one_thread_only(entra, network, monkeypatch):
+def test_slow_discovery_blocks_one_thread_only(tenant, network, monkeypatch):
     begin_sign_in()
-    asked, answer = answer_when_told(entra, network)
+    asked, answer = answer_when_told(tenant, network)
     let_a_day_pass(monkeypatch)
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(begin_sign_in)
@@ -161,22 +161,22 @@ def test_slow_discovery_blocks_one_thread_only(entra, network, monkeypatch):
         ({"body": requests.ReadTimeout()}, "entra_unavailable"),
     ],
 )
-def test_answer_that_msal_never_sees(entra, network, answer, code):
-    url = f"{entra.authority}/token"
+def test_answer_that_msal_never_sees(tenant, network, answer, code):
+    url = f"{tenant.authority}/token"
     network.post(url, **answer)
     with pytest.raises(PageError) as refused:
         client().post(url, data={})
     assert refused.value.code == code
 
 
-def test_answer_that_is_for_msal(entra, network):
-    url = f"{entra.authority}/token"
+def test_answer_that_is_for_msal(tenant, network):
+    url = f"{tenant.authority}/token"
     network.post(url, status=400, json={"error": "invalid_grant"})
     assert client().post(url, data={}).status_code == 400
 
 
-def test_correlation_id_is_sent(entra):
+def test_correlation_id_is_sent(tenant):
     token = correlation_id.set("the-correlation-id")
     begin_sign_in()
     correlation_id.reset(token)
-    assert entra.network.calls[0].request.headers["client-request-id"] == "the-correlation-id"
+    assert tenant.network.calls[0].request.headers["client-request-id"] == "the-correlation-id"

@@ -35,15 +35,15 @@ def read(response) -> Reader:
 
 
 @pytest.fixture
-def with_markup(visitor, entra, api, settings):
+def with_markup(visitor, tenant, api, settings):
     """A browser with markup in every claim of the user and in every value of the API."""
     settings.TRACE_URL = "http://localhost:8400/trace/"
     query = visitor.begin()
     claims = dict.fromkeys(
         ("name", "preferred_username", "login_hint", "sub", "oid", "azp", "scp"), MARKUP
     )
-    access_token = entra.id_token(**claims, iss=MARKUP, aud=MARKUP, tid=MARKUP, exp=MARKUP)
-    entra.answer_tokens(id_token=entra.id_token(**claims), access_token=access_token)
+    access_token = tenant.access_token(**claims, iss=MARKUP, aud=MARKUP, tid=MARKUP, exp=MARKUP)
+    tenant.answer_tokens(id_token=tenant.id_token(**claims), access_token=access_token)
     visitor.finish(query)
     keys = ("displayName", "subscriptionId", "state", MARKUP)
     timing = f'validate;dur=1, obo;desc="{MARKUP}";dur=2, {MARKUP};dur=3'

@@ -16,11 +16,11 @@ def text_of(response):
 
 
 @pytest.fixture
-def with_jwt(visitor, entra, api):
+def with_jwt(visitor, tenant, api):
     """A browser in which Alice is signed in, with a JWT as her access token, like Entra's."""
     query = visitor.begin()
-    access_token = entra.id_token(aud="the-api", scp="access_as_user", sub="another", azp="the-ui")
-    entra.answer_tokens(access_token=access_token)
+    access_token = tenant.access_token(aud="the-api", sub="another", azp="the-ui")
+    tenant.answer_tokens(access_token=access_token)
     visitor.finish(query)
     api.answer(headers={"Server-Timing": TIMINGS}, value=[])
     return visitor
@@ -57,21 +57,21 @@ def test_compares_the_claims_of_both_tokens(with_jwt, settings):
     assert "sub pairwise another" in page
 
 
-def test_shows_the_claims_of_the_access_token_that_was_renewed(with_jwt, entra, api, settings):
+def test_shows_the_claims_of_the_access_token_that_was_renewed(with_jwt, tenant, api, settings):
     assert "another" in text_of(with_jwt.get("/"))
     api.refuse("token_expired")
-    entra.answer_tokens(
-        access_token=entra.id_token(sub="renewed"), expires_in=5400, scope=settings.API_SCOPE
+    tenant.answer_tokens(
+        access_token=tenant.access_token(sub="renewed"), expires_in=5400, scope=settings.API_SCOPE
     )
     page = text_of(with_jwt.get("/"))
     assert "sub pairwise renewed" in page
     assert "another" not in page
 
 
-def test_shows_the_home_tenant_of_guests_only(visitor, entra, api):
+def test_shows_the_home_tenant_of_guests_only(visitor, tenant, api):
     for idp in ({}, {"idp": "https://sts.windows.net/the-home-tenant/"}):
         query = visitor.begin()
-        entra.answer_tokens(id_token=entra.id_token(**idp))
+        tenant.answer_tokens(id_token=tenant.id_token(**idp))
         visitor.finish(query)
         api.answer(value=[])
         page = text_of(visitor.get("/"))
@@ -135,9 +135,9 @@ def test_tolerates_other_timings_and_opaque_tokens(signed_in, api, server_timing
 
 
 @pytest.mark.parametrize("claim", [{"exp": 10**18}, {"sub": "\ud800"}], ids=["exp", "text"])
-def test_tolerates_odd_claims(visitor, entra, claim):
+def test_tolerates_odd_claims(visitor, tenant, claim):
     query = visitor.begin()
-    entra.answer_tokens(id_token=entra.id_token(**claim))
+    tenant.answer_tokens(id_token=tenant.id_token(**claim))
     visitor.finish(query)
     assert visitor.get("/").status_code == 200
 

@@ -52,11 +52,11 @@ class TestPage:
         assert headers["Authorization"] == "Bearer access-token-1"
         assert headers["x-ms-client-request-id"] == response["x-ms-client-request-id"]
 
-    def test_makes_no_call_to_entra_while_the_token_is_valid(self, signed_in, entra):
-        before = len(entra.network.calls)
+    def test_makes_no_call_to_entra_while_the_token_is_valid(self, signed_in, tenant):
+        before = len(tenant.network.calls)
         signed_in.get("/")
         signed_in.get("/")
-        assert len(entra.network.calls) == before + 2  # both to the API
+        assert len(tenant.network.calls) == before + 2  # both to the API
 
     def test_does_not_change_the_session_while_the_token_is_valid(self, signed_in):
         signed_in.get("/")
@@ -65,11 +65,11 @@ class TestPage:
 
 @pytest.mark.parametrize("code", ["authorization_header_missing", "invalid_token", "token_expired"])
 class TestRefusalThatANewTokenFixes:
-    def test_is_fixed_silently(self, signed_in, api, entra, code):
+    def test_is_fixed_silently(self, signed_in, api, tenant, code):
         api.refuse(code)
         assert signed_in.get("/").status_code == 200
         assert api.access_tokens() == ["access-token-1", "access-token-2"]
-        assert entra.token_requests[-1]["grant_type"] == "refresh_token"
+        assert tenant.token_requests[-1]["grant_type"] == "refresh_token"
 
     def test_keeps_the_new_token(self, signed_in, api, code):
         api.refuse(code)
@@ -106,33 +106,33 @@ class TestRefusalThatASignInFixes:
         api.refuse(code)
         assert signed_in.get("/").status_code == 302
 
-    def test_signs_in_when_the_refresh_token_is_refused(self, signed_in, api, entra, code):
+    def test_signs_in_when_the_refresh_token_is_refused(self, signed_in, api, tenant, code):
         api.refuse(code)
-        entra.answer(400, error="invalid_grant", error_description="AADSTS50173")
+        tenant.answer(400, error="invalid_grant", error_description="AADSTS50173")
         assert signed_in.get("/").status_code == 302
         assert pending_sign_in(signed_in.session).reason == "session_ended"
 
 
 class TestClaimsChallenge:
-    def test_is_satisfied_silently_if_entra_issues_a_token(self, signed_in, api, entra):
+    def test_is_satisfied_silently_if_entra_issues_a_token(self, signed_in, api, tenant):
         api.challenge(CLAIMS)
         assert signed_in.get("/").status_code == 200
-        sent = json.loads(entra.token_requests[-1]["claims"])["access_token"]
+        sent = json.loads(tenant.token_requests[-1]["claims"])["access_token"]
         assert sent["acrs"] == {"essential": True, "value": "c1"}
         assert api.access_tokens() == ["access-token-1", "access-token-2"]
 
-    def test_leads_to_the_sign_in_page_otherwise(self, signed_in, api, entra):
+    def test_leads_to_the_sign_in_page_otherwise(self, signed_in, api, tenant):
         api.challenge(CLAIMS)
-        entra.answer(400, error="interaction_required", suberror="basic_action")
+        tenant.answer(400, error="interaction_required", suberror="basic_action")
         query, _ = round_trip(signed_in, signed_in.get("/"))
         assert json.loads(query["claims"])["access_token"]["acrs"]["value"] == "c1"
         assert query["login_hint"] == "alice@contoso.example"
         # The code is redeemed for the same claims.
-        assert "acrs" in entra.token_requests[-1]["claims"]
+        assert "acrs" in tenant.token_requests[-1]["claims"]
 
-    def test_of_entra_itself_goes_first(self, signed_in, api, entra):
+    def test_of_entra_itself_goes_first(self, signed_in, api, tenant):
         api.challenge(CLAIMS)
-        entra.answer(400, error="invalid_grant", claims='{"access_token":{"capolids":{}}}')
+        tenant.answer(400, error="invalid_grant", claims='{"access_token":{"capolids":{}}}')
         query = signed_in.begin("/")
         assert "capolids" in query["claims"]
         assert "acrs" not in query["claims"]
@@ -166,10 +166,10 @@ class TestClaimsChallenge:
             pytest.param("", id="nothing"),
         ],
     )
-    def test_that_is_malformed_is_an_error_of_the_api(self, signed_in, api, entra, claims):
+    def test_that_is_malformed_is_an_error_of_the_api(self, signed_in, api, tenant, claims):
         api.challenge(claims)
         assert signed_in.get("/").status_code == 502
-        assert len(entra.token_requests) == 1  # the sign-in
+        assert len(tenant.token_requests) == 1  # the sign-in
 
     @pytest.mark.parametrize(
         "header",
@@ -186,16 +186,16 @@ class TestClaimsChallenge:
         api.refuse("claims_challenge", headers={"WWW-Authenticate": header})
         assert signed_in.get("/").status_code == 502
 
-    def test_that_is_too_long_for_a_cookie_is_explained(self, signed_in, api, entra):
+    def test_that_is_too_long_for_a_cookie_is_explained(self, signed_in, api, tenant):
         noise = "".join(sha256(bytes([i])).hexdigest() for i in range(63))
         api.challenge(json.dumps({"a": noise}))
-        entra.answer(400, error="interaction_required")
+        tenant.answer(400, error="interaction_required")
         assert signed_in.get("/")["Location"] == "/account/login?next=%2F"
         # Hexadecimal digits shrink to a half, so these claims fit; these letters do not.
         assert signed_in.get("/account/login").status_code == 302
         noise = "".join(b64encode(sha256(bytes([i])).digest()).decode() for i in range(90))
         api.challenge(json.dumps({"a": noise}))
-        entra.answer(400, error="interaction_required")
+        tenant.answer(400, error="interaction_required")
         signed_in.get("/")
         page = signed_in.get("/account/login")
         assert page.status_code == 502
@@ -217,9 +217,9 @@ class TestConsent:
         assert page.status_code == 403
         assert "An approval is missing" in page.text
 
-    def test_is_asked_for_when_the_refresh_token_lacks_it(self, signed_in, api, entra):
+    def test_is_asked_for_when_the_refresh_token_lacks_it(self, signed_in, api, tenant):
         api.refuse("token_expired")
-        entra.answer(400, error="invalid_grant", suberror="consent_required")
+        tenant.answer(400, error="invalid_grant", suberror="consent_required")
         assert signed_in.begin("/")["prompt"] == "consent"
 
 
@@ -259,7 +259,7 @@ ROUNDS = {
 
 
 @pytest.mark.parametrize("code", sorted(API_PAGES))
-def test_refusal_that_lasts_ends_on_its_page(signed_in, api, entra, code):
+def test_refusal_that_lasts_ends_on_its_page(signed_in, api, tenant, code):
     claims = b64encode(CLAIMS.encode()).decode()  # which count with claims_challenge only
     header = f'Bearer error="insufficient_claims", claims="{claims}"'
     for _ in range(20):
@@ -268,7 +268,7 @@ def test_refusal_that_lasts_ends_on_its_page(signed_in, api, entra, code):
     while (page := signed_in.get("/")).status_code == 302:
         round_trip(signed_in, page)
         rounds += 1
-    grants = [request["grant_type"] for request in entra.token_requests]
+    grants = [request["grant_type"] for request in tenant.token_requests]
     assert (grants.count("refresh_token"), rounds) == ROUNDS.get(code, (0, 0))
     assert API_PAGES[code].title in page.text
     assert page.status_code == API_PAGES[code].status
@@ -282,7 +282,7 @@ FIXABLE = {"authorization_header_missing", "invalid_token", "token_expired", "cl
 
 
 @pytest.mark.parametrize("code", sorted(API_PAGES.keys() - FIXABLE))
-def test_explains_at_once(signed_in, api, entra, code):
+def test_explains_at_once(signed_in, api, tenant, code):
     page_of_code = API_PAGES[code]
     api.refuse(code, 500, headers={"Retry-After": "7"})
     page = signed_in.get("/")
@@ -292,7 +292,7 @@ def test_explains_at_once(signed_in, api, entra, code):
     assert page["Retry-After"] == "7"
     assert "Try again in 7 seconds." in page.text
     assert len(api.requests) == 1
-    assert len(entra.token_requests) == 1
+    assert len(tenant.token_requests) == 1
 
 
 def test_logs_only_the_code_of_a_refusal(signed_in, api, caplog):
@@ -341,30 +341,30 @@ def test_explains_an_api_that_fails(signed_in, api, answer, status):
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
-        pytest.param((503, "<html>", {}), 503, id="down"),
-        pytest.param((429, "{}", {"Retry-After": "9"}), 503, id="busy"),
-        pytest.param((401, '{"error": "invalid_client"}', {}), 500, id="wrong-secret"),
-        pytest.param((200, "[]", {}), 503, id="not-an-object"),
+        pytest.param((503, {}, "<html>"), 503, id="down"),
+        pytest.param((429, {"Retry-After": "9"}, "{}"), 503, id="busy"),
+        pytest.param((401, {}, '{"error": "invalid_client"}'), 500, id="wrong-secret"),
+        pytest.param((200, {}, "[]"), 503, id="not-an-object"),
         pytest.param(
-            (200, '{"access_token": "a", "expires_in": 1e999}', {}), 503, id="infinite-lifetime"
+            (200, {}, '{"access_token": "a", "expires_in": 1e999}'), 503, id="infinite-lifetime"
         ),
         pytest.param(requests.ConnectTimeout(), 503, id="no-connection"),
     ],
 )
-def test_explains_that_entra_issues_no_new_token(signed_in, api, entra, answer, status):
+def test_explains_that_entra_issues_no_new_token(signed_in, api, tenant, answer, status):
     api.refuse("token_expired")
-    entra.answers.append(answer)
+    tenant.answers.append(answer)
     page = signed_in.get("/")
     assert page.status_code == status
     assert page.get("Retry-After") == ("9" if "Retry-After" in str(answer) else None)
 
 
-def test_asks_to_sign_in_once_when_no_token_fits(visitor, entra, api):
+def test_asks_to_sign_in_once_when_no_token_fits(visitor, tenant, api):
     query = visitor.begin("/")
-    entra.answer_tokens(scope="api://another/scope", refresh_token=None)
+    tenant.answer_tokens(scope="api://another/scope", refresh_token=None)
     visitor.finish(query)
     query = visitor.begin("/")
-    entra.answer_tokens(scope="api://another/scope", refresh_token=None)
+    tenant.answer_tokens(scope="api://another/scope", refresh_token=None)
     visitor.finish(query)
     page = visitor.get("/")
     assert page.status_code == 500

@@ -21,17 +21,17 @@ from Helpers.token_acquisition import (
 )
 
 
-def answer_to(flow, entra, **answer):
+def answer_to(flow, tenant, **answer):
     """Entra's response for ``flow``; the ID token will have the right nonce."""
-    entra.nonce = flow["auth_uri"].partition("nonce=")[2].partition("&")[0]
+    tenant.nonce = flow["auth_uri"].partition("nonce=")[2].partition("&")[0]
     return {"state": flow["state"], **(answer or {"code": "the-code"})}
 
 
 @pytest.fixture
-def session(db, entra) -> SessionStore:
+def session(db, tenant) -> SessionStore:
     """A session in which Alice is signed in."""
     flow = begin_sign_in()
-    signed_in = complete_sign_in(flow, answer_to(flow, entra))
+    signed_in = complete_sign_in(flow, answer_to(flow, tenant))
     session = SessionStore()
     start_session(session, signed_in.identity, signed_in.token_cache, [])
     session.save()
@@ -60,19 +60,19 @@ class TestIdToken:
             pytest.param("oid", 7, id="oid-that-is-a-number"),
         ],
     )
-    def test_is_refused_with(self, entra, claim, value):
+    def test_is_refused_with(self, tenant, claim, value):
         flow = begin_sign_in()
-        answer = answer_to(flow, entra)
-        entra.answer_tokens(id_token=entra.id_token(**{claim: value}))
+        answer = answer_to(flow, tenant)
+        tenant.answer_tokens(id_token=tenant.id_token(**{claim: value}))
         # MSAL itself checks the nonce; all else is left to the app, which names what is wrong.
         reason = "sign_in_refused" if claim == "nonce" else f"id_token_rejected: .*wrong {claim}$"
         with pytest.raises(PageError, match=reason):
             complete_sign_in(flow, answer)
 
-    def test_is_refused_when_missing(self, entra):
+    def test_is_refused_when_missing(self, tenant):
         flow = begin_sign_in()
-        answer = answer_to(flow, entra)
-        entra.answer_tokens(id_token=None)
+        answer = answer_to(flow, tenant)
+        tenant.answer_tokens(id_token=None)
         with pytest.raises(PageError, match="id_token_rejected"):
             complete_sign_in(flow, answer)
 
@@ -92,59 +92,59 @@ class TestIdToken:
             pytest.param({"iss": "x"}, id="an-object"),
         ],
     )
-    def test_is_refused_when_it_is(self, entra, id_token):
+    def test_is_refused_when_it_is(self, tenant, id_token):
         flow = begin_sign_in()
-        answer = answer_to(flow, entra)
-        entra.answer_tokens(id_token=id_token)
+        answer = answer_to(flow, tenant)
+        tenant.answer_tokens(id_token=id_token)
         with pytest.raises(PageError) as refused:
             complete_sign_in(flow, answer)
         assert refused.value.code in ("id_token_rejected", "sign_in_refused")
 
-    def test_is_accepted_if_the_clocks_differ_a_little(self, entra):
+    def test_is_accepted_if_the_clocks_differ_a_little(self, tenant):
         flow = begin_sign_in()
-        answer = answer_to(flow, entra)
-        entra.answer_tokens(id_token=entra.id_token(exp=int(time.time()) - 60))
+        answer = answer_to(flow, tenant)
+        tenant.answer_tokens(id_token=tenant.id_token(exp=int(time.time()) - 60))
         assert complete_sign_in(flow, answer).identity["oid"]
 
-    def test_has_its_nonce_checked_by_this_app_too(self, entra):
+    def test_has_its_nonce_checked_by_this_app_too(self, tenant):
         flow = begin_sign_in()
-        entra.nonce = sha256(flow["nonce"].encode()).hexdigest()
-        claims = json.loads(base64.b64decode(entra.id_token().split(".")[1] + "=="))
+        tenant.nonce = sha256(flow["nonce"].encode()).hexdigest()
+        claims = json.loads(base64.b64decode(tenant.id_token().split(".")[1] + "=="))
         assert _identity(claims, flow)["oid"]
         with pytest.raises(PageError, match="wrong nonce"):
             _identity(claims | {"nonce": flow["nonce"]}, flow)
 
 
 class TestCompleteSignIn:
-    def test_rejects_the_response_to_another_flow(self, entra):
+    def test_rejects_the_response_to_another_flow(self, tenant):
         flow = begin_sign_in()
         with pytest.raises(PageError, match="sign_in_refused"):
             complete_sign_in(flow, {"state": "another", "code": "x"})
-        assert not entra.token_requests
+        assert not tenant.token_requests
 
     @pytest.mark.parametrize("answer", [{}, {"code": ""}, {"error": ""}, {"codes": "x"}], ids=str)
-    def test_does_not_take(self, entra, answer):
+    def test_does_not_take(self, tenant, answer):
         flow = begin_sign_in()
         with pytest.raises(PageError, match="bad_request"):
             complete_sign_in(flow, {"state": flow["state"], **answer})
 
-    def test_rejects_malformed_client_info(self, entra):
+    def test_rejects_malformed_client_info(self, tenant):
         flow = begin_sign_in()
-        answer = answer_to(flow, entra)
-        entra.answer_tokens(client_info="%%%")
+        answer = answer_to(flow, tenant)
+        tenant.answer_tokens(client_info="%%%")
         with pytest.raises(PageError, match="sign_in_refused"):
             complete_sign_in(flow, answer)
 
-    def test_sends_the_pkce_verifier(self, entra):
+    def test_sends_the_pkce_verifier(self, tenant):
         flow = begin_sign_in()
-        complete_sign_in(flow, answer_to(flow, entra))
-        assert entra.token_requests[0]["code_verifier"] == flow["code_verifier"]
+        complete_sign_in(flow, answer_to(flow, tenant))
+        assert tenant.token_requests[0]["code_verifier"] == flow["code_verifier"]
 
-    def test_of_two_users_keeps_two_caches(self, entra):
+    def test_of_two_users_keeps_two_caches(self, tenant):
         caches = []
         for _ in range(2):
             flow = begin_sign_in()
-            caches.append(complete_sign_in(flow, answer_to(flow, entra)).token_cache)
+            caches.append(complete_sign_in(flow, answer_to(flow, tenant)).token_cache)
         assert caches[0] != caches[1]
 
 
@@ -161,40 +161,40 @@ class TestSilent:
     @pytest.mark.parametrize(
         "kept", ["", "nonsense", "{}", encrypt("unfinished sign-in", '{"AccessToken": {}}')]
     )
-    def test_treats_an_unreadable_cache_as_empty(self, session, entra, kept):
+    def test_treats_an_unreadable_cache_as_empty(self, session, tenant, kept):
         session[TOKEN_CACHE] = kept
-        asked = len(entra.token_requests)
+        asked = len(tenant.token_requests)
         with pytest.raises(SignInRequired, match="no_token"):
             acquire_token_silent(session)
-        assert len(entra.token_requests) == asked
+        assert len(tenant.token_requests) == asked
 
     def test_asks_to_sign_in_when_the_key_has_changed(self, session, settings):
         settings.SECRET_KEY = "another-secret-key-of-at-least-32-characters"
         with pytest.raises(SignInRequired, match="no_token"):
             acquire_token_silent(session)
 
-    def test_serves_the_old_token_when_an_early_renewal_fails(self, entra, db):
+    def test_serves_the_old_token_when_an_early_renewal_fails(self, tenant, db):
         """A token that Entra wants renewed early still works while Entra is down."""
         flow = begin_sign_in()
-        answer = answer_to(flow, entra)
-        entra.answer_tokens(refresh_in=-1)
+        answer = answer_to(flow, tenant)
+        tenant.answer_tokens(refresh_in=-1)
         signed_in = complete_sign_in(flow, answer)
         session = SessionStore()
         start_session(session, signed_in.identity, signed_in.token_cache, [])
-        for failure in ((503, "", {}), requests.ConnectTimeout(), (429, "{}", {})):
-            entra.answers.append(failure)
+        for failure in ((503, {}, ""), requests.ConnectTimeout(), (429, {}, "{}")):
+            tenant.answers.append(failure)
             assert acquire_token_silent(session) == "access-token-1"
 
     @pytest.mark.parametrize("token", [None, 7, ["x"], {}, "", "two\nlines", "a €"])
-    def test_rejects_a_response_without_an_access_token(self, session, entra, token):
-        entra.answer_tokens(access_token=token)
+    def test_rejects_a_response_without_an_access_token(self, session, tenant, token):
+        tenant.answer_tokens(access_token=token)
         with pytest.raises(PageError) as refused:
             acquire_token_silent(session, force_refresh=True)
         assert refused.value.code in ("entra_unavailable", "no_token")
 
     @pytest.mark.parametrize("claims", ['{"access_token": []}', '{"access_token": null}', "\ud800"])
-    def test_passes_on_no_claims_that_msal_cannot_extend(self, session, entra, claims):
-        entra.answer(400, error="interaction_required", claims=claims)
+    def test_passes_on_no_claims_that_msal_cannot_extend(self, session, tenant, claims):
+        tenant.answer(400, error="interaction_required", claims=claims)
         with pytest.raises(SignInRequired) as required:
             acquire_token_silent(session, force_refresh=True)
         pending = PendingSignIn(required.value.code, required.value.claims, "alice")
@@ -207,61 +207,61 @@ class TestSilent:
         assert not session.modified
         assert session[TOKEN_CACHE] == before
 
-    def test_of_two_that_renew_at_once_either_may_save_last(self, session, entra):
+    def test_of_two_that_renew_at_once_either_may_save_last(self, session, tenant):
         one, two = SessionStore(session.session_key), SessionStore(session.session_key)
         acquire_token_silent(one, force_refresh=True)
         acquire_token_silent(two, force_refresh=True)
         two.save()
         one.save()
-        requests_before = len(entra.token_requests)
+        requests_before = len(tenant.token_requests)
         assert acquire_token_silent(SessionStore(session.session_key)) == "access-token-2"
-        assert len(entra.token_requests) == requests_before
+        assert len(tenant.token_requests) == requests_before
 
     @pytest.mark.parametrize("status", [400, 429, 500])
-    def test_never_gets_the_response_that_entra_gave_another_user(self, session, entra, status):
+    def test_never_gets_the_response_that_entra_gave_another_user(self, session, tenant, status):
         """MSAL would replay such responses if clients shared its HTTP cache."""
-        entra.answer(status, error="invalid_grant", headers={"Retry-After": "60"})
+        tenant.answer(status, error="invalid_grant", headers={"Retry-After": "60"})
         with pytest.raises(PageError):
             acquire_token_silent(session, force_refresh=True)
         assert acquire_token_silent(session, force_refresh=True) == "access-token-2"
 
-    def test_never_returns_the_token_of_another_session(self, session, entra, db):
+    def test_never_returns_the_token_of_another_session(self, session, tenant, db):
         flow = begin_sign_in()
-        bob = complete_sign_in(flow, answer_to(flow, entra))
+        bob = complete_sign_in(flow, answer_to(flow, tenant))
         other = SessionStore()
         start_session(other, bob.identity, bob.token_cache, [])
         assert acquire_token_silent(session) == "access-token-1"
         assert acquire_token_silent(other) == "access-token-2"
 
 
-def test_identity_consists_of_oid_and_tenant(session, entra):
-    assert session[IDENTITY]["oid"] == "44444444-4444-4444-8444-444444444444"
-    assert session[IDENTITY]["tid"] == entra.tenant_id
+def test_identity_consists_of_oid_and_tenant(session, tenant):
+    assert session[IDENTITY]["oid"] == tenant.oid
+    assert session[IDENTITY]["tid"] == tenant.tenant_id
 
 
-def test_identity_contains_only_text_that_utf_8_can_encode(entra):
+def test_identity_contains_only_text_that_utf_8_can_encode(tenant):
     """JSON can contain a lone surrogate, which made every page of this user a 500."""
     flow = begin_sign_in()
     claims = dict.fromkeys(("name", "preferred_username", "login_hint"), "x\ud800")
-    answer = answer_to(flow, entra)
-    entra.answer_tokens(id_token=entra.id_token(**claims))
+    answer = answer_to(flow, tenant)
+    tenant.answer_tokens(id_token=tenant.id_token(**claims))
     identity = complete_sign_in(flow, answer).identity
     assert {identity[key] for key in ("name", "username", "logout_hint")} == {"x?"}
 
 
-def test_certificate_replaces_the_secret(entra, settings, tmp_path):
+def test_certificate_replaces_the_secret(tenant, settings, tmp_path):
     settings.CLIENT_CERTIFICATE = str(tmp_path / "client.pem")
     settings.CLIENT_SECRET = ""
     (tmp_path / "client.pem").write_text(self_signed_pem())
     flow = begin_sign_in()
-    complete_sign_in(flow, answer_to(flow, entra))
-    sent = entra.token_requests[0]
+    complete_sign_in(flow, answer_to(flow, tenant))
+    sent = tenant.token_requests[0]
     assert sent["client_assertion"].count(".") == 2
     assert "client_secret" not in sent
 
 
 @pytest.mark.parametrize("name", ["client.pem", "gone.pem"])
-def test_file_without_a_certificate_is_reported_as_wrong_settings(entra, settings, tmp_path, name):
+def test_file_without_a_certificate_is_reported_as_wrong_settings(tenant, settings, tmp_path, name):
     settings.CLIENT_CERTIFICATE = str(tmp_path / name)
     (tmp_path / "client.pem").write_text("nonsense")
     with pytest.raises(PageError, match="ui_misconfigured"):

@@ -24,14 +24,8 @@ from helpers.signing_keys import SigningKeys
 from main import create_app
 from tests.mock_azure.keys import base64url
 from tests.mock_azure.tokens import sign
-from tests.unit.flask_api.conftest import (
-    API_ID,
-    ISSUER,
-    SETTINGS,
-    SUBSCRIPTIONS,
-    TENANT_ID,
-    Tenant,
-)
+from tests.unit.conftest import SUBSCRIPTIONS, Tenant
+from tests.unit.flask_api.conftest import API_ID, AUTHORITY, ISSUER, SETTINGS, TENANT_ID, UI_ID
 
 # Nothing is kept in a file, and nothing depends on how busy the machine is. CI tries more.
 some = settings(
@@ -59,8 +53,8 @@ number = count()
 
 @pytest.fixture(scope="module")
 def tenant() -> Iterator[Tenant]:
-    with responses.RequestsMock(assert_all_requests_are_fired=False) as net:
-        yield Tenant(net)
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as network:
+        yield Tenant(network, AUTHORITY, UI_ID, API_ID)
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +71,9 @@ def api(tenant: Tenant) -> FlaskClient:
 def azure(tenant: Tenant) -> Iterator[dict[str, Any]]:
     """Responses of Entra's token endpoint and of ARM: status, headers, body."""
     answers = dict(GOOD)
-    tenant.net.add_callback("POST", tenant.token_endpoint, lambda _: answers["entra"])
-    tenant.net.add_callback("GET", SUBSCRIPTIONS, lambda _: answers["arm"])
+    endpoint = responses.CallbackResponse("POST", tenant.token_endpoint, lambda _: answers["entra"])
+    tenant.network.replace(endpoint)
+    tenant.network.add_callback("GET", SUBSCRIPTIONS, lambda _: answers["arm"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(azure_resource_manager, "PAUSES_SECONDS", (1e-6, 1e-6, 0))
         yield answers
@@ -100,7 +95,7 @@ def answer_to(api, authorization):
 
 def answer_to_user(api, tenant, azure, **answers):
     """Return the API's response to a new user when Azure responds like this."""
-    token = tenant.issue_access_token(uti=str(next(number)))
+    token = tenant.access_token(uti=str(next(number)))
     azure.update(answers)
     try:
         return answer_to(api, f"Bearer {token}")

@@ -15,14 +15,8 @@ from helpers.errors import AuthError
 from main import create_app
 from tests.mock_azure.keys import base64url
 from tests.mock_azure.tokens import sign
-from tests.unit.flask_api.conftest import (
-    API_ID,
-    ISSUER,
-    OTHER_TENANT_ID,
-    REALM,
-    TENANT_ID,
-    UI_ID,
-)
+from tests.unit.conftest import ARM
+from tests.unit.flask_api.conftest import API_ID, ISSUER, OTHER_TENANT_ID, REALM, TENANT_ID, UI_ID
 
 NOW = int(time.time())
 SCOPE = f'scope="api://{API_ID}/access_as_user"'
@@ -37,16 +31,13 @@ def get(api, token=None, **headers):
 @pytest.fixture
 def azure_answers(tenant):
     """Azure would respond, so only this API's validation can refuse a request."""
-    tenant.grants()
     tenant.lists("first")
     return tenant
 
 
 def refused_by_validation(tenant):
     """Check that no request was sent to the token endpoint or to ARM."""
-    return not tenant.calls("POST", tenant.token_endpoint) and not tenant.calls(
-        "GET", "https://management.azure.com"
-    )
+    return not tenant.requests and not tenant.calls("GET", ARM)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +59,7 @@ def refused_by_validation(tenant):
     ],
 )
 def test_accepts_claims_with(api, azure_answers, claims):
-    assert get(api, azure_answers.issue_access_token(**claims)).status_code == 200
+    assert get(api, azure_answers.access_token(**claims)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -188,7 +179,7 @@ def test_accepts_claims_with(api, azure_answers, claims):
     ],
 )
 def test_refuses_claims_with(api, azure_answers, claims, status, code):
-    response = get(api, azure_answers.issue_access_token(**claims))
+    response = get(api, azure_answers.access_token(**claims))
     assert (response.status_code, response.json["code"]) == (status, code)
     error = {401: "invalid_token", 403: "insufficient_scope"}[status]
     challenge = response.headers["WWW-Authenticate"]
@@ -212,7 +203,7 @@ def test_refuses_claims_with(api, azure_answers, claims, status, code):
 def test_accepts_header_with(api, azure_answers, header):
     token = sign(azure_answers.header(**header), azure_answers.claims(), azure_answers.key.private)
     assert get(api, token).status_code == 200
-    assert not any("evil" in call.request.url for call in azure_answers.net.calls)
+    assert not any("evil" in call.request.url for call in azure_answers.network.calls)
 
 
 @pytest.mark.parametrize(
@@ -299,7 +290,7 @@ def test_refuses_a_key_that_the_token_contains_as(api, azure_answers, header):
     header = azure_answers.header(**header(stranger))
     token = sign(header, azure_answers.claims(), stranger.private)
     assert get(api, token).json["code"] == "invalid_token"
-    assert not any("evil" in call.request.url for call in azure_answers.net.calls)
+    assert not any("evil" in call.request.url for call in azure_answers.network.calls)
 
 
 @pytest.mark.parametrize("form", ["pem", "jwk"])
@@ -338,10 +329,10 @@ def test_refuses_a_token_of_graph_whose_signature_is_over_another_nonce(api, azu
 
 @pytest.mark.parametrize("raised", [TypeError, KeyError, RuntimeError, NotImplementedError])
 def test_any_exception_of_a_library_means_an_invalid_token(api, azure_answers, raised, monkeypatch):
-    get(api, azure_answers.issue_access_token())
+    get(api, azure_answers.access_token())
     key = api.application.extensions["signing_keys"].find(azure_answers.key.kid)
     monkeypatch.setattr(key.Algorithm, "verify", mock.Mock(side_effect=raised))
-    response = get(api, azure_answers.issue_access_token())
+    response = get(api, azure_answers.access_token())
     assert (response.status_code, response.json["code"]) == (401, "invalid_token")
 
 
@@ -358,7 +349,7 @@ def test_the_clocks_may_differ_by_a_minute(api, azure_answers, claim, seconds, s
             return cls.fromtimestamp(now, tz)
 
     monkeypatch.setattr(jwt.api_jwt, "datetime", Now)
-    token = azure_answers.issue_access_token(**{claim: now + seconds})
+    token = azure_answers.access_token(**{claim: now + seconds})
     assert get(api, token).status_code == status
 
 
@@ -406,7 +397,7 @@ def replaced(token, segment, by):
     ],
 )
 def test_refuses_token_with(api, azure_answers, mangle):
-    response = get(api, mangle(azure_answers.issue_access_token()))
+    response = get(api, mangle(azure_answers.access_token()))
     assert (response.status_code, response.json["code"]) == (401, "invalid_token")
 
 
@@ -471,11 +462,10 @@ def test_refuses_signed_payload_text(api, azure_answers, change):
     ],
 )
 def test_a_list_of_clients_decides_about_a_client_that_is(tenant, settings_of_api, azp, status):
-    tenant.grants()
     tenant.lists("first")
     allowed = {"ALLOWED_CLIENT_IDS": f"{UI_ID} {OTHER_TENANT_ID}"}
     api = create_app(settings_of_api | allowed).test_client()
-    response = get(api, tenant.issue_access_token(azp=azp))
+    response = get(api, tenant.access_token(azp=azp))
     assert response.status_code == status
     if status == 403:
         assert response.json["code"] == "client_not_allowed"
@@ -484,7 +474,7 @@ def test_a_list_of_clients_decides_about_a_client_that_is(tenant, settings_of_ap
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_is_case_insensitive(api, azure_answers, scheme):
-    token = azure_answers.issue_access_token()
+    token = azure_answers.access_token()
     assert get(api, Authorization=f"{scheme} {token}").status_code == 200
 
 
@@ -545,7 +535,7 @@ def test_refuses_a_megabyte_quickly(api):
 
 
 def test_a_token_of_16_kib_is_validated(api, azure_answers):
-    token = azure_answers.issue_access_token(groups="g" * 11_000)
+    token = azure_answers.access_token(groups="g" * 11_000)
     assert 15 * 1024 < len(token) <= 16 * 1024
     assert get(api, token).status_code == 200
     assert get(api, "a" * 16 * 1024).json["code"] == "invalid_token"
@@ -561,19 +551,19 @@ def test_a_token_of_16_kib_is_validated(api, azure_answers):
 )
 def test_headers_that_a_proxy_might_add_change_nothing(api, azure_answers, headers):
     assert get(api, **headers).json["code"] == "authorization_header_missing"
-    assert get(api, azure_answers.issue_access_token(), **headers).status_code == 200
-    assert not any("evil" in call.request.url for call in azure_answers.net.calls)
+    assert get(api, azure_answers.access_token(), **headers).status_code == 200
+    assert not any("evil" in call.request.url for call in azure_answers.network.calls)
 
 
 def test_a_token_outside_the_header_is_ignored(api, azure_answers):
-    token = azure_answers.issue_access_token()
+    token = azure_answers.access_token()
     response = api.get(f"/subscriptions?access_token={token}", data={"access_token": token})
     assert response.json["code"] == "authorization_header_missing"
 
 
 def test_no_response_and_no_log_repeats_the_token(api, azure_answers, caplog):
     caplog.set_level("DEBUG")
-    for token in (azure_answers.issue_access_token(aud="x"), "c2VjcmV0.bG9va2luZw.dG9rZW4"):
+    for token in (azure_answers.access_token(aud="x"), "c2VjcmV0.bG9va2luZw.dG9rZW4"):
         response = get(api, token)
         written = response.get_data(as_text=True) + str(response.headers) + caplog.text
         for segment in token.split("."):
@@ -583,7 +573,7 @@ def test_no_response_and_no_log_repeats_the_token(api, azure_answers, caplog):
 def test_the_log_says_that_a_token_is_of_version_1(api, tenant, caplog):
     caplog.set_level("INFO")
     v1 = {"ver": "1.0", "iss": "https://sts.windows.net/11111111-2222-4333-8444-555555555555/"}
-    token = tenant.issue_access_token(**v1)
+    token = tenant.access_token(**v1)
     response = api.get("/subscriptions", headers={"Authorization": f"Bearer {token}"})
     assert response.json["code"] == "invalid_claims"
     assert "requestedAccessTokenVersion in README.md" in caplog.text

@@ -12,7 +12,7 @@ import responses
 from helpers import azure_resource_manager
 from helpers.claims_challenges import claims_of_challenge
 from main import create_app
-from tests.unit.flask_api.conftest import ARM, SUBSCRIPTIONS
+from tests.unit.conftest import ARM, SUBSCRIPTIONS
 
 NEXT = f"{SUBSCRIPTIONS}&%24skiptoken=2"
 CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1726258122"}}}'
@@ -37,11 +37,11 @@ def page(tenant, url=SUBSCRIPTIONS, next_link=None, *names, **answer):
     body = {"value": [{"displayName": name} for name in names]}
     if next_link is not None:
         body["nextLink"] = next_link
-    tenant.net.get(url, json=body, **answer)
+    tenant.network.get(url, json=body, **answer)
 
 
 def test_all_pages_are_merged_into_one_list(tenant, listing):
-    tenant.net.get(
+    tenant.network.get(
         SUBSCRIPTIONS,
         match=[responses.matchers.query_param_matcher({"api-version": "2020-01-01"})],
         json={"value": [{"displayName": "a"}, {"displayName": "b"}], "nextLink": NEXT},
@@ -95,7 +95,7 @@ def test_the_token_never_leaves_arm_through_a_next_link_of(tenant, listing, next
     response = listing()
     assert (response.status_code, response.json["code"]) == (502, "downstream_error")
     assert len(tenant.calls("GET", ARM)) == 1
-    assert not any("evil" in call.request.url for call in tenant.net.calls)
+    assert not any("evil" in call.request.url for call in tenant.network.calls)
 
 
 def test_pages_without_end_are_an_error(tenant, listing):
@@ -134,18 +134,17 @@ def test_pages_without_end_are_an_error(tenant, listing):
     ],
 )
 def test_maps_an_answer_of_arm(tenant, listing, answer, status, code):
-    tenant.net.get(SUBSCRIPTIONS, **answer)
+    tenant.network.get(SUBSCRIPTIONS, **answer)
     response = listing()
     assert (response.status_code, response.json["code"]) == (status, code)
     assert ("WWW-Authenticate" in response.headers) == (status == 401)
-    assert not any("evil" in call.request.url for call in tenant.net.calls)
+    assert not any("evil" in call.request.url for call in tenant.network.calls)
 
 
 def test_says_that_arm_cannot_be_reached_if_nothing_listens(tenant, settings_of_api, bearer):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"https://127.0.0.1:{closed.getsockname()[1]}/subscriptions"
-    tenant.net.add_passthru(url)
-    tenant.grants()
+    tenant.network.add_passthru(url)
     api = create_app(settings_of_api | {"AZURE_MANAGEMENT_SUBSCRIPTIONS_URI": url}).test_client()
     response = api.get("/subscriptions", headers=bearer)
     assert (response.status_code, response.json["code"]) == (502, "downstream_unreachable")
@@ -156,7 +155,7 @@ def test_says_that_arm_cannot_be_reached_if_its_name_is_unknown(tenant, listing,
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    tenant.net.add_passthru(SUBSCRIPTIONS)
+    tenant.network.add_passthru(SUBSCRIPTIONS)
     response = listing()
     assert (response.status_code, response.json["code"]) == (502, "downstream_unreachable")
 
@@ -171,7 +170,9 @@ def test_the_total_size_of_all_pages_is_limited(tenant, listing, monkeypatch):
 def test_logs_why_tls_failed_but_no_address(tenant, listing, caplog):
     caplog.set_level("INFO")
     reason = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unknown CA (_ssl.c:1)"
-    tenant.net.get(SUBSCRIPTIONS, body=requests.exceptions.SSLError(f"http://u:secret@p {reason}"))
+    tenant.network.get(
+        SUBSCRIPTIONS, body=requests.exceptions.SSLError(f"http://u:secret@p {reason}")
+    )
     assert listing().json["code"] == "downstream_error"
     assert "certificate verify failed: unknown CA" in caplog.text
     assert "secret" not in caplog.text
@@ -179,15 +180,15 @@ def test_logs_why_tls_failed_but_no_address(tenant, listing, caplog):
 
 def test_a_failure_on_the_second_page_returns_no_partial_list(tenant, listing):
     match = [responses.matchers.query_param_matcher({"api-version": "2020-01-01"})]
-    tenant.net.get(SUBSCRIPTIONS, match=match, json={"value": [{}], "nextLink": NEXT})
-    tenant.net.get(NEXT, status=500, json={})
+    tenant.network.get(SUBSCRIPTIONS, match=match, json={"value": [{}], "nextLink": NEXT})
+    tenant.network.get(NEXT, status=500, json={})
     assert listing().status_code == 502
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 502}, {"status": 504}])
 def test_a_transient_failure_is_retried(tenant, listing, pauses, fault):
-    tenant.net.get(SUBSCRIPTIONS, **fault)
-    tenant.net.get(SUBSCRIPTIONS, body=requests.ConnectionError())
+    tenant.network.get(SUBSCRIPTIONS, **fault)
+    tenant.network.get(SUBSCRIPTIONS, body=requests.ConnectionError())
     page(tenant, SUBSCRIPTIONS, None, "a")
     assert listing().status_code == 200
     assert len(tenant.calls("GET", ARM)) == 3
@@ -195,7 +196,7 @@ def test_a_transient_failure_is_retried(tenant, listing, pauses, fault):
 
 
 def test_a_permanent_failure_is_not_retried_forever(tenant, listing, pauses):
-    tenant.net.get(SUBSCRIPTIONS, status=503)
+    tenant.network.get(SUBSCRIPTIONS, status=503)
     assert listing().status_code == 502
     assert len(tenant.calls("GET", ARM)) == 3
     assert pauses == [0.2, 0.4]
@@ -203,7 +204,7 @@ def test_a_permanent_failure_is_not_retried_forever(tenant, listing, pauses):
 
 @pytest.mark.parametrize(("asked", "slept"), [("1", 1), ("300", 2), ("0", 1), ("soon", 0.2)])
 def test_waits_as_long_as_arm_asks_up_to_a_limit(tenant, listing, pauses, asked, slept):
-    tenant.net.get(SUBSCRIPTIONS, status=503, headers={"Retry-After": asked})
+    tenant.network.get(SUBSCRIPTIONS, status=503, headers={"Retry-After": asked})
     page(tenant, SUBSCRIPTIONS, None, "a")
     assert listing().status_code == 200
     assert pauses == [slept]
@@ -214,13 +215,13 @@ def test_waits_as_long_as_arm_asks_up_to_a_limit(tenant, listing, pauses, asked,
     [("12", "12"), ("999999", "300"), ("-1", "5"), ("", "5"), ("0", "1"), ("nonsense", "5")],
 )
 def test_throttling_is_relayed_with_a_cap(tenant, listing, header, relayed):
-    tenant.net.get(SUBSCRIPTIONS, status=429, headers={"Retry-After": header})
+    tenant.network.get(SUBSCRIPTIONS, status=429, headers={"Retry-After": header})
     assert listing().headers["Retry-After"] == relayed
 
 
 def test_throttling_until_a_date_is_relayed_in_seconds(tenant, listing):
     date = "Wed, 21 Oct 2099 07:28:00 GMT"
-    tenant.net.get(SUBSCRIPTIONS, status=429, headers={"Retry-After": date})
+    tenant.network.get(SUBSCRIPTIONS, status=429, headers={"Retry-After": date})
     assert listing().headers["Retry-After"] == "300"
 
 
@@ -237,7 +238,7 @@ def test_throttling_until_a_date_is_relayed_in_seconds(tenant, listing):
     ],
 )
 def test_a_refusal_relays_the_code_but_not_the_message(tenant, listing, body, relayed):
-    tenant.net.get(SUBSCRIPTIONS, status=403, json=body)
+    tenant.network.get(SUBSCRIPTIONS, status=403, json=body)
     response = listing()
     assert response.json["azure_code"] == relayed
     assert "alice" not in response.get_data(as_text=True)
@@ -250,11 +251,11 @@ def challenge():
 
 def test_a_claims_challenge_is_retried_once_with_a_token_that_satisfies_it(tenant, listing):
     header = {"WWW-Authenticate": challenge()}
-    tenant.net.get(SUBSCRIPTIONS, status=401, headers=header)
+    tenant.network.get(SUBSCRIPTIONS, status=401, headers=header)
     tenant.grants("token-c")
     page(tenant, SUBSCRIPTIONS, None, "a")
     assert listing().status_code == 200
-    first, second = tenant.calls("POST", tenant.token_endpoint)
+    first, second = tenant.requests
     assert "1726258122" not in first.body
     assert "1726258122" in second.body
     sent = [call.headers["Authorization"] for call in tenant.calls("GET", ARM)]
@@ -262,7 +263,7 @@ def test_a_claims_challenge_is_retried_once_with_a_token_that_satisfies_it(tenan
 
 
 def test_a_repeated_claims_challenge_is_relayed(tenant, listing):
-    tenant.net.get(SUBSCRIPTIONS, status=401, headers={"WWW-Authenticate": challenge()})
+    tenant.network.get(SUBSCRIPTIONS, status=401, headers={"WWW-Authenticate": challenge()})
     tenant.grants("token-c")
     response = listing()
     assert (response.status_code, response.json["code"]) == (401, "claims_challenge")
@@ -294,8 +295,8 @@ OTHER_CLAIMS = '{"access_token":{"polids":{"essential":true,"values":["p2"]}}}'
 def test_when_the_exchange_with_claims_is_refused_the_client_gets(
     tenant, listing, refusal, code, relayed
 ):
-    tenant.net.get(SUBSCRIPTIONS, status=401, headers={"WWW-Authenticate": challenge()})
-    tenant.net.post(tenant.token_endpoint, status=400, json=refusal)
+    tenant.network.get(SUBSCRIPTIONS, status=401, headers={"WWW-Authenticate": challenge()})
+    tenant.answer(400, **refusal)
     response = listing()
     assert response.json["code"] == code
     assert claims_of_challenge(response.headers.get("WWW-Authenticate", "")) == relayed
@@ -313,7 +314,9 @@ def test_of_two_rejections_by_arm_the_client_gets_the_claims_of(
     tenant, listing, first, second, relayed
 ):
     for claims in (first, second):
-        tenant.net.get(SUBSCRIPTIONS, status=401, headers=challenge_for(claims) if claims else {})
+        tenant.network.get(
+            SUBSCRIPTIONS, status=401, headers=challenge_for(claims) if claims else {}
+        )
     tenant.grants("token-c")
     response = listing()
     assert (response.status_code, response.json["code"]) == (401, "claims_challenge")
@@ -321,8 +324,8 @@ def test_of_two_rejections_by_arm_the_client_gets_the_claims_of(
 
 
 def test_a_refusal_without_claims_is_retried_once_with_a_new_token(tenant, listing):
-    tenant.net.get(SUBSCRIPTIONS, status=401)
+    tenant.network.get(SUBSCRIPTIONS, status=401)
     page(tenant, SUBSCRIPTIONS, None, "a")
     tenant.grants("token-c")
     assert listing().status_code == 200
-    assert len(tenant.calls("POST", tenant.token_endpoint)) == 2
+    assert len(tenant.requests) == 2

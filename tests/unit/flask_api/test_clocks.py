@@ -34,14 +34,15 @@ def api(clock, settings_of_api):
 
 
 def test_setting_the_clock_expires_neither_keys_nor_cached_tokens(tenant, api, clock):
-    tenant.grants()
     tenant.lists("first")
     # Valid before and after.
     times = {"iat": timedelta(hours=-1), "exp": timedelta(hours=HOURS_FORWARD + 1)}
-    headers = {"Authorization": f"Bearer {tenant.issue_access_token(**times)}"}
+    headers = {"Authorization": f"Bearer {tenant.access_token(**times)}"}
     assert api.get("/subscriptions", headers=headers).status_code == 200
-    tenant.net.replace("GET", tenant.discovery, body=requests.ConnectionError("Entra is down"))
+    tenant.network.replace(
+        "GET", tenant.discovery_url, body=requests.ConnectionError("Entra is down")
+    )
     for hours in (HOURS_FORWARD, 0):
         clock(hours)
         assert api.get("/subscriptions", headers=headers).status_code == 200
-    assert len(tenant.calls("POST", tenant.token_endpoint)) == 1
+    assert len(tenant.requests) == 1

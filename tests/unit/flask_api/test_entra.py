@@ -1,7 +1,6 @@
 """The client of Entra: its discovery, its credential, and the MSAL caches that stay empty."""
 
 import ssl
-from urllib.parse import parse_qs
 
 import pytest
 import requests
@@ -11,23 +10,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from helpers import entra, request_scope
 from main import create_app
-from tests.unit.flask_api.conftest import (
-    ARM,
-    SUBSCRIPTIONS,
-    TENANT_ID,
-    Tenant,
-)
+from tests.unit.conftest import ARM, SUBSCRIPTIONS, Tenant
+from tests.unit.flask_api.conftest import TENANT_ID
 
 TOKEN = {"access_token": "b", "token_type": "Bearer"}
 
 
 def get(api, tenant, **claims):
-    token = tenant.issue_access_token(**claims)
+    token = tenant.access_token(**claims)
     return api.get("/subscriptions", headers={"Authorization": f"Bearer {token}"})
-
-
-def exchanges(tenant):
-    return [parse_qs(call.body) for call in tenant.calls("POST", tenant.token_endpoint)]
 
 
 @pytest.mark.parametrize(
@@ -41,10 +32,8 @@ def exchanges(tenant):
 )
 def test_the_refusal_of_one_user_does_not_reach_the_next(tenant, api, answer):
     """MSAL's own cache of failures ignores the user in this flow."""
-    tenant.net.post(tenant.token_endpoint, json={"error": "invalid_grant"}, **answer)
+    tenant.answer(**answer, error="invalid_grant")
     assert get(api, tenant, uti="alice").status_code != 200
-    tenant.net.remove(responses.POST, tenant.token_endpoint)
-    tenant.grants()
     tenant.lists("first")
     assert get(api, tenant, uti="bob").status_code == 200
 
@@ -52,8 +41,7 @@ def test_the_refusal_of_one_user_does_not_reach_the_next(tenant, api, answer):
 def test_the_token_of_one_user_does_not_reach_the_next_through_retry_after(tenant, api):
     """MSAL's cache would also replay a success with Retry-After."""
     for name in ("alice", "bob"):
-        answer = {"token_type": "Bearer", "expires_in": 3600, "access_token": f"token-of-{name}"}
-        tenant.net.post(tenant.token_endpoint, json=answer, headers={"Retry-After": "60"})
+        tenant.grants(f"token-of-{name}", headers={"Retry-After": "60"})
     tenant.lists("first")
     get(api, tenant, uti="alice")
     get(api, tenant, uti="bob")
@@ -76,12 +64,12 @@ def test_with_msals_own_memory_one_users_answer_would_reach_the_next(
     monkeypatch.setattr(entra, "HttpClient", lambda session: Unguarded(session))
     api = create_app(settings_of_api).test_client()
     of_alice = {"error": "invalid_grant"} if answer["status"] == 429 else TOKEN | {"expires_in": 9}
-    tenant.net.post(tenant.token_endpoint, json=of_alice, **answer)
-    tenant.net.post(tenant.token_endpoint, json=TOKEN | {"expires_in": 9, "access_token": "bobs"})
+    tenant.answer(**answer, **of_alice)
+    tenant.grants("bobs")
     tenant.lists("first")
     get(api, tenant, uti="alice")
     response = get(api, tenant, uti="bob")
-    assert len(exchanges(tenant)) == 1
+    assert len(tenant.token_requests) == 1
     assert (response.status_code == 200) == (answer["status"] == 200)
     assert "Bearer bobs" not in [call.headers["Authorization"] for call in tenant.calls("GET", ARM)]
 
@@ -95,7 +83,7 @@ class Unguarded:
 
 def discovery_for_msal(tenant, **answer):
     """Make discovery succeed once, for the signing keys, and then return this response to MSAL."""
-    tenant.net.get(tenant.discovery, **answer)
+    tenant.network.get(tenant.discovery_url, **answer)
 
 
 @pytest.mark.parametrize(
@@ -117,8 +105,7 @@ def test_maps_a_failure_of_discovery_and_recovers(tenant, api, bearer, answer, s
     discovery_for_msal(tenant, **answer)
     response = api.get("/subscriptions", headers=bearer)
     assert (response.status_code, response.json["code"]) == (status, code)
-    tenant.net.replace(responses.GET, tenant.discovery, json=tenant.metadata)
-    tenant.grants()
+    tenant.network.replace(responses.GET, tenant.discovery_url, json=tenant.metadata)
     tenant.lists("first")
     assert get(api, tenant, uti="later").status_code == 200
 
@@ -156,7 +143,6 @@ def test_reports_wrong_settings_if_the_certificates_file_is_or_holds(
     file.write_text(pem or "", encoding="utf-8")
     file.rename(tmp_path / ("client.pem" if pem else "elsewhere.pem"))
     settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(file)}
-    tenant.grants()
     response = create_app(settings).test_client().get("/subscriptions", headers=bearer)
     assert (response.status_code, response.json["code"]) == (500, "api_misconfigured")
 
@@ -174,14 +160,13 @@ def test_sends_neither_secret_nor_assertion_to_another_host_that_discovery_names
 ):
     elsewhere = f"{origin}/{TENANT_ID}/oauth2/v2.0/token"
     changed = tenant.metadata | {"token_endpoint": elsewhere}
-    tenant.net.replace(responses.GET, tenant.discovery, json=changed)
-    tenant.net.post(elsewhere, json=TOKEN | {"expires_in": 3600})
+    tenant.network.replace(responses.GET, tenant.discovery_url, json=changed)
+    tenant.network.post(elsewhere, json=TOKEN | {"expires_in": 3600})
     for attempt in ("first", "second"):  # what the first one learned is not trusted later
         response = get(api, tenant, uti=attempt)
         assert (response.status_code, response.json["code"]) == (502, "idp_unavailable")
     assert not tenant.calls("POST", elsewhere)
-    tenant.net.replace(responses.GET, tenant.discovery, json=tenant.metadata)
-    tenant.grants()
+    tenant.network.replace(responses.GET, tenant.discovery_url, json=tenant.metadata)
     tenant.lists("first")
     assert api.get("/subscriptions", headers=bearer).status_code == 200
 
@@ -200,8 +185,7 @@ def test_sends_neither_secret_nor_assertion_to_another_host_that_discovery_names
 )
 def test_the_next_user_is_not_affected_by_an_odd_response_whose_error_is(tenant, api, error):
     """MSAL kept the value, and every later request failed because of it."""
-    tenant.net.post(tenant.token_endpoint, status=400, json={"error": error})
-    tenant.grants()
+    tenant.answer(400, error=error)
     tenant.lists("first")
     assert get(api, tenant, uti="alice").json["code"] == "idp_unavailable"
     assert get(api, tenant, uti="bob").status_code == 200
@@ -228,7 +212,7 @@ def test_the_next_user_is_not_affected_by_an_odd_response_whose_error_is(tenant,
     ],
 )
 def test_maps_a_failure_of_the_exchange(tenant, api, bearer, answer, status, code):
-    tenant.net.post(tenant.token_endpoint, **answer)
+    tenant.network.replace("POST", tenant.token_endpoint, **answer)
     response = api.get("/subscriptions", headers=bearer)
     assert (response.status_code, response.json["code"]) == (status, code)
     assert not tenant.calls("GET", "https://evil.example")
@@ -236,21 +220,17 @@ def test_maps_a_failure_of_the_exchange(tenant, api, bearer, answer, status, cod
 
 def test_throttling_says_how_long_to_wait(tenant, api):
     for header, relayed in (("7", "7"), ("99999", "120"), ("-3", "5"), ("soon", "5")):
-        tenant.net.post(
-            tenant.token_endpoint, status=429, json={"error": "x"}, headers={"Retry-After": header}
-        )
+        tenant.answer(429, {"Retry-After": header}, error="x")
         response = get(api, tenant, uti=header)
         assert response.headers["Retry-After"] == relayed
-        tenant.net.remove(responses.POST, tenant.token_endpoint)
 
 
 def test_the_correlation_id_goes_to_entra_and_arm_and_back(tenant, api, bearer):
-    tenant.grants()
     tenant.lists("first")
     guid = "12345678-1234-4234-8234-123456789abc"
     headers = bearer | {"x-ms-client-request-id": guid}
     assert api.get("/subscriptions", headers=headers).headers["x-ms-client-request-id"] == guid
-    (exchange,) = tenant.calls("POST", tenant.token_endpoint)
+    (exchange,) = tenant.requests
     (listing,) = tenant.calls("GET", SUBSCRIPTIONS)
     assert exchange.headers["client-request-id"] == guid
     assert exchange.headers["Accept"] == "application/json"  # as MSAL asks
@@ -262,21 +242,17 @@ def test_a_certificate_replaces_the_secret(tenant, settings_of_api, bearer, tmp_
     pem = tmp_path / "client.pem"
     pem.write_text(pem_of(tenant.key.private) + CERTIFICATE)
     settings = settings_of_api | {"CLIENT_SECRET": "", "CLIENT_CERTIFICATE": str(pem)}
-    tenant.grants()
     tenant.lists("first")
     api = create_app(settings).test_client()
     assert api.get("/subscriptions", headers=bearer).status_code == 200
-    (form,) = exchanges(tenant)
+    (form,) = tenant.token_requests
     assert "client_secret" not in form
-    assert form["client_assertion_type"] == [
-        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-    ]
+    assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def test_entra_gets_no_more_time_than_the_request_has_left(tenant, api, bearer, monkeypatch):
     monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 2)
-    tenant.grants()
     tenant.lists("first")
     assert api.get("/subscriptions", headers=bearer).status_code == 200
-    (exchange,) = tenant.calls("POST", tenant.token_endpoint)
+    (exchange,) = tenant.requests
     assert all(0 < seconds <= 2 for seconds in exchange.req_kwargs["timeout"])

@@ -11,7 +11,8 @@ from werkzeug.serving import make_server
 
 from helpers import request_scope
 from helpers.errors import ERROR_RESPONSES, ApiError, bearer_challenge
-from tests.unit.flask_api.conftest import SUBSCRIPTIONS, TENANT_ID
+from tests.unit.conftest import SUBSCRIPTIONS
+from tests.unit.flask_api.conftest import TENANT_ID
 
 GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
@@ -19,11 +20,11 @@ GUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 def test_health_needs_no_token_and_calls_nobody(tenant, api):
     response = api.get("/health")
     assert (response.status_code, response.json) == (200, {"status": "ok"})
-    assert len(tenant.net.calls) == 0
+    assert len(tenant.network.calls) == 0
 
 
 def test_starting_makes_no_calls(tenant, api):
-    assert len(tenant.net.calls) == 0
+    assert len(tenant.network.calls) == 0
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,6 @@ def test_uses_the_callers_correlation_id(api):
 
 
 def test_server_timing_names_the_hops(tenant, api, bearer):
-    tenant.grants()
     tenant.lists("first")
     timing = api.get("/subscriptions", headers=bearer).headers["Server-Timing"]
     assert [hop.partition(";")[0] for hop in timing.split(", ")] == ["validate", "obo", "arm"]
@@ -190,21 +190,19 @@ def test_server_timing_adds_up_both_attempts_when_a_token_is_rejected(
         is_first = clock.now == 2
         return (401, {}, "{}") if is_first else (200, {}, '{"value": []}')
 
-    tenant.grants()
-    tenant.net.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
+    tenant.network.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
     timing = api.get("/subscriptions", headers=bearer).headers["Server-Timing"]
     assert 'arm;desc="1 page";dur=4000.0' in timing
 
 
 def test_the_log_has_one_line_for_each_request_without_the_user(tenant, api, bearer, caplog):
     caplog.set_level("INFO")
-    tenant.grants()
     tenant.lists("first")
     response = api.get("/subscriptions?x=secret-code", headers=bearer)
     (line,) = [r.getMessage() for r in caplog.records if r.name == "helpers.request_scope"]
     assert response.headers["x-ms-client-request-id"] in line
     assert "path=/subscriptions status=200" in line
-    for private in ("alice", "0b1d0000", "secret-code", "token-b", bearer["Authorization"][7:40]):
+    for private in ("alice", tenant.oid, "secret-code", "token-b", bearer["Authorization"][7:40]):
         assert private not in caplog.text
 
 

@@ -5,7 +5,6 @@ https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/ho
 
 import pytest
 import requests
-import responses
 from responses.matchers import header_matcher, query_param_matcher
 
 from helpers.errors import DownstreamError
@@ -14,12 +13,6 @@ from helpers.managed_identity import managed_identity_token
 ENDPOINT = "http://169.254.169.254/metadata/identity/oauth2/token"
 ISSUED = {"access_token": "a token", "expires_in": "200", "token_type": "Bearer"}
 IDENTITY = "11111111-aaaa-4aaa-8aaa-111111111111"
-
-
-@pytest.fixture
-def network():
-    with responses.RequestsMock() as mock:
-        yield mock
 
 
 def token(host):

@@ -12,7 +12,8 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError
 
 from helpers.errors import ERROR_RESPONSES
 from main import create_app
-from tests.unit.flask_api.conftest import API_ID, SETTINGS, SUBSCRIPTIONS, UI_ID
+from tests.unit.conftest import SUBSCRIPTIONS
+from tests.unit.flask_api.conftest import API_ID, SETTINGS, UI_ID
 
 TOKEN_B = "token-b-for-resource-manager"
 ALICE = "alice@contoso.example"
@@ -25,15 +26,13 @@ REFUSED = requests.ConnectionError(MaxRetryError(None, "/", NOBODY_LISTENS))  # 
 
 
 def refuse(tenant, status=400, **body):
-    tenant.net.post(
-        tenant.token_endpoint, status=status, json={"error_description": SAYS, "user": ALICE} | body
-    )
+    tenant.answer(status, error_description=SAYS, user=ALICE, **body)
 
 
 def arm(tenant, status=200, **answer):
     tenant.grants(TOKEN_B)
     message = {"error": {"code": "AuthorizationFailed", "message": SAYS}}
-    tenant.net.get(SUBSCRIPTIONS, status=status, **(answer or {"json": message}))
+    tenant.network.get(SUBSCRIPTIONS, status=status, **(answer or {"json": message}))
 
 
 def nothing(tenant):
@@ -41,7 +40,7 @@ def nothing(tenant):
 
 
 def token(tenant, **claims):
-    return f"Bearer {tenant.issue_access_token(**claims)}"
+    return f"Bearer {tenant.access_token(**claims)}"
 
 
 # What Azure does, and the Authorization header that is not a good token's.
@@ -63,10 +62,10 @@ PROVOKE = {
     "idp_throttled": (lambda tenant: refuse(tenant, 429, error=ALICE), token),
     "idp_unavailable": (lambda tenant: refuse(tenant, 400, error=ALICE), token),
     "idp_timeout": (
-        lambda tenant: tenant.net.post(tenant.token_endpoint, body=requests.ReadTimeout(SAYS)),
+        lambda tenant: tenant.answers.append(requests.ReadTimeout(SAYS)),
         token),
     "keys_unavailable": (
-        lambda tenant: tenant.net.replace("GET", tenant.discovery, body=SAYS), token),
+        lambda tenant: tenant.network.replace("GET", tenant.discovery_url, body=SAYS), token),
     "downstream_unauthorized": (lambda tenant: arm(tenant, 401), token),
     "downstream_forbidden": (lambda tenant: arm(tenant, 403), token),
     "downstream_throttled": (lambda tenant: arm(tenant, 429), token),

@@ -15,7 +15,8 @@ from helpers import signing_keys
 from helpers.errors import AuthError, DownstreamError
 from helpers.http_session import http_session
 from helpers.signing_keys import SigningKeys
-from tests.unit.flask_api.conftest import ISSUER, OTHER_TENANT_ID, TENANT_ID, Tenant
+from tests.unit.conftest import Tenant
+from tests.unit.flask_api.conftest import ISSUER, OTHER_TENANT_ID, TENANT_ID
 
 
 class Clock:
@@ -41,15 +42,15 @@ def keys(tenant, clock) -> SigningKeys:
 
 
 def publish(tenant, *jwks):
-    tenant.net.replace(responses.GET, tenant.metadata["jwks_uri"], json={"keys": list(jwks)})
+    tenant.network.replace(responses.GET, tenant.metadata["jwks_uri"], json={"keys": list(jwks)})
 
 
 def fail(tenant, **answer):
-    tenant.net.replace(responses.GET, tenant.discovery, **answer)
+    tenant.network.replace(responses.GET, tenant.discovery_url, **answer)
 
 
 def fetches(tenant):
-    return len(tenant.calls("GET", tenant.discovery))
+    return len(tenant.calls("GET", tenant.discovery_url))
 
 
 def test_nothing_is_loaded_before_the_first_use(tenant, keys):
@@ -103,7 +104,7 @@ def test_accepts_a_rolled_over_key_within_a_minute_despite_unknown_keys(tenant, 
 def test_nobody_waits_long_for_the_first_keys_while_entra_hangs(tenant, keys, monkeypatch):
     monkeypatch.setattr(signing_keys, "WAIT_SECONDS", 0.05)
     answered = threading.Event()
-    asked = delay(tenant, tenant.discovery, tenant.metadata, answered)
+    asked = delay(tenant, tenant.discovery_url, tenant.metadata, answered)
     first = threading.Thread(target=in_threads, args=(1, lambda: keys.find(tenant.key.kid)))
     first.start()
     assert asked.wait(5)
@@ -168,8 +169,8 @@ def delay(tenant, url, body, until=None):
         time.sleep(0.05) if until is None else until.wait(10)
         return (500, {}, "") if body is None else (200, {}, json.dumps(body))
 
-    tenant.net.remove(responses.GET, url)
-    tenant.net.add_callback(responses.GET, url, answer)
+    tenant.network.remove(responses.GET, url)
+    tenant.network.add_callback(responses.GET, url, answer)
     return asked
 
 
@@ -199,7 +200,7 @@ def test_unknown_keys_do_not_block_threads_while_entra_hangs(tenant, keys, monke
     monkeypatch.setattr(signing_keys, "WAIT_SECONDS", 0.05)
     keys.find(tenant.key.kid)
     answered = threading.Event()
-    asked = delay(tenant, tenant.discovery, tenant.metadata, answered)
+    asked = delay(tenant, tenant.discovery_url, tenant.metadata, answered)
     first = threading.Thread(target=in_threads, args=(1, lambda: keys.find("random")))
     first.start()
     assert asked.wait(5)
@@ -223,7 +224,7 @@ def test_unknown_keys_do_not_wait_for_a_refresh_that_they_may_not_cause(
         keys.find("random")  # has used up what unknown keys may cause
     clock.now += 20
     answered = threading.Event()
-    asked = delay(tenant, tenant.discovery, tenant.metadata, answered)
+    asked = delay(tenant, tenant.discovery_url, tenant.metadata, answered)
     keys.find(tenant.key.kid)
     assert asked.wait(5)
     begun = time.monotonic()
@@ -281,14 +282,14 @@ def test_a_cold_start_without_entra_is_a_503_and_limits_its_retries(tenant, keys
 
 
 def test_fifty_threads_on_a_cold_start_load_once(tenant, keys):
-    delay(tenant, tenant.discovery, tenant.metadata)
+    delay(tenant, tenant.discovery_url, tenant.metadata)
     found = in_threads(50, lambda: keys.find(tenant.key.kid))
     assert {key.key_id for key in found} == {tenant.key.kid}
     assert fetches(tenant) == 1
 
 
 def test_fifty_threads_on_a_cold_start_without_entra_ask_once(tenant, keys):
-    delay(tenant, tenant.discovery, None)
+    delay(tenant, tenant.discovery_url, None)
     errors = in_threads(50, lambda: keys.find(tenant.key.kid))
     assert {str(error) for error in errors} == {"keys_unavailable"}
     assert fetches(tenant) == 1
@@ -301,8 +302,8 @@ def test_a_slow_failure_is_remembered_from_its_end(tenant, keys, clock):
         clock.now += 8
         raise requests.ReadTimeout
 
-    tenant.net.remove(responses.GET, tenant.discovery)
-    tenant.net.add_callback(responses.GET, tenant.discovery, times_out)
+    tenant.network.remove(responses.GET, tenant.discovery_url)
+    tenant.network.add_callback(responses.GET, tenant.discovery_url, times_out)
     for _ in range(3):
         with pytest.raises(DownstreamError):
             keys.find(tenant.key.kid)
@@ -344,7 +345,7 @@ def test_a_key_that_was_published_just_after_the_start_is_found(tenant, keys):
 
 def test_each_fetch_has_a_timeout(tenant, keys):
     keys.find(tenant.key.kid)
-    assert [call.request.req_kwargs["timeout"] for call in tenant.net.calls] == [(3.05, 5)] * 2
+    assert [call.request.req_kwargs["timeout"] for call in tenant.network.calls] == [(3.05, 5)] * 2
 
 
 @pytest.mark.parametrize(
@@ -447,11 +448,11 @@ def test_rejects_discovery_with(tenant, keys, metadata):
 )
 def test_loads_no_keys_from(tenant, keys, jwks_uri):
     """Even if there are good keys."""
-    tenant.net.get(jwks_uri, json={"keys": [tenant.key.as_jwk(ISSUER)]})
+    tenant.network.get(jwks_uri, json={"keys": [tenant.key.as_jwk(ISSUER)]})
     fail(tenant, json=tenant.metadata | {"jwks_uri": jwks_uri})
     with pytest.raises(DownstreamError, match="keys_unavailable"):
         keys.find(tenant.key.kid)
-    assert [call.request.url for call in tenant.net.calls] == [tenant.discovery]
+    assert [call.request.url for call in tenant.network.calls] == [tenant.discovery_url]
 
 
 @pytest.mark.parametrize(
@@ -477,8 +478,8 @@ def test_loads_no_keys_from(tenant, keys, jwks_uri):
 @pytest.mark.parametrize("which", ["discovery", "keys"])
 def test_cached_keys_survive_a_response_with(tenant, keys, answer, which):
     keys.find(tenant.key.kid)
-    url = {"discovery": tenant.discovery, "keys": tenant.metadata["jwks_uri"]}[which]
-    tenant.net.replace(responses.GET, url, **answer)
+    url = {"discovery": tenant.discovery_url, "keys": tenant.metadata["jwks_uri"]}[which]
+    tenant.network.replace(responses.GET, url, **answer)
     with pytest.raises(AuthError):
         keys.find("unknown")  # tries a refresh
     assert fetches(tenant) == 2
@@ -490,20 +491,20 @@ def test_cached_keys_survive_a_response_with(tenant, keys, answer, which):
     "answer", [{"json": {"keys": []}}, {"json": {}}, {"status": 500}, {"body": "<html>"}]
 )
 def test_there_are_no_keys_after_a_first_response_with(tenant, keys, answer):
-    tenant.net.replace(responses.GET, tenant.metadata["jwks_uri"], **answer)
+    tenant.network.replace(responses.GET, tenant.metadata["jwks_uri"], **answer)
     with pytest.raises(DownstreamError, match="keys_unavailable"):
         keys.find(tenant.key.kid)
 
 
 def test_a_valid_body_with_a_wrong_status_is_refused(tenant, keys):
     jwks = {"keys": [tenant.key.as_jwk(ISSUER)]}
-    tenant.net.replace(responses.GET, tenant.metadata["jwks_uri"], json=jwks, status=203)
+    tenant.network.replace(responses.GET, tenant.metadata["jwks_uri"], json=jwks, status=203)
     with pytest.raises(DownstreamError, match="keys_unavailable"):
         keys.find(tenant.key.kid)
 
 
 def test_the_response_of_entra_does_not_reach_the_log(tenant, keys, caplog):
-    tenant.net.replace(responses.GET, tenant.discovery, body="secret-text")
+    tenant.network.replace(responses.GET, tenant.discovery_url, body="secret-text")
     with pytest.raises(DownstreamError):
         keys.find(tenant.key.kid)
     assert "signing keys not refreshed" in caplog.text

@@ -15,13 +15,8 @@ from helpers import entra, request_scope, token_acquisition, token_cache
 from helpers.claims_challenges import encode_claims
 from main import create_app
 from tests.mock_azure.keys import base64url
-from tests.unit.flask_api.conftest import (
-    API_ID,
-    ARM,
-    REALM,
-    SETTINGS,
-    SUBSCRIPTIONS,
-)
+from tests.unit.conftest import ARM, SUBSCRIPTIONS
+from tests.unit.flask_api.conftest import API_ID, REALM, SETTINGS
 
 MULTILINE = 'AADSTS50076: use "MFA"\r\nSet-Cookie: x=y alice@contoso.example'
 
@@ -34,40 +29,25 @@ TOKEN = {"access_token": "b", "token_type": "Bearer"}
 CLAIMS = '{"access_token":{"capolids":{"essential":true,"values":["p1"]}}}'
 
 
-def get(api, tenant, **claims):
-    token = tenant.issue_access_token(**claims)
-    return api.get("/subscriptions", headers={"Authorization": f"Bearer {token}"})
-
-
-def exchanges(tenant):
-    return [parse_qs(call.body) for call in tenant.calls("POST", tenant.token_endpoint)]
-
-
-def refuse(tenant, status=400, **body):
-    tenant.net.post(tenant.token_endpoint, json=body, status=status)
-
-
 def test_the_assertion_is_exchanged_as_the_protocol_says(tenant, api, bearer):
-    tenant.grants()
     tenant.lists("first")
     assert api.get("/subscriptions", headers=bearer).status_code == 200
-    (form,) = exchanges(tenant)
-    assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
-    assert form["requested_token_use"] == ["on_behalf_of"]
-    assert form["assertion"] == [bearer["Authorization"].split()[1]]
-    assert form["client_id"] == [API_ID]
-    assert form["client_secret"] == [SETTINGS["CLIENT_SECRET"]]
-    scopes = form["scope"][0].split()
+    (form,) = tenant.token_requests
+    assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    assert form["requested_token_use"] == "on_behalf_of"
+    assert form["assertion"] == bearer["Authorization"].split()[1]
+    assert form["client_id"] == API_ID
+    assert form["client_secret"] == SETTINGS["CLIENT_SECRET"]
+    scopes = form["scope"].split()
     assert f"{ARM}/user_impersonation" in scopes
     assert "offline_access" not in scopes  # no refresh token is kept here
-    assert "cp1" in form["claims"][0]
+    assert "cp1" in form["claims"]
 
 
 def test_one_assertion_is_exchanged_once(tenant, api, bearer):
-    tenant.grants()
     tenant.lists("first")
     answers = [api.get("/subscriptions", headers=bearer) for _ in range(3)]
-    assert len(exchanges(tenant)) == 1
+    assert len(tenant.token_requests) == 1
     assert ["hit" in answer.headers["Server-Timing"] for answer in answers] == [False, True, True]
 
 
@@ -76,8 +56,8 @@ def test_two_alternating_users_never_get_each_others_token(tenant, api):
         name = parse_qs(request.body)["assertion"][0][-20:]
         return 200, {}, json.dumps(TOKEN | {"expires_in": 3600, "access_token": f"for-{name}"})
 
-    tenant.net.add_callback(responses.POST, tenant.token_endpoint, by_assertion)
-    tenant.net.add_callback(
+    tenant.answers += [by_assertion] * 2
+    tenant.network.add_callback(
         responses.GET,
         SUBSCRIPTIONS,
         lambda request: (
@@ -86,12 +66,12 @@ def test_two_alternating_users_never_get_each_others_token(tenant, api):
             json.dumps({"value": [{"displayName": request.headers["Authorization"]}]}),
         ),
     )
-    tokens = [tenant.issue_access_token(uti=name) for name in ("alice", "bob")]
+    tokens = [tenant.access_token(uti=name) for name in ("alice", "bob")]
     for number in range(200):
         token = tokens[number % 2]
         response = api.get("/subscriptions", headers={"Authorization": f"Bearer {token}"})
         assert response.json["value"] == [{"displayName": f"Bearer for-{token[-20:]}"}]
-    assert len(exchanges(tenant)) == 2
+    assert len(tenant.token_requests) == 2
 
 
 def slowly(tenant, status, body, seconds=0.1):
@@ -101,7 +81,7 @@ def slowly(tenant, status, body, seconds=0.1):
         time.sleep(seconds)
         return status, {}, json.dumps(body)
 
-    tenant.net.add_callback(responses.POST, tenant.token_endpoint, answer)
+    tenant.answers.append(answer)
 
 
 def in_threads(api, number, headers):
@@ -119,7 +99,7 @@ def test_threads_with_the_same_assertion_share_one_exchange(tenant, api, bearer)
     slowly(tenant, 200, TOKEN | {"expires_in": 3600})
     tenant.lists("first")
     assert [answer.status_code for answer in in_threads(api, 50, bearer)] == [200] * 50
-    assert len(exchanges(tenant)) == 1
+    assert len(tenant.token_requests) == 1
 
 
 def test_threads_whose_token_was_rejected_share_one_exchange_with_the_claims(tenant, api, bearer):
@@ -134,11 +114,11 @@ def test_threads_whose_token_was_rejected_share_one_exchange_with_the_claims(ten
 
     tenant.grants("first")
     slowly(tenant, 200, TOKEN | {"expires_in": 3600, "access_token": "second"})
-    tenant.net.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
+    tenant.network.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
     assert [answer.status_code for answer in in_threads(api, 20, bearer)] == [200] * 20
-    plain, with_claims = exchanges(tenant)
-    assert "capolids" not in plain["claims"][0]
-    assert "capolids" in with_claims["claims"][0]
+    plain, with_claims = tenant.token_requests
+    assert "capolids" not in plain["claims"]
+    assert "capolids" in with_claims["claims"]
 
 
 def test_an_exchange_with_other_claims_is_not_shared(tenant, api, bearer):
@@ -156,9 +136,9 @@ def test_an_exchange_with_other_claims_is_not_shared(tenant, api, bearer):
 
     tenant.grants("first")
     slowly(tenant, 200, TOKEN | {"expires_in": 3600, "access_token": "second"})
-    tenant.net.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
+    tenant.network.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
     assert [answer.status_code for answer in in_threads(api, 2, bearer)] == [200] * 2
-    plain, *with_claims = [form["claims"][0] for form in exchanges(tenant)]
+    plain, *with_claims = [form["claims"] for form in tenant.token_requests]
     assert "capolids" not in plain
     assert sorted(re.findall("p[78]", " ".join(with_claims))) == ["p7", "p8"]
 
@@ -183,7 +163,6 @@ def test_threads_do_not_hang_if_the_exchange_of_another_thread_fails(
     answers = in_threads(api, 10, bearer)
     assert [answer.json["code"] for answer in answers] == ["internal_error"] * 10
     monkeypatch.undo()
-    tenant.grants()
     tenant.lists("first")
     assert api.get("/subscriptions", headers=bearer).status_code == 200
 
@@ -220,11 +199,11 @@ def ask(tenant, clock, settings_of_api):
             return 401, {"WWW-Authenticate": f'Bearer claims="{claims}"'}, "{}"
         return 200, {}, json.dumps({"value": [{"displayName": token}]})
 
-    tenant.net.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
+    tenant.network.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
 
     def ask(uti="a", **claims):
         if uti not in assertions:
-            assertions[uti] = tenant.issue_access_token(uti=uti, **claims)
+            assertions[uti] = tenant.access_token(uti=uti, **claims)
         headers = {"Authorization": f"Bearer {assertions[uti]}"}
         ask.response = api.application.test_client().get("/subscriptions", headers=headers)
         body = ask.response.json
@@ -254,17 +233,18 @@ def test_refreshes_a_token_before_it_expires(tenant, ask, clock):
 )
 def test_uses_a_token_until_it_expires_when_it_cannot_be_refreshed(tenant, ask, clock, refusal):
     tenant.grants("first", expires_in=1000)
-    refuse(tenant, **refusal)
+    for _ in range(3):
+        tenant.answer(**refusal)
     assert ask() == "first"
     clock.now += 1000 - 200
     assert [ask() for _ in range(5)] == ["first"] * 5
-    assert len(exchanges(tenant)) == 2  # the failed attempt is not repeated at once
+    assert len(tenant.token_requests) == 2  # the failed attempt is not repeated at once
     clock.now += 59
     assert ask() == "first"
-    assert len(exchanges(tenant)) == 2
+    assert len(tenant.token_requests) == 2
     clock.now += 2
     assert ask() == "first"
-    assert len(exchanges(tenant)) == 3
+    assert len(tenant.token_requests) == 3
     clock.now += 140
     assert ask() in ("idp_unavailable", "assertion_rejected", "idp_throttled")
 
@@ -297,7 +277,7 @@ def test_never_serves_a_rejected_token_again(tenant, ask, claims):
     assert ask() == "second"
     del ask.rejected["first"]
     assert ask() == "second"
-    assert len(exchanges(tenant)) == 2
+    assert len(tenant.token_requests) == 2
 
 
 def test_never_serves_the_second_of_two_rejected_tokens_either(tenant, ask):
@@ -311,7 +291,7 @@ def test_never_serves_the_second_of_two_rejected_tokens_either(tenant, ask):
 
 def test_a_rejected_token_is_removed_even_if_there_is_no_new_one(tenant, ask):
     tenant.grants("first")
-    refuse(tenant, status=500, error="server_error")
+    tenant.answer(500, error="server_error")
     tenant.grants("second")
     assert ask() == "first"
     ask.rejected["first"] = CLAIMS
@@ -328,7 +308,7 @@ def meanwhile(tenant, work, answer=(200, TOKEN | {"expires_in": 3600, "access_to
         results.append(work())
         return answer[0], {}, json.dumps(answer[1])
 
-    tenant.net.add_callback(responses.POST, tenant.token_endpoint, handle)
+    tenant.answers.append(handle)
     return results
 
 
@@ -367,6 +347,7 @@ def test_a_failed_refresh_does_not_bring_a_rejected_token_back(tenant, ask, cloc
             return ask()
 
     results = meanwhile(tenant, ask_and_be_rejected, (500, {"error": "server_error"}))
+    tenant.answer(500, error="server_error")
     ask()
     clock.now += 3600 - 100
     assert ask() == "idp_unavailable"
@@ -395,7 +376,7 @@ def test_an_earlier_exchange_does_not_overwrite_a_later_one(tenant, ask, clock):
     assert ask() == "second"
     assert waiting[0].result(10) == "third"
     assert ask() == "third"
-    plain, refresh, with_claims = [form["claims"][0] for form in exchanges(tenant)]
+    plain, refresh, with_claims = [form["claims"] for form in tenant.token_requests]
     assert "capolids" not in plain + refresh
     assert "capolids" in with_claims
 
@@ -411,23 +392,19 @@ def test_an_earlier_exchange_does_not_overwrite_a_later_one(tenant, ask, clock):
     ],
 )
 def test_asks_entra_again_after_the_error(tenant, ask, status, error, code):
-    refuse(tenant, status, error=error)
-    tenant.grants()
+    tenant.answer(status, error=error)
     assert ask() == code
     assert ask() == "token-b"
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("60", 60), ("3600", 60)])
 def test_sends_a_throttled_assertion_again_only_after(tenant, ask, clock, header, seconds):
-    tenant.net.post(
-        tenant.token_endpoint, status=429, json={"error": "x"}, headers={"Retry-After": header}
-    )
-    tenant.grants()
+    tenant.answer(429, {"Retry-After": header}, error="x")
     assert ask("alice") == "idp_throttled"
     clock.now += seconds - 0.5
     assert ask("alice") == "idp_throttled"
     assert ask.response.headers["Retry-After"] == "1"
-    assert len(exchanges(tenant)) == 1
+    assert len(tenant.token_requests) == 1
     assert ask("bob") == "token-b"
     clock.now += 1
     assert ask("alice") == "token-b"
@@ -503,7 +480,7 @@ def test_the_cache_key_depends_on_the_assertion_and_the_setting(api, monkeypatch
     ],
 )  # fmt: skip
 def test_relays_an_answer_of_entra(tenant, api, bearer, caplog, status, body, expected, code):
-    refuse(tenant, status, **body | {"error_description": MULTILINE})
+    tenant.answer(status, **body | {"error_description": MULTILINE})
     tenant.lists("first")
     response = api.get("/subscriptions", headers=bearer)
     assert (response.status_code, response.json.get("code")) == (expected, code)
@@ -513,7 +490,7 @@ def test_relays_an_answer_of_entra(tenant, api, bearer, caplog, status, body, ex
 
 
 def test_a_consent_challenge_names_the_scope_to_ask_for(tenant, api, bearer):
-    refuse(tenant, error="invalid_grant", suberror="consent_required")
+    tenant.answer(400, error="invalid_grant", suberror="consent_required")
     response = api.get("/subscriptions", headers=bearer)
     assert response.json["scopes"] == [f"api://{API_ID}/.default"]
     assert response.headers["WWW-Authenticate"] == (
@@ -524,7 +501,7 @@ def test_a_consent_challenge_names_the_scope_to_ask_for(tenant, api, bearer):
 
 
 def test_a_claims_challenge_carries_the_claims_in_base64(tenant, api, bearer):
-    refuse(tenant, error="interaction_required", claims=CLAIMS)
+    tenant.answer(400, error="interaction_required", claims=CLAIMS)
     response = api.get("/subscriptions", headers=bearer)
     encoded = base64.b64encode(CLAIMS.encode()).decode()
     assert response.headers["WWW-Authenticate"] == (
@@ -540,7 +517,7 @@ def test_a_claims_challenge_carries_the_claims_in_base64(tenant, api, bearer):
     "text", ['{"a":"\r\nSet-Cookie: x=y"}', '{"a":"\\r\\n\\""}', '{"a":"\u00e9"}']
 )
 def test_claims_cannot_break_out_of_their_header(tenant, api, bearer, text):
-    refuse(tenant, error="interaction_required", claims=text)
+    tenant.answer(400, error="interaction_required", claims=text)
     response = api.get("/subscriptions", headers=bearer)
     assert response.status_code == 401
     assert "Set-Cookie" not in response.headers
@@ -558,7 +535,7 @@ def test_claims_cannot_break_out_of_their_header(tenant, api, bearer, text):
 )
 def test_the_log_names_the_numbers_of_entras_error(tenant, api, bearer, caplog, numbers, written):
     caplog.set_level("INFO")
-    refuse(tenant, 400, error="invalid_grant", error_codes=numbers)
+    tenant.answer(400, error="invalid_grant", error_codes=numbers)
     assert api.get("/subscriptions", headers=bearer).json["code"] == "assertion_rejected"
     assert written in caplog.text
     assert "Alice" not in caplog.text
