@@ -9,6 +9,14 @@ from urllib.parse import urljoin
 import requests
 
 
+def form_of(page: str, action: str = '[^"]+') -> tuple[str, dict[str, str]]:
+    """Return the address and the hidden fields of the first form, or of the one with ``action``."""
+    form = re.search(rf'<form method="post" action="({action})"(.*?)</form>', page, re.S)
+    assert form, page
+    hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form[2])
+    return unescape(form[1]), {name: unescape(value) for name, value in hidden}
+
+
 class Visitor:
     """One user with one set of cookies; ``page`` is the current page."""
 
@@ -24,15 +32,10 @@ class Visitor:
 
     def press(self, action: str = '[^"]+', **button: str) -> Self:
         """Submit the first form, or the one with ``action``, with its button ``name=value``."""
-        form = re.search(
-            rf'<form method="post" action="({action})"(.*?)</form>', self.page.text, re.S
-        )
-        assert form, self.page.text
-        hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form[2])
-        data = {name: unescape(value) for name, value in hidden} | button
+        address, fields = form_of(self.page.text, action)
         self.page = self.session.post(
-            urljoin(self.page.url, unescape(form[1])),
-            data=data,
+            urljoin(self.page.url, address),
+            data=fields | button,
             headers={"Referer": self.page.url},
             timeout=40,
         )

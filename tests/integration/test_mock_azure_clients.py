@@ -1,7 +1,5 @@
 """Independent clients check the mock: MSAL, the Azure SDK and Authlib."""
 
-import re
-from html import unescape
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import msal
@@ -15,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from tests.mock_azure import MockAzure
+from tests.visitor import form_of
 
 REDIRECT_URI = "http://localhost:8000/account/callback"
 
@@ -40,23 +39,16 @@ def http(azure):
         yield session
 
 
-def found(pattern, text):
-    match = re.search(pattern, text)
-    assert match, text
-    return unescape(match[1])
-
-
 def walk(address, *choices):
     """Open ``address`` and press one button on each page; return the parameters of the redirect."""
     with requests.Session() as browser:
         browser.trust_env = False
         response = browser.get(address, allow_redirects=False, timeout=5)
         for name, value in choices:
-            action = found(r'<form method="post" action="([^"]+)"', response.text)
-            sealed = found(r'name="request" value="([^"]+)"', response.text)
+            action, fields = form_of(response.text)
             response = browser.post(
                 urljoin(response.url, action),
-                data={"request": sealed, name: value},
+                data=fields | {name: value},
                 allow_redirects=False,
                 timeout=5,
             )

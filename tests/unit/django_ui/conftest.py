@@ -51,7 +51,7 @@ def api(settings: Settings, network: responses.RequestsMock) -> Api:
     return Api(network, "GET", settings.FLASK_BACKEND_URL)
 
 
-class Browser(Client):
+class SignInClient(Client):
     """Django's test client on localhost, which walks through Entra's part of a sign-in."""
 
     tenant: Tenant
@@ -76,15 +76,15 @@ class Browser(Client):
 
 
 @pytest.fixture
-def visitor(db: None, tenant: Tenant, api: Api) -> Browser:
+def visitor(db: None, tenant: Tenant, api: Api) -> SignInClient:
     """A browser without a signed-in user."""
-    browser = Browser(headers={"host": "localhost:8000"})
+    browser = SignInClient(headers={"host": "localhost:8000"})
     browser.tenant = tenant
     return browser
 
 
 @pytest.fixture
-def signed_in(visitor: Browser) -> Browser:
+def signed_in(visitor: SignInClient) -> SignInClient:
     """A browser in which Alice is signed in."""
     assert visitor.sign_in().status_code == 302
     return visitor

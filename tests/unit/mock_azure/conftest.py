@@ -1,14 +1,14 @@
 """The mock without a socket: Flask's test client, once for each channel."""
 
 import hashlib
-import re
-from html import unescape
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from flask.testing import FlaskClient
 
 from tests.mock_azure import MockAzure
 from tests.mock_azure.keys import base64url
+from tests.visitor import form_of
 
 REDIRECT_URI = "http://localhost:8000/account/callback"
 VERIFIER = "v" * 43
@@ -21,20 +21,13 @@ def one_azure() -> MockAzure:
     return MockAzure()
 
 
-@pytest.fixture
-def back(azure):
-    client = azure.app.test_client()
-    client.environ_base["mock_azure.channel"] = "back"
-    return client
+class Client(FlaskClient):
+    """Flask's test client for one channel, which fills in the forms of Entra's pages."""
 
-
-class Visitor:
-    """Opens the front channel's pages and presses their buttons; keeps cookies."""
-
-    def __init__(self, azure):
+    def __init__(self, azure, channel):
+        super().__init__(azure.app, azure.app.response_class)
         self.azure = azure
-        self.client = azure.app.test_client()
-        self.client.environ_base["mock_azure.channel"] = "front"
+        self.environ_base["mock_azure.channel"] = channel
 
     def authorize(self, **parameters):
         """GET /authorize with a valid request, changed by ``parameters``; None removes one."""
@@ -51,43 +44,43 @@ class Visitor:
         } | parameters
         request = {name: value for name, value in request.items() if value is not None}
         path = f"/{self.azure.tenant_id}/oauth2/v2.0/authorize"
-        return self.client.get(path, query_string=request)
+        return self.get(path, query_string=request)
 
     def press(self, page, name, value):
         """Submit the page's form by the button ``name=value``."""
-        action = found(r'<form method="post" action="([^"]+)"', page.text)
-        sealed = found(r'name="request" value="([^"]+)"', page.text)
-        return self.client.post(action, data={"request": sealed, name: value})
+        action, fields = form_of(page.text)
+        return self.post(action, data=fields | {name: value})
 
     def sign_in(self, user="alice", **parameters):
         """Walk through sign-in and consent; return the parameters that reach the client."""
         page = self.press(self.authorize(**parameters), "user", user)
         if "Permissions requested" in page.text:
             page = self.press(page, "decision", "accept")
-        return answer(page)
+        return parameters_of(page)
 
 
-def found(pattern, text):
-    match = re.search(pattern, text)
-    assert match, text
-    return unescape(match[1])
+@pytest.fixture
+def front(azure):
+    """A browser: it keeps cookies."""
+    return Client(azure, "front")
 
 
-def answer(response):
-    """The parameters of a redirect to the client."""
+@pytest.fixture
+def back(azure):
+    """A server."""
+    return Client(azure, "back")
+
+
+def parameters_of(response):
+    """Return the parameters of a redirect to the client."""
     assert response.status_code == 303, response.text
     assert response.headers["Location"].startswith(f"{REDIRECT_URI}?"), response.headers
     return dict(parse_qsl(urlsplit(response.headers["Location"]).query))
 
 
 @pytest.fixture
-def visitor(azure):
-    return Visitor(azure)
-
-
-@pytest.fixture
 def redirected():
-    return answer
+    return parameters_of
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ from tests.mock_azure import tokens
 from tests.mock_azure.directory import ARM_ID, GRAPH_ID, Permission
 
 
-def test_user_is_chosen_then_consents_once_for_both_applications(azure, visitor, redirected):
-    page = visitor.authorize()
+def test_user_is_chosen_then_consents_once_for_both_applications(azure, front, redirected):
+    page = front.authorize()
     assert page.status_code == 200
     for user in azure.users.values():
         assert user.name in page.text
-    page = visitor.press(page, "user", "alice")
+    page = front.press(page, "user", "alice")
     assert "Access Python Flask Web API" not in page.text  # the step between the two is implied
     assert "Access Azure Resource Manager as you" in page.text
     assert "Maintain access" in page.text
-    found = redirected(visitor.press(page, "decision", "accept"))
+    found = redirected(front.press(page, "decision", "accept"))
     assert found["state"] == "the state"
     assert {"code", "session_state", "client_info"} <= set(found)
     assert azure.consents.granted("alice", azure.api.client_id, ARM_ID) == {"user_impersonation"}
@@ -28,14 +28,14 @@ def test_user_is_chosen_then_consents_once_for_both_applications(azure, visitor,
     assert azure.consents.granted("alice", ui, api) == {"access_as_user"}
 
 
-def test_shows_neither_page_the_second_time(visitor, redirected):
-    visitor.sign_in()
-    assert "code" in redirected(visitor.authorize())
+def test_shows_neither_page_the_second_time(front, redirected):
+    front.sign_in()
+    assert "code" in redirected(front.authorize())
 
 
-def test_consent_is_remembered_for_each_user(visitor):
-    visitor.sign_in("alice")
-    page = visitor.press(visitor.authorize(prompt="select_account"), "user", "bob")
+def test_consent_is_remembered_for_each_user(front):
+    front.sign_in("alice")
+    page = front.press(front.authorize(prompt="select_account"), "user", "bob")
     assert "Permissions requested" in page.text
 
 
@@ -46,57 +46,57 @@ def test_consent_is_remembered_for_each_user(visitor):
         pytest.param(".default", False, id="a client the API does not know"),
     ],
 )
-def test_grants_nothing_downstream_for(azure, visitor, scope, known):
+def test_grants_nothing_downstream_for(azure, front, scope, known):
     if not known:
         azure.applications[azure.api.client_id] = replace(azure.api, known_clients=())
-    visitor.sign_in(scope=f"api://{azure.api.client_id}/{scope}")
+    front.sign_in(scope=f"api://{azure.api.client_id}/{scope}")
     granted = azure.consents.granted
     assert granted("alice", azure.ui.client_id, azure.api.client_id) == {"access_as_user"}
     assert not granted("alice", azure.api.client_id, ARM_ID)
 
 
-def test_default_does_not_ask_again_while_anything_is_granted(azure, visitor, redirected):
+def test_default_does_not_ask_again_while_anything_is_granted(azure, front, redirected):
     """A permission added to the registration later does not show the page again."""
-    visitor.sign_in()
+    front.sign_in()
     api, ui = azure.api, azure.ui
     more = {**api.permissions, "more": Permission("More", "More of it.")}
     azure.applications[api.client_id] = replace(api, permissions=more)
     required = (*ui.required, (api.client_id, "more"))
     azure.applications[ui.client_id] = replace(ui, required=required)
-    assert "code" in redirected(visitor.authorize())
-    named = visitor.authorize(scope=f"api://{api.client_id}/more")
+    assert "code" in redirected(front.authorize())
+    named = front.authorize(scope=f"api://{api.client_id}/more")
     assert "Permissions requested" in named.text
     azure.consents.revoke("alice", client=api.client_id, resource=ARM_ID)
-    assert "Permissions requested" in visitor.authorize().text
+    assert "Permissions requested" in front.authorize().text
 
 
-def test_prompt_consent_shows_the_page_although_all_is_granted(azure, visitor):
+def test_prompt_consent_shows_the_page_although_all_is_granted(azure, front):
     azure.consent_all()
-    page = visitor.press(visitor.authorize(prompt="consent"), "user", "alice")
+    page = front.press(front.authorize(prompt="consent"), "user", "alice")
     assert "Permissions requested" in page.text
 
 
-def test_prompt_login_asks_although_there_is_a_session(visitor):
-    visitor.sign_in()
-    assert "Choose who you are" in visitor.authorize(prompt="login").text
+def test_prompt_login_asks_although_there_is_a_session(front):
+    front.sign_in()
+    assert "Choose who you are" in front.authorize(prompt="login").text
 
 
-def test_asks_who_signs_in_if_the_hint_names_another_user(visitor, redirected):
-    visitor.sign_in("alice")
-    page = visitor.authorize(login_hint="bob@contoso.example")
+def test_asks_who_signs_in_if_the_hint_names_another_user(front, redirected):
+    front.sign_in("alice")
+    page = front.authorize(login_hint="bob@contoso.example")
     assert re.search(r'value="bob" autofocus', page.text)
-    assert "code" in redirected(visitor.authorize(login_hint="Alice@contoso.example"))
+    assert "code" in redirected(front.authorize(login_hint="Alice@contoso.example"))
 
 
-def test_asks_to_sign_in_again_if_the_session_is_older_than_max_age(azure, visitor, redirected):
-    visitor.sign_in()
+def test_asks_to_sign_in_again_if_the_session_is_older_than_max_age(azure, front, redirected):
+    front.sign_in()
     azure.clock.advance(60)
-    assert "code" in redirected(visitor.authorize(max_age="61"))
-    assert "Choose who you are" in visitor.authorize(max_age="59").text
+    assert "code" in redirected(front.authorize(max_age="61"))
+    assert "Choose who you are" in front.authorize(max_age="59").text
 
 
-def test_client_learns_that_the_sign_in_was_cancelled(visitor, redirected):
-    found = redirected(visitor.press(visitor.authorize(), "user", ""))
+def test_client_learns_that_the_sign_in_was_cancelled(front, redirected):
+    found = redirected(front.press(front.authorize(), "user", ""))
     assert found == {
         "error": "access_denied",
         "error_subcode": "cancel",
@@ -104,30 +104,30 @@ def test_client_learns_that_the_sign_in_was_cancelled(visitor, redirected):
     }
 
 
-def test_client_learns_that_consent_was_declined_and_nothing_is_granted(azure, visitor, redirected):
-    page = visitor.press(visitor.authorize(), "user", "alice")
-    found = redirected(visitor.press(page, "decision", "cancel"))
+def test_client_learns_that_consent_was_declined_and_nothing_is_granted(azure, front, redirected):
+    page = front.press(front.authorize(), "user", "alice")
+    found = redirected(front.press(page, "decision", "cancel"))
     assert found["error"] == "access_denied"
     assert found["error_description"].startswith("AADSTS65004: ")
     assert not azure.consents.granted("alice", azure.ui.client_id, azure.api.client_id)
 
 
-def test_user_who_may_not_consent_is_told_to_ask_an_administrator(azure, visitor, redirected):
-    page = visitor.press(visitor.authorize(), "user", "dave")
+def test_user_who_may_not_consent_is_told_to_ask_an_administrator(azure, front, redirected):
+    page = front.press(front.authorize(), "user", "dave")
     assert "AADSTS90094" in page.text
     assert "<h1>An administrator must approve this</h1>" in page.text
     (back,) = re.findall(r'<a href="([^"]+)">Go back', unescape(page.text))
     assert dict(parse_qsl(urlsplit(back).query))["error"] == "access_denied"
     azure.consent_all("dave")
-    assert "code" in redirected(visitor.authorize())
+    assert "code" in redirected(front.authorize())
 
 
-def test_user_who_may_not_consent_can_use_another_account(visitor, redirected):
-    visitor.press(visitor.authorize(), "user", "dave")
-    page = visitor.authorize(state="a&b")  # the browser has a session: no choice of account
+def test_user_who_may_not_consent_can_use_another_account(front, redirected):
+    front.press(front.authorize(), "user", "dave")
+    page = front.authorize(state="a&b")  # the browser has a session: no choice of account
     (link,) = re.findall(r'href="([^"]+)">Use another account', page.text)
-    page = visitor.press(visitor.client.get(unescape(link)), "user", "alice")
-    assert redirected(visitor.press(page, "decision", "accept"))["state"] == "a&b"
+    page = front.press(front.get(unescape(link)), "user", "alice")
+    assert redirected(front.press(page, "decision", "accept"))["state"] == "a&b"
 
 
 @pytest.mark.parametrize(
@@ -167,29 +167,29 @@ def test_user_who_may_not_consent_can_use_another_account(visitor, redirected):
         "two states",
     ],
 )
-def test_shows_a_page_and_never_redirects_for(visitor, parameters, code):
-    response = visitor.authorize(**parameters)
+def test_shows_a_page_and_never_redirects_for(front, parameters, code):
+    response = front.authorize(**parameters)
     assert response.status_code == 400
     assert f"AADSTS{code}" in response.text
     assert "Location" not in response.headers
 
 
-def test_ignores_the_port_of_localhost(visitor):
-    found = visitor.authorize(redirect_uri="http://localhost:12345/account/callback")
+def test_ignores_the_port_of_localhost(front):
+    found = front.authorize(redirect_uri="http://localhost:12345/account/callback")
     assert "Choose who you are" in found.text
 
 
-def test_compares_the_port_of_other_addresses(azure, visitor):
+def test_compares_the_port_of_other_addresses(azure, front):
     secure = replace(azure.ui, redirect_uris=("https://localhost:8000/callback",))
     azure.applications[azure.ui.client_id] = secure
-    page = visitor.authorize(redirect_uri="https://localhost:8000/callback")
+    page = front.authorize(redirect_uri="https://localhost:8000/callback")
     assert "Choose who you are" in page.text
-    page = visitor.authorize(redirect_uri="https://localhost:8001/callback")
+    page = front.authorize(redirect_uri="https://localhost:8001/callback")
     assert "AADSTS50011" in page.text
 
 
-def test_shows_a_page_for_an_unknown_tenant(visitor):
-    assert "AADSTS90002" in visitor.client.get("/common/oauth2/v2.0/authorize").text
+def test_shows_a_page_for_an_unknown_tenant(front):
+    assert "AADSTS90002" in front.get("/common/oauth2/v2.0/authorize").text
 
 
 @pytest.mark.parametrize(
@@ -231,8 +231,8 @@ def test_shows_a_page_for_an_unknown_tenant(visitor):
         "no session for a silent sign-in",
     ],
 )
-def test_tells_the_client_about(visitor, redirected, parameters, error, code):
-    found = redirected(visitor.authorize(**parameters))
+def test_tells_the_client_about(front, redirected, parameters, error, code):
+    found = redirected(front.authorize(**parameters))
     assert found["error"] == error
     assert found["error_description"].startswith(f"AADSTS{code}: ")
     assert found["state"] == "the state"
@@ -247,11 +247,11 @@ def test_tells_the_client_about(visitor, redirected, parameters, error, code):
     ],
     ids=["no challenge", "a plain challenge", "a challenge without a method"],
 )
-def test_demands_pkce_if_told_to_and_rejects(azure, visitor, redirected, parameters, code):
-    assert "Choose who you are" in visitor.authorize(**parameters).text
+def test_demands_pkce_if_told_to_and_rejects(azure, front, redirected, parameters, code):
+    assert "Choose who you are" in front.authorize(**parameters).text
     azure.require_pkce = True
     try:
-        found = redirected(visitor.authorize(**parameters))
+        found = redirected(front.authorize(**parameters))
     finally:
         azure.require_pkce = False
     assert found["error_description"].startswith(f"AADSTS{code}: ")
@@ -267,110 +267,110 @@ def test_demands_pkce_if_told_to_and_rejects(azure, visitor, redirected, paramet
     ],
     ids=["null", "values that are not a list", "a time that is a list", "another token's"],
 )
-def test_ignores_claims_that_demand_nothing(visitor, claims):
-    assert "code" in visitor.sign_in(claims=claims)
+def test_ignores_claims_that_demand_nothing(front, claims):
+    assert "code" in front.sign_in(claims=claims)
 
 
-def test_silent_sign_in_without_consent_needs_interaction(azure, visitor, redirected):
-    visitor.sign_in()
+def test_silent_sign_in_without_consent_needs_interaction(azure, front, redirected):
+    front.sign_in()
     azure.consents.revoke("alice")
-    assert redirected(visitor.authorize(prompt="none"))["error"] == "interaction_required"
+    assert redirected(front.authorize(prompt="none"))["error"] == "interaction_required"
     azure.consent_all()
-    assert "code" in redirected(visitor.authorize(prompt="none"))
+    assert "code" in redirected(front.authorize(prompt="none"))
 
 
-def test_form_post_answers_with_a_form_for_the_client_only(visitor):
-    visitor.sign_in()
-    page = visitor.authorize(response_mode="form_post")
+def test_form_post_answers_with_a_form_for_the_client_only(front):
+    front.sign_in()
+    page = front.authorize(response_mode="form_post")
     assert 'action="http://localhost:8000/account/callback"' in page.text
     assert 'name="code"' in page.text
     assert "form-action http://localhost:8000" in page.headers["Content-Security-Policy"]
 
 
-def test_fragment_mode_answers_behind_a_hash(visitor):
-    visitor.sign_in()
-    location = visitor.authorize(response_mode="fragment").headers["Location"]
+def test_fragment_mode_answers_behind_a_hash(front):
+    front.sign_in()
+    location = front.authorize(response_mode="fragment").headers["Location"]
     address, _, fragment = location.partition("#")
     assert address == "http://localhost:8000/account/callback"
     assert {"code", "state"} <= set(dict(parse_qsl(fragment)))
 
 
 @pytest.mark.parametrize("address", ["/login", "/mfa", "/consent"])
-def test_rejects_a_form_that_the_mock_did_not_make(azure, visitor, address):
+def test_rejects_a_form_that_the_mock_did_not_make(azure, front, address):
     form = {"request": "forged", "user": "alice", "decision": "accept"}
-    response = visitor.client.post(f"/{azure.tenant_id}{address}", data=form)
+    response = front.post(f"/{azure.tenant_id}{address}", data=form)
     assert (response.status_code, "AADSTS9002313" in response.text) == (400, True)
 
 
-def test_rejects_the_form_of_another_page(azure, visitor):
+def test_rejects_the_form_of_another_page(azure, front):
     """The sign-in page's form sent to the consent page would skip choosing a user."""
-    sealed = re.findall(r'name="request" value="([^"]+)"', visitor.authorize().text)[0]
+    sealed = re.findall(r'name="request" value="([^"]+)"', front.authorize().text)[0]
     form = {"request": sealed, "decision": "accept"}
-    response = visitor.client.post(f"/{azure.tenant_id}/consent", data=form)
+    response = front.post(f"/{azure.tenant_id}/consent", data=form)
     assert response.status_code == 400
 
 
-def test_rejects_a_form_left_open_for_more_than_an_hour(azure, visitor):
-    page = visitor.authorize()
+def test_rejects_a_form_left_open_for_more_than_an_hour(azure, front):
+    page = front.authorize()
     azure.clock.advance(3601)
-    assert visitor.press(page, "user", "alice").status_code == 400
+    assert front.press(page, "user", "alice").status_code == 400
 
 
-def test_session_cookie_cannot_be_read_by_scripts_or_sent_from_other_sites(visitor):
-    page = visitor.press(visitor.authorize(), "user", "alice")
+def test_session_cookie_cannot_be_read_by_scripts_or_sent_from_other_sites(front):
+    page = front.press(front.authorize(), "user", "alice")
     cookie = page.headers["Set-Cookie"]
     assert cookie.startswith("mockazure_sid=")
     assert {"HttpOnly", "SameSite=Lax"} <= {part.strip() for part in cookie.split(";")}
 
 
-def test_reset_ends_every_session(azure, visitor):
-    visitor.sign_in()
+def test_reset_ends_every_session(azure, front):
+    front.sign_in()
     azure.reset()
-    assert "Choose who you are" in visitor.authorize().text
+    assert "Choose who you are" in front.authorize().text
 
 
-def test_every_page_says_what_it_is(visitor):
-    sign_in = visitor.authorize()
-    consent = visitor.press(sign_in, "user", "alice")
-    for page in (visitor.client.get("/"), sign_in, consent, visitor.authorize(client_id="x")):
+def test_every_page_says_what_it_is(front):
+    sign_in = front.authorize()
+    consent = front.press(sign_in, "user", "alice")
+    for page in (front.get("/"), sign_in, consent, front.authorize(client_id="x")):
         assert "Mock Azure: not Microsoft" in page.text
         assert '<html lang="en">' in page.text
         assert "default-src 'none'" in page.headers["Content-Security-Policy"]
         assert page.headers["Cache-Control"] == "no-store"
 
 
-def test_pages_escape_what_the_request_brings(visitor):
-    page = visitor.authorize(redirect_uri="<script>alert(1)</script>")
+def test_pages_escape_what_the_request_brings(front):
+    page = front.authorize(redirect_uri="<script>alert(1)</script>")
     assert "<script>alert" not in page.text
     assert "&lt;script&gt;" in page.text
 
 
-def log_out(azure, visitor, user="alice", **parameters):
+def log_out(azure, front, user="alice", **parameters):
     path = f"/{azure.tenant_id}/oauth2/v2.0/logout"
     hint = {"logout_hint": tokens.login_hint(azure.users[user])} if user else {}
-    return visitor.client.get(path, query_string=hint | parameters)
+    return front.get(path, query_string=hint | parameters)
 
 
-def test_sign_out_ends_the_session_and_returns_to_a_registered_page(azure, visitor):
-    visitor.sign_in()
+def test_sign_out_ends_the_session_and_returns_to_a_registered_page(azure, front):
+    front.sign_in()
     page = "http://localhost:8000/account/signed-out"
-    response = log_out(azure, visitor, post_logout_redirect_uri=page, state="s")
+    response = log_out(azure, front, post_logout_redirect_uri=page, state="s")
     assert (response.status_code, response.headers["Location"]) == (303, f"{page}?state=s")
-    assert "Choose who you are" in visitor.authorize().text
+    assert "Choose who you are" in front.authorize().text
 
 
 @pytest.mark.parametrize("user", [None, "bob"], ids=["no account", "another account"])
-def test_sign_out_asks_which_account_if_the_app_names(azure, visitor, user):
-    visitor.sign_in("alice")
+def test_sign_out_asks_which_account_if_the_app_names(azure, front, user):
+    front.sign_in("alice")
     asked = {"post_logout_redirect_uri": "http://localhost:8000/account/signed-out", "state": "s"}
-    page = log_out(azure, visitor, user=user, **asked)
+    page = log_out(azure, front, user=user, **asked)
     assert "Which account" in page.text
     assert "alice@contoso.example" in page.text
-    assert "code=" in visitor.authorize().headers["Location"]  # still signed in
+    assert "code=" in front.authorize().headers["Location"]  # still signed in
     form = dict(re.findall(r'name="([^"]+)" value="([^"]+)"', page.text))
-    done = visitor.client.post(f"/{azure.tenant_id}/oauth2/v2.0/logout", data=form)
+    done = front.post(f"/{azure.tenant_id}/oauth2/v2.0/logout", data=form)
     assert done.headers["Location"] == f"{asked['post_logout_redirect_uri']}?state=s"
-    assert "Choose who you are" in visitor.authorize().text
+    assert "Choose who you are" in front.authorize().text
 
 
 @pytest.mark.parametrize(
@@ -378,12 +378,12 @@ def test_sign_out_asks_which_account_if_the_app_names(azure, visitor, user):
     ["https://evil.example/", "http://localhost:8000/", ""],
     ids=["a foreign site", "the app's root", "no address"],
 )
-def test_sign_out_stays_here_for_an_address_that_is_not_registered(azure, visitor, target):
-    response = log_out(azure, visitor, post_logout_redirect_uri=target)
+def test_sign_out_stays_here_for_an_address_that_is_not_registered(azure, front, target):
+    response = log_out(azure, front, post_logout_redirect_uri=target)
     assert (response.status_code, "You signed out" in response.text) == (200, True)
     assert "Location" not in response.headers
 
 
-def test_graph_scopes_alone_are_consented_to_once_each(azure, visitor):
-    visitor.sign_in(scope="openid profile")
+def test_graph_scopes_alone_are_consented_to_once_each(azure, front):
+    front.sign_in(scope="openid profile")
     assert azure.consents.granted("alice", azure.ui.client_id, GRAPH_ID) == {"openid", "profile"}

@@ -19,18 +19,18 @@ def error_code(response):
 # --- Conditional Access ---------------------------------------------------------------------------
 
 
-def test_policy_asks_for_a_second_factor_and_is_satisfied_by_it(azure, visitor, redeem, exchange):
+def test_policy_asks_for_a_second_factor_and_is_satisfied_by_it(azure, front, redeem, exchange):
     """Exchange refused with claims, claims taken to /authorize, second factor, exchange works."""
-    first = redeem(visitor.sign_in("carol")["code"]).json["access_token"]
+    first = redeem(front.sign_in("carol")["code"]).json["access_token"]
     refused = exchange(first)
     assert (refused.json["error"], error_code(refused)) == ("interaction_required", 50076)
     assert refused.json["suberror"] == "basic_action"
     claims = refused.json["claims"]
     assert json.loads(claims)["access_token"]["capolids"]["essential"] is True
 
-    page = visitor.authorize(claims=claims)
+    page = front.authorize(claims=claims)
     assert "Approve this sign-in, Carol" in page.text
-    done = visitor.press(page, "decision", "accept")
+    done = front.press(page, "decision", "accept")
     code = re.findall(r"code=([^&]+)", done.headers["Location"])[0]
     arm_token = exchange(redeem(code).json["access_token"])
     assert arm_token.status_code == 200
@@ -38,34 +38,34 @@ def test_policy_asks_for_a_second_factor_and_is_satisfied_by_it(azure, visitor, 
     assert error_code(exchange(first)) == 50076
 
 
-def test_client_learns_that_the_second_factor_was_declined(azure, visitor, redirected):
+def test_client_learns_that_the_second_factor_was_declined(azure, front, redirected):
     azure.policies.add("mfa", "alice", resource=azure.api.client_id)
-    page = visitor.press(visitor.authorize(), "user", "alice")
-    assert redirected(visitor.press(page, "decision", "cancel"))["error"] == "access_denied"
+    page = front.press(front.authorize(), "user", "alice")
+    assert redirected(front.press(page, "decision", "cancel"))["error"] == "access_denied"
 
 
-def test_challenge_of_a_fault_leads_to_the_second_factor_too(azure, visitor, exchange):
+def test_challenge_of_a_fault_leads_to_the_second_factor_too(azure, front, exchange):
     azure.consent_all()
     azure.faults.add(TOKEN_HOP, 50076)
     claims = exchange(azure.access_token()).json["claims"]
-    page = visitor.press(visitor.authorize(claims=claims), "user", "alice")
+    page = front.press(front.authorize(claims=claims), "user", "alice")
     assert "Approve this sign-in" in page.text
 
 
-def test_blocking_policy_refuses_exchange_and_sign_in(azure, visitor, exchange):
+def test_blocking_policy_refuses_exchange_and_sign_in(azure, front, exchange):
     azure.consent_all()
     policy = azure.policies.add("block", "alice")
     refused = exchange(azure.access_token())
     assert (refused.json["suberror"], error_code(refused)) == ("message_only", 53003)
-    page = visitor.press(visitor.authorize(claims=refused.json["claims"]), "user", "alice")
+    page = front.press(front.authorize(claims=refused.json["claims"]), "user", "alice")
     assert "AADSTS53003" in page.text
     azure.policies.remove(policy)
     assert exchange(azure.access_token()).status_code == 200
 
 
-def test_policy_applies_to_its_users_and_resource_only(azure, visitor, exchange):
+def test_policy_applies_to_its_users_and_resource_only(azure, front, exchange):
     azure.policies.add("mfa", "alice")
-    assert "code" in visitor.sign_in("alice")
+    assert "code" in front.sign_in("alice")
     azure.consent_all("bob")
     assert exchange(azure.access_token("bob")).status_code == 200
 
@@ -80,15 +80,15 @@ def test_policy_without_users_applies_to_everybody(azure, exchange):
 
 
 def test_revoked_session_ends_refresh_and_exchange_until_the_next_sign_in(
-    azure, visitor, redeem, exchange, post_token
+    azure, front, redeem, exchange, post_token
 ):
-    tokens = redeem(visitor.sign_in()["code"]).json
+    tokens = redeem(front.sign_in()["code"]).json
     azure.revoke_sessions("alice")
     refresh = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     assert error_code(post_token(azure.ui, **refresh)) == 50173
     assert error_code(exchange(tokens["access_token"])) == 50173
-    assert "Choose who you are" in visitor.authorize().text
-    fresh = redeem(visitor.sign_in()["code"]).json
+    assert "Choose who you are" in front.authorize().text
+    fresh = redeem(front.sign_in()["code"]).json
     assert exchange(fresh["access_token"]).status_code == 200
 
 
@@ -100,11 +100,11 @@ def test_revocation_affects_one_user_only(azure, exchange):
 
 
 def test_arm_challenges_a_revoked_token_of_a_client_that_understands(
-    azure, arm_token, list_subscriptions, visitor
+    azure, arm_token, list_subscriptions, front
 ):
     claims = '{"access_token":{"xms_cc":{"values":["cp1"]}}}'
     deaf, hearing = arm_token(), arm_token(claims=claims)
-    visitor.sign_in()
+    front.sign_in()
     azure.revoke_sessions("alice")
     assert list_subscriptions(deaf).status_code == 200
     refused = list_subscriptions(hearing)
@@ -113,23 +113,23 @@ def test_arm_challenges_a_revoked_token_of_a_client_that_understands(
     assert 'error="insufficient_claims"' in challenge
     claims = b64decode(re.findall(r'claims="([^"]+)"', challenge)[0]).decode()
     assert json.loads(claims)["access_token"]["nbf"]["value"].isdigit()
-    assert "Choose who you are" in visitor.authorize(claims=claims).text
+    assert "Choose who you are" in front.authorize(claims=claims).text
     assert list_subscriptions(arm_token(claims=claims)).status_code == 200
 
 
-def test_challenge_sends_an_older_session_to_sign_in_again(azure, visitor, redirected):
-    visitor.sign_in()
+def test_challenge_sends_an_older_session_to_sign_in_again(azure, front, redirected):
+    front.sign_in()
     later = json.dumps({"access_token": {"nbf": {"value": str(int(azure.clock.now()) + 10)}}})
-    assert "Choose who you are" in visitor.authorize(claims=later).text
+    assert "Choose who you are" in front.authorize(claims=later).text
     azure.clock.advance(20)
-    page = visitor.press(visitor.authorize(claims=later), "user", "alice")
+    page = front.press(front.authorize(claims=later), "user", "alice")
     assert "code" in redirected(page)
 
 
 def test_challenge_is_not_met_by_the_tokens_of_an_older_session(
-    azure, visitor, redeem, exchange, post_token
+    azure, front, redeem, exchange, post_token
 ):
-    tokens = redeem(visitor.sign_in()["code"]).json
+    tokens = redeem(front.sign_in()["code"]).json
     later = json.dumps({"access_token": {"nbf": {"value": str(int(azure.clock.now()) + 10)}}})
     refresh = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     assert error_code(post_token(azure.ui, **refresh, claims=later)) == 50173
@@ -261,9 +261,9 @@ def test_fault_answers_with_a_code_of_arm(azure, arm_token, list_subscriptions):
     assert response.json["error"]["code"] == "TooManyRequests"
 
 
-def test_client_learns_of_a_fault_at_authorize(azure, visitor, redirected):
+def test_client_learns_of_a_fault_at_authorize(azure, front, redirected):
     azure.faults.add("authorize", 90033)
-    assert redirected(visitor.authorize())["error"] == "temporarily_unavailable"
+    assert redirected(front.authorize())["error"] == "temporarily_unavailable"
 
 
 def test_fault_answers_with_its_own_body(azure, back):
@@ -330,14 +330,14 @@ def test_record_keeps_the_correlation_id(azure, exchange):
     assert azure.requests()[0].correlation_id == "61fd"
 
 
-def test_no_secret_is_recorded(azure, visitor, redeem, exchange, list_subscriptions, arm_token):
-    answer = visitor.sign_in()
+def test_no_secret_is_recorded(azure, front, redeem, exchange, list_subscriptions, arm_token):
+    answer = front.sign_in()
     tokens = redeem(answer["code"]).json
     bearer = arm_token()
     list_subscriptions(bearer)
     exchange(tokens["access_token"])
-    cookie = visitor.client.get_cookie("mockazure_sid").value
-    visitor.authorize()
+    cookie = front.get_cookie("mockazure_sid").value
+    front.authorize()
     recorded = repr([(r.form, r.headers, r.query) for r in azure.requests()])
     secrets = {
         azure.ui.secret,
@@ -353,15 +353,15 @@ def test_no_secret_is_recorded(azure, visitor, redeem, exchange, list_subscripti
     assert not [secret for secret in secrets if secret in recorded]
 
 
-def test_reset_voids_what_was_issued_and_keeps_the_secrets(azure, visitor, redeem):
-    code, secret = visitor.sign_in()["code"], azure.ui.secret
+def test_reset_voids_what_was_issued_and_keeps_the_secrets(azure, front, redeem):
+    code, secret = front.sign_in()["code"], azure.ui.secret
     azure.revoke_sessions("alice")
     azure.policies.add("mfa")
     azure.reset()
     assert error_code(redeem(code)) == 9002313
     assert azure.ui.secret == secret
     assert not azure.consents.granted("alice", azure.api.client_id, ARM_ID)
-    assert redeem(visitor.sign_in()["code"]).status_code == 200
+    assert redeem(front.sign_in()["code"]).status_code == 200
 
 
 def test_settings_match_the_registrations(azure):

@@ -71,7 +71,7 @@ def userinfo(back, token):
     return back.get("/oidc/userinfo", headers={"Authorization": f"Bearer {token}"})
 
 
-def test_userinfo_tells_what_the_scopes_allow_about_the_same_subject(azure, back, visitor, redeem):
+def test_userinfo_tells_what_the_scopes_allow_about_the_same_subject(azure, back, front, redeem):
     for scope, names in (
         ("openid", {"sub"}),
         (
@@ -80,15 +80,15 @@ def test_userinfo_tells_what_the_scopes_allow_about_the_same_subject(azure, back
         ),
     ):
         azure.consents.revoke("alice")
-        tokens = redeem(visitor.sign_in(scope=scope, prompt="login")["code"]).json
+        tokens = redeem(front.sign_in(scope=scope, prompt="login")["code"]).json
         found = userinfo(back, tokens["access_token"]).json
         assert set(found) == names
         assert found["sub"] == unverified(tokens["id_token"])["sub"]
     assert (found["name"], found["email"]) == ("Alice Adams", "alice@contoso.example")
 
 
-def test_userinfo_needs_the_scope_openid(back, visitor, redeem):
-    tokens = redeem(visitor.sign_in(scope="User.Read")["code"]).json
+def test_userinfo_needs_the_scope_openid(back, front, redeem):
+    tokens = redeem(front.sign_in(scope="User.Read")["code"]).json
     assert userinfo(back, tokens["access_token"]).status_code == 403
 
 

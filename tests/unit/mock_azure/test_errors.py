@@ -21,11 +21,11 @@ ON_DEMAND = [50057, 50079, 50105, 50196, 53000, 70043, 90033, 90055, 90072]
 CLUSTER, POD = "https://cluster.example/", "system:serviceaccount:default:flask-api"
 
 
-class Tenant(NamedTuple):
+class Clients(NamedTuple):
     """The mock, and the requests of its clients; each method returns the response."""
 
     azure: MockAzure
-    visitor: Any
+    front: Any
     back: Any
     exchange: Callable[..., Any]
     redeem: Callable[..., Any]
@@ -42,7 +42,7 @@ class Tenant(NamedTuple):
         return self.exchange(self.azure.access_token(), scope=scope)
 
     def code(self):
-        return self.visitor.sign_in()["code"]
+        return self.front.sign_in()["code"]
 
     def redeemed(self, later=0, **form):
         code = self.code()
@@ -55,8 +55,8 @@ class Tenant(NamedTuple):
         return self.post_token(self.azure.ui, grant_type="refresh_token", refresh_token=token)
 
     def chosen(self, user, decision=""):
-        page = self.visitor.press(self.visitor.authorize(), "user", user)
-        return self.visitor.press(page, "decision", decision) if decision else page
+        page = self.front.press(self.front.authorize(), "user", user)
+        return self.front.press(page, "decision", decision) if decision else page
 
     def device(self, later=0):
         form = {"client_id": COMMAND_LINE_ID, "scope": "openid"}
@@ -90,12 +90,12 @@ class Tenant(NamedTuple):
         return self.exchange(token)
 
 
-PROVOKED: dict[int, Callable[[Tenant], Any]] = {
+PROVOKED: dict[int, Callable[[Clients], Any]] = {
     28000: lambda it: it.for_scope("https://management.azure.com/user_impersonation User.Read"),
-    50011: lambda it: it.visitor.authorize(redirect_uri="https://evil.example/"),
+    50011: lambda it: it.front.authorize(redirect_uri="https://evil.example/"),
     50013: lambda it: it.exchange("junk"),
     50034: lambda it: it.on_behalf(oid="nobody", aio=None),
-    50058: lambda it: it.visitor.authorize(prompt="none"),
+    50058: lambda it: it.front.authorize(prompt="none"),
     50076: lambda it: it.on_behalf("carol"),
     50173: lambda it: it.during(it.azure.revoke_sessions),
     50194: lambda it: it.back.post(
@@ -112,34 +112,34 @@ PROVOKED: dict[int, Callable[[Tenant], Any]] = {
     65004: lambda it: it.chosen("alice", "cancel"),
     70000: lambda it: it.redeemed(app=it.azure.api),
     70003: lambda it: it.post_token(it.azure.ui, grant_type="magic"),
-    70007: lambda it: it.visitor.authorize(response_mode="web_message"),
+    70007: lambda it: it.front.authorize(response_mode="web_message"),
     70008: lambda it: it.redeemed(later=601),
     70016: lambda it: it.device(),
     70020: lambda it: it.device(later=901),
     70025: lambda it: it.federated(),
     90002: lambda it: it.back.post("/other.example/oauth2/v2.0/token"),
     90009: lambda it: it.for_scope(f"{it.azure.api.uris[0]}/access_as_user"),
-    90023: lambda it: it.visitor.authorize(prompt="sometimes"),
+    90023: lambda it: it.front.authorize(prompt="sometimes"),
     90094: lambda it: it.chosen("dave"),
     240002: lambda it: it.exchange(it.redeemed().json["id_token"]),
     500011: lambda it: it.for_scope("api://other/.default"),
     500131: lambda it: it.on_behalf(aud="another API"),
     500133: lambda it: it.on_behalf(exp=1),
     501481: lambda it: it.redeemed(code_verifier="w" * 43),
-    501491: lambda it: it.visitor.authorize(code_challenge="short"),
+    501491: lambda it: it.front.authorize(code_challenge="short"),
     501661: lambda it: it.federated(CLUSTER, POD, published=False),
-    650053: lambda it: it.visitor.authorize(scope="User.Write"),
-    650057: lambda it: it.visitor.authorize(scope="https://management.azure.com/.default"),
-    700016: lambda it: it.visitor.authorize(client_id="00000000-0000-0000-0000-000000000000"),
+    650053: lambda it: it.front.authorize(scope="User.Write"),
+    650057: lambda it: it.front.authorize(scope="https://management.azure.com/.default"),
+    700016: lambda it: it.front.authorize(client_id="00000000-0000-0000-0000-000000000000"),
     700024: lambda it: it.federated(CLUSTER, POD, exp=1),
     700027: lambda it: it.federated(iss=it.azure.api.client_id),
-    700054: lambda it: it.visitor.authorize(response_type="token"),
+    700054: lambda it: it.front.authorize(response_type="token"),
     700082: lambda it: it.refreshed(later=91 * 24 * 3600),
     700211: lambda it: it.federated("https://other.example/", POD),
     700212: lambda it: it.federated(CLUSTER, POD, "api://other"),
     700213: lambda it: it.federated(CLUSTER, POD.upper()),
     700222: lambda it: it.by_an_app(),
-    900144: lambda it: it.visitor.authorize(client_id=None),
+    900144: lambda it: it.front.authorize(client_id=None),
     1002012: lambda it: it.post_token(
         it.azure.api, grant_type="client_credentials", scope="https://management.azure.com/x"
     ),
@@ -153,8 +153,8 @@ PROVOKED: dict[int, Callable[[Tenant], Any]] = {
 
 
 @pytest.fixture
-def tenant(azure, visitor, back, exchange, redeem, post_token):
-    return Tenant(azure, visitor, back, exchange, redeem, post_token)
+def clients(azure, front, back, exchange, redeem, post_token):
+    return Clients(azure, front, back, exchange, redeem, post_token)
 
 
 def numbers_in(response):
@@ -164,20 +164,20 @@ def numbers_in(response):
 
 
 @pytest.mark.parametrize("code", sorted(AADSTS.keys() - {*ON_DEMAND}))
-def test_is_answered_to_what_provokes_it(tenant, code):
-    response = PROVOKED[code](tenant)
+def test_is_answered_to_what_provokes_it(clients, code):
+    response = PROVOKED[code](clients)
     assert numbers_in(response) == {code}
-    assert tenant.azure.requests()[-1].answer == f"AADSTS{code}"
+    assert clients.azure.requests()[-1].answer == f"AADSTS{code}"
     if response.is_json:
         assert response.json["error_codes"] == [code]
         assert response.status_code == AADSTS[code].status
 
 
 @pytest.mark.parametrize("code", ON_DEMAND)
-def test_fault_answers_as_the_table_says_for(tenant, code):
+def test_fault_answers_as_the_table_says_for(clients, code):
     row = AADSTS[code]
-    tenant.azure.faults.add("token:on_behalf_of", code)
-    response = tenant.on_behalf()
+    clients.azure.faults.add("token:on_behalf_of", code)
+    response = clients.on_behalf()
     assert numbers_in(response) == {code}
     assert response.status_code == row.status
     assert response.json["error"] == row.error
@@ -189,5 +189,5 @@ def test_fault_answers_as_the_table_says_for(tenant, code):
 @pytest.mark.parametrize(
     ("later", "error"), [(0, "authorization_pending"), (901, "expired_token")], ids=str
 )
-def test_device_code_is_pending_until_it_expires(tenant, later, error):
-    assert tenant.device(later).json["error"] == error
+def test_device_code_is_pending_until_it_expires(clients, later, error):
+    assert clients.device(later).json["error"] == error

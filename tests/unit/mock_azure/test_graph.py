@@ -487,7 +487,7 @@ DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 @pytest.fixture
-def device(azure, back, visitor):
+def device(azure, back, front):
     """Ask for a device code, and ask for the token that follows."""
 
     class Device:
@@ -497,7 +497,7 @@ def device(azure, back, visitor):
 
         def enter_code(self):
             form = {"user_code": self.flow["user_code"].lower()}
-            return visitor.client.post("/devicelogin", data=form)
+            return front.post("/devicelogin", data=form)
 
         def poll(self, code=None):
             code = code or self.flow["device_code"]
@@ -507,23 +507,23 @@ def device(azure, back, visitor):
     return Device()
 
 
-def test_a_device_waits_for_its_user(device, visitor, call):
+def test_a_device_waits_for_its_user(device, front, call):
     assert device.poll()["error"] == "authorization_pending"
-    page = visitor.press(device.enter_code(), "user", "alice")
+    page = front.press(device.enter_code(), "user", "alice")
     assert device.poll()["error"] == "authorization_pending"
-    assert "close this window" in visitor.press(page, "decision", "accept").text
+    assert "close this window" in front.press(page, "decision", "accept").text
     token = device.poll()["access_token"]
     assert call("GET", "/applications", token=token).status_code == 200
 
 
-def test_a_device_learns_that_its_user_declined(device, visitor):
-    visitor.press(device.enter_code(), "user", "")
+def test_a_device_learns_that_its_user_declined(device, front):
+    front.press(device.enter_code(), "user", "")
     assert device.poll()["error"] == "authorization_declined"
 
 
-def test_rejects_an_unknown_or_expired_device_code(azure, device, visitor):
+def test_rejects_an_unknown_or_expired_device_code(azure, device, front):
     assert device.poll("forged")["error"] == "invalid_grant"
-    assert "is unknown" in visitor.client.post("/devicelogin", data={"user_code": "WRONG"}).text
+    assert "is unknown" in front.post("/devicelogin", data={"user_code": "WRONG"}).text
     azure.clock.advance(901)
     assert device.poll()["error"] == "expired_token"
 
@@ -533,13 +533,13 @@ def test_a_device_code_is_for_the_client_that_asked(azure, device, post_token):
     assert post_token(azure.ui, **form).json["error_codes"] == [70000]
 
 
-def test_only_an_administrator_may_consent_to_registering(device, visitor):
-    page = visitor.press(device.enter_code(), "user", "bob")
+def test_only_an_administrator_may_consent_to_registering(device, front):
+    page = front.press(device.enter_code(), "user", "bob")
     assert "An administrator must approve this" in page.text
     assert device.poll()["error"] == "authorization_pending"
 
 
-def test_the_tenant_may_be_left_open_by_a_public_client_only(azure, back, visitor, post_token):
+def test_the_tenant_may_be_left_open_by_a_public_client_only(azure, back, front, post_token):
     document = back.get("/organizations/v2.0/.well-known/openid-configuration").json
     assert document["issuer"].endswith("/{tenantid}/v2.0")
     form = {"client_id": azure.ui.client_id, "client_secret": azure.ui.secret}

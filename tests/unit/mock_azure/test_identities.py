@@ -18,7 +18,7 @@ def identity(azure):
 
 
 @pytest.fixture
-def ask(azure, visitor, identity):
+def ask(azure, front, identity):
     """GET /msi/token like clients of App Service's endpoint; None removes a parameter."""
 
     def ask(header=azure.identity_header, **query):
@@ -29,7 +29,7 @@ def ask(azure, visitor, identity):
         }
         query = {name: value for name, value in (usual | query).items() if value is not None}
         headers = {} if header is None else {"X-IDENTITY-HEADER": header}
-        return visitor.client.get("/msi/token", query_string=query, headers=headers)
+        return front.get("/msi/token", query_string=query, headers=headers)
 
     return ask
 

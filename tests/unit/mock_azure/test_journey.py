@@ -6,6 +6,8 @@ from uuid import uuid4
 
 import pytest
 
+from tests.unit.mock_azure.conftest import Client
+
 CP1 = '{"access_token":{"xms_cc":{"values":["cp1"]}}}'
 SIGNED_IN = [
     "DjangoUI fetched Entra’s endpoints",
@@ -20,8 +22,8 @@ SIGNED_IN = [
 class Walk:
     """A browser, and the requests of both apps to Azure."""
 
-    def __init__(self, azure, visitor, back, post_token, redeem):
-        self.azure, self.visitor, self.back = azure, visitor, back
+    def __init__(self, azure, front, back, post_token, redeem):
+        self.azure, self.front, self.back = azure, front, back
         self.post_token, self.redeem = post_token, redeem
 
     def get(self, path, headers=None, port="1"):
@@ -35,7 +37,7 @@ class Walk:
     def sign_in(self, user="alice", **parameters):
         """Sign in; return the response with the tokens."""
         self.discover({"client-request-id": str(uuid4())})
-        code = self.visitor.sign_in(user, **parameters)["code"]
+        code = self.front.sign_in(user, **parameters)["code"]
         return self.redeem(code, headers={"client-request-id": str(uuid4())}).json
 
     def exchange(self, token_a, correlation_id, **form):
@@ -69,13 +71,13 @@ class Walk:
 
 
 @pytest.fixture
-def walk(azure, visitor, back, post_token, redeem):
-    return Walk(azure, visitor, back, post_token, redeem)
+def walk(azure, front, back, post_token, redeem):
+    return Walk(azure, front, back, post_token, redeem)
 
 
 @pytest.fixture
-def journey(visitor):
-    def journey(path="/journey", client=visitor.client):
+def journey(front):
+    def journey(path="/journey", client=front):
         response = client.get(path)
         assert response.status_code == 200
         return unescape(response.text)
@@ -165,11 +167,11 @@ def test_tells_many_pages_of_a_list_as_one_step(walk, journey):
     assert steps(journey())[-1] == "FlaskAPI listed 300 subscriptions in 12 pages with token B"
 
 
-def test_tells_a_claims_challenge_and_how_it_came_back_to_entra(walk, visitor, journey):
+def test_tells_a_claims_challenge_and_how_it_came_back_to_entra(walk, front, journey):
     token_a = walk.sign_in("carol")["access_token"]
     refused = walk.exchange(token_a, str(uuid4()), claims=CP1)
     assert "passed the claims challenge" not in journey()  # nothing proves it yet
-    visitor.authorize(claims=refused.json["claims"])
+    front.authorize(claims=refused.json["claims"])
     page = journey()
     assert chapters(page)[1] == "Entra refused the exchange: second factor needed"
     assert steps(page)[-4:] == [
@@ -193,7 +195,7 @@ def test_tells_a_challenge_of_resource_manager(azure, walk, journey):
 
 
 def test_tells_that_the_api_asks_entra_before_it_passes_a_challenge_on(
-    azure, walk, visitor, post_token, journey
+    azure, walk, front, post_token, journey
 ):
     token_a, correlation_id = walk.sign_in()["access_token"], str(uuid4())
     token_b = walk.exchange(token_a, correlation_id, claims=CP1).json["access_token"]
@@ -201,7 +203,7 @@ def test_tells_that_the_api_asks_entra_before_it_passes_a_challenge_on(
     walk.list(token_b, correlation_id)
     claims = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}'
     walk.exchange(token_a, correlation_id, claims=claims)
-    visitor.authorize(claims=claims)
+    front.authorize(claims=claims)
     assert steps(journey())[-6:] == [
         "Resource Manager refused the list: token B is not enough",
         "A claims challenge came back",
@@ -244,11 +246,11 @@ def test_tells_of_a_service_that_did_not_answer(azure, walk, journey):
     assert "status 200" not in step(page, title)
 
 
-def test_tells_which_button_was_pressed(visitor, journey):
+def test_tells_which_button_was_pressed(front, journey):
     presses = [("reset", "on"), ("second-factor", "on"), ("second-factor", "off")]
     once = [(name, "on") for name in ("consent-withdrawn", "key-rollover", "session-revoked")]
     for name, switch in [*presses, *once]:
-        visitor.client.post(f"/scenarios/{name}", data={"switch": switch})
+        front.post(f"/scenarios/{name}", data={"switch": switch})
     assert steps(journey()) == [
         "You reset the mock",
         "You switched on: Second factor needed",
@@ -344,25 +346,22 @@ def test_an_arrow_leads_to_its_step_and_opens_it(walk, journey):
 
 
 @pytest.mark.parametrize("user", ["alice", "bob"])
-def test_survives_claims_that_are_not_json(walk, visitor, journey, user):
+def test_survives_claims_that_are_not_json(walk, front, journey, user):
     refused = walk.exchange(walk.sign_in("carol")["access_token"], str(uuid4()), claims=CP1)
     assert refused.status_code == 400
-    visitor.authorize(claims="{", login_hint=user)
+    front.authorize(claims="{", login_hint=user)
     assert "A claims challenge came back" in journey()
 
 
 # --- whose it is ----------------------------------------------------------------------------------
 
 
-def test_two_browsers_of_one_user_have_a_journey_each(azure, walk, visitor, journey):
+def test_two_browsers_of_one_user_have_a_journey_each(azure, walk, front, journey):
     walk.open_page(walk.sign_in()["access_token"])
-    other = azure.app.test_client()
-    other.environ_base["mock_azure.channel"] = "front"
+    other = Client(azure, "front")
     assert "Nothing yet" in journey(client=other)
-    mine = visitor.client
-    visitor.client = other
+    walk.front = other
     walk.open_page(walk.sign_in()["access_token"])
-    visitor.client = mine
     assert chapters(journey()) == chapters(journey(client=other)) != []
     assert len(steps(journey())) == 11
 
@@ -381,9 +380,9 @@ def test_servers_do_not_find_it(back):
 # --- one request ----------------------------------------------------------------------------------
 
 
-def test_a_correlation_id_leads_to_its_part_of_the_journey(walk, visitor):
+def test_a_correlation_id_leads_to_its_part_of_the_journey(walk, front):
     _, correlation_id = walk.open_page(walk.sign_in()["access_token"])
-    assert visitor.client.get(f"/trace/{correlation_id}").location == "/journey#chapter-2"
+    assert front.get(f"/trace/{correlation_id}").location == "/journey#chapter-2"
 
 
 def test_a_correlation_id_of_another_browser_shows_its_requests(azure, walk, journey):
@@ -405,5 +404,5 @@ def test_a_correlation_id_that_never_came_says_why_and_leads_to_the_latest_steps
 
 
 @pytest.mark.parametrize("other", ["", "1", "<b>", "../settings"])
-def test_takes_only_a_guid(visitor, other):
-    assert visitor.client.get(f"/trace/{other}").status_code == 404
+def test_takes_only_a_guid(front, other):
+    assert front.get(f"/trace/{other}").status_code == 404

@@ -13,13 +13,13 @@ CP1 = '{"access_token":{"xms_cc":{"values":["cp1"]}}}'
 
 
 @pytest.fixture
-def press(visitor):
+def press(front):
     """Press a button of the front page; return the page that it leads to."""
 
     def press(name, switch="on"):
-        response = visitor.client.post(f"/scenarios/{name}", data={"switch": switch})
+        response = front.post(f"/scenarios/{name}", data={"switch": switch})
         assert (response.status_code, response.location) == (303, f"/#{name}")
-        return visitor.client.get("/").text
+        return front.get("/").text
 
     return press
 
@@ -58,19 +58,19 @@ def test_throttling_one_user_leaves_the_others_alone(azure, exchange):
     assert exchange(azure.access_token("bob")).status_code == 200
 
 
-def test_a_blocked_sign_in_ends_at_entra(azure, visitor):
+def test_a_blocked_sign_in_ends_at_entra(azure, front):
     azure.scenarios.switch_on("sign-in-blocked")
-    page = visitor.press(visitor.authorize(), "user", "alice")
+    page = front.press(front.authorize(), "user", "alice")
     assert "AADSTS53003" in page.text
     assert "(That ID belongs to FlaskAPI.)" in page.text
     azure.scenarios.switch_off("sign-in-blocked")
-    assert "Permissions requested" in visitor.authorize().text
+    assert "Permissions requested" in front.authorize().text
 
 
-def test_withdrawn_consent_is_asked_for_again(azure, visitor):
-    visitor.sign_in()
+def test_withdrawn_consent_is_asked_for_again(azure, front):
+    front.sign_in()
     azure.scenarios.switch_on("consent-withdrawn")
-    assert "Permissions requested" in visitor.authorize().text
+    assert "Permissions requested" in front.authorize().text
 
 
 def test_a_revoked_session_reaches_arm_as_a_claims_challenge(azure, arm_token, list_subscriptions):
@@ -81,9 +81,9 @@ def test_a_revoked_session_reaches_arm_as_a_claims_challenge(azure, arm_token, l
 
 
 def test_step_up_is_satisfied_by_a_sign_in_with_a_second_factor(
-    azure, visitor, redeem, exchange, list_subscriptions
+    azure, front, redeem, exchange, list_subscriptions
 ):
-    first = redeem(visitor.sign_in()["code"]).json["access_token"]
+    first = redeem(front.sign_in()["code"]).json["access_token"]
     token_b = exchange(first).json["access_token"]
     azure.scenarios.switch_on("arm-step-up")
     refused = list_subscriptions(token_b)
@@ -92,7 +92,7 @@ def test_step_up_is_satisfied_by_a_sign_in_with_a_second_factor(
     claims = step_up_request({"essential": True, "value": "c1"})
     again = exchange(first, claims=claims)
     assert (code(again), again.json["claims"]) == (50076, claims)
-    done = visitor.press(visitor.authorize(claims=claims), "decision", "accept")
+    done = front.press(front.authorize(claims=claims), "decision", "accept")
     fresh = redeem(re.findall(r"code=([^&]+)", done.headers["Location"])[0]).json["access_token"]
     stepped_up = exchange(fresh, claims=claims).json["access_token"]
     assert unverified(stepped_up)["acrs"] == ["c1"]
@@ -159,9 +159,9 @@ def test_reset_switches_everything_off(azure, exchange):
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_front_page_explains_each_and_shows_that_it_is_on(azure, visitor, press, name):
+def test_the_front_page_explains_each_and_shows_that_it_is_on(azure, front, press, name):
     words = next(found for found in azure.scenarios.all() if found["name"] == name)
-    before = visitor.client.get("/").text
+    before = front.get("/").text
     for part in ("title", "do", "expect", "why"):
         assert words[part] in before
     assert 'class="state"' not in before
@@ -172,17 +172,17 @@ def test_the_front_page_explains_each_and_shows_that_it_is_on(azure, visitor, pr
         assert 'class="state"' not in press(name, "off")
 
 
-def test_the_front_page_resets_and_says_so(visitor, press):
+def test_the_front_page_resets_and_says_so(front, press):
     assert press("second-factor").count('class="state"') == 1
     assert re.findall('class="state">([^<]*)', press("reset"))[0].endswith("the journey is empty.")
     assert press("second-factor").count('class="state"') == 2
 
 
-def test_a_button_affects_the_signed_in_user(azure, visitor, press, exchange):
+def test_a_button_affects_the_signed_in_user(azure, front, press, exchange):
     azure.consent_all("bob")
-    assert "Nobody is signed in yet" in visitor.client.get("/").text
-    visitor.sign_in("bob")
-    assert "affect Bob Brown, who is signed in" in visitor.client.get("/").text
+    assert "Nobody is signed in yet" in front.get("/").text
+    front.sign_in("bob")
+    assert "affect Bob Brown, who is signed in" in front.get("/").text
     press("entra-throttles-user")
     assert code(exchange(azure.access_token("bob"))) == 90055
 
@@ -201,12 +201,12 @@ EVERY_DOOR = [
 
 
 @pytest.fixture(params=EVERY_DOOR, ids=lambda door: f"{door[0]}-{door[1][1:]}")
-def door(request, visitor):
+def door(request, front):
     """Each way in: call it with headers or another client address."""
     method, path = request.param
 
     def door(headers=None, **environ):
-        return visitor.client.open(path, method=method, headers=headers, environ_base=environ)
+        return front.open(path, method=method, headers=headers, environ_base=environ)
 
     return door
 
@@ -265,12 +265,12 @@ def test_the_controls_are_not_on_the_back_channel(back):
 # --- over HTTP ------------------------------------------------------------------------------------
 
 
-def test_switches_on_and_off_and_lists(azure, visitor):
-    on = visitor.client.post("/controls/entra-throttles-user", data={"user": "bob"})
+def test_switches_on_and_off_and_lists(azure, front):
+    on = front.post("/controls/entra-throttles-user", data={"user": "bob"})
     listed = {found["name"]: found["since"] for found in on.json["controls"]}
     assert [name for name, since in listed.items() if since] == ["entra-throttles-user"]
     assert azure.faults.take("token:on_behalf_of", "bob")
-    off = visitor.client.delete("/controls/entra-throttles-user")
+    off = front.delete("/controls/entra-throttles-user")
     assert not any(found["since"] for found in off.json["controls"])
 
 
@@ -286,28 +286,28 @@ def test_switches_on_and_off_and_lists(azure, visitor):
         ("/scenarios/nonsense", {"switch": "on"}, 404),
     ],
 )
-def test_an_unknown_name_gets_a_list_of_the_known_ones(visitor, path, form, status):
-    refused = visitor.client.post(path, data=form)
+def test_an_unknown_name_gets_a_list_of_the_known_ones(front, path, form, status):
+    refused = front.post(path, data=form)
     assert (refused.status_code, list(refused.json)) == (status, ["error"])
 
 
-def test_issues_a_token_for_a_user_with_chosen_claims(azure, visitor):
+def test_issues_a_token_for_a_user_with_chosen_claims(azure, front):
     form = {"user": "bob", "claims": '{"scp": "another", "azp": null}'}
-    issued = visitor.client.post("/controls/token", data=form).json
+    issued = front.post("/controls/token", data=form).json
     claims = unverified(issued["access_token"])
     assert (issued["token_type"], claims["oid"]) == ("Bearer", azure.users["bob"].oid)
     assert claims["scp"] == "another"
     assert "azp" not in claims
 
 
-def test_tells_what_was_recorded_without_secrets(azure, visitor, redeem, exchange):
-    code = visitor.sign_in("bob")["code"]
+def test_tells_what_was_recorded_without_secrets(azure, front, redeem, exchange):
+    code = front.sign_in("bob")["code"]
     token = redeem(code).json["access_token"]
     exchange(token)
-    everything = visitor.client.get("/recorded").text
+    everything = front.get("/recorded").text
     for secret in (code, token, azure.ui.secret, azure.api.secret):
         assert secret not in everything
-    hops = visitor.client.get("/recorded?hop=token&user=bob").json["recorded"]
+    hops = front.get("/recorded?hop=token&user=bob").json["recorded"]
     assert [seen["hop"] for seen in hops] == ["token:authorization_code", "token:on_behalf_of"]
     assert hops[0]["answered"]["token_type"] == "Bearer"
     assert hops[0]["id_token"]["oid"] == azure.users["bob"].oid

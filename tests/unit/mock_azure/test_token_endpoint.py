@@ -26,8 +26,8 @@ def refusal(response):
 # --- authorization code ---------------------------------------------------------------------------
 
 
-def test_code_becomes_tokens_in_the_shapes_of_entra(azure, visitor, redeem):
-    body = redeem(visitor.sign_in()["code"]).json
+def test_code_becomes_tokens_in_the_shapes_of_entra(azure, front, redeem):
+    body = redeem(front.sign_in()["code"]).json
     api = f"api://{azure.api.client_id}"
     assert body["token_type"] == "Bearer"
     assert body["scope"] == f"{api}/access_as_user {api}/.default"
@@ -59,15 +59,15 @@ def test_code_becomes_tokens_in_the_shapes_of_entra(azure, visitor, redeem):
     ("scope", "absent"),
     [("openid", "refresh_token"), ("offline_access", "id_token")],
 )
-def test_each_token_must_be_asked_for(azure, visitor, redeem, scope, absent):
-    code = visitor.sign_in()["code"]
+def test_each_token_must_be_asked_for(azure, front, redeem, scope, absent):
+    code = front.sign_in()["code"]
     body = redeem(code, scope=f"api://{azure.api.client_id}/.default {scope}").json
     assert absent not in body
     assert len({"refresh_token", "id_token"} & set(body)) == 1
 
 
-def test_client_info_must_be_asked_for(visitor, redeem):
-    assert "client_info" not in redeem(visitor.sign_in()["code"], client_info=None).json
+def test_client_info_must_be_asked_for(front, redeem):
+    assert "client_info" not in redeem(front.sign_in()["code"], client_info=None).json
 
 
 REJECTED_CODES = {
@@ -103,78 +103,78 @@ REJECTED_CODES = {
 @pytest.mark.parametrize(
     ("form", "error", "code"), REJECTED_CODES.values(), ids=REJECTED_CODES.keys()
 )
-def test_rejects_a_code_sent_with(visitor, redeem, form, error, code):
-    genuine = visitor.sign_in()["code"]
+def test_rejects_a_code_sent_with(front, redeem, form, error, code):
+    genuine = front.sign_in()["code"]
     assert refusal(redeem(**{"code": genuine, **form})) == (400, error, code)
 
 
-def test_issues_no_token_when_only_one_of_two_scopes_was_consented_to(azure, visitor, redeem):
+def test_issues_no_token_when_only_one_of_two_scopes_was_consented_to(azure, front, redeem):
     api = azure.api
     more = {**api.permissions, "more": Permission("More", "More of it.")}
     azure.applications[api.client_id] = replace(api, permissions=more)
-    code = visitor.sign_in(scope=f"{api.uris[0]}/access_as_user")["code"]
+    code = front.sign_in(scope=f"{api.uris[0]}/access_as_user")["code"]
     both = f"{api.uris[0]}/access_as_user {api.uris[0]}/more"
     assert refusal(redeem(code, scope=both)) == (400, REFUSED_GRANT, 65001)
 
 
-def test_code_needs_no_verifier_if_the_client_sent_no_challenge(visitor, redeem):
+def test_code_needs_no_verifier_if_the_client_sent_no_challenge(front, redeem):
     without = {"code_challenge": None, "code_challenge_method": None}
-    code = visitor.sign_in(**without)["code"]
+    code = front.sign_in(**without)["code"]
     assert refusal(redeem(code, code_verifier="v" * 43)) == (400, REFUSED_GRANT, 501481)
     assert redeem(code, code_verifier=None).status_code == 200
 
 
-def test_plain_challenge_is_the_verifier_itself(visitor, redeem):
+def test_plain_challenge_is_the_verifier_itself(front, redeem):
     plain = {"code_challenge": "v" * 43, "code_challenge_method": "plain"}
-    code = visitor.sign_in(**plain)["code"]
+    code = front.sign_in(**plain)["code"]
     assert refusal(redeem(code, code_verifier="w" * 43))[2] == 501481
     assert redeem(code, code_verifier="v" * 43).status_code == 200
 
 
-def test_id_token_says_when_the_user_signed_in_if_max_age_was_asked(azure, visitor, redeem):
+def test_id_token_says_when_the_user_signed_in_if_max_age_was_asked(azure, front, redeem):
     at = int(azure.clock.now())
     azure.clock.advance(100)
-    claims = unverified(redeem(visitor.sign_in(max_age="600")["code"]).json["id_token"])
+    claims = unverified(redeem(front.sign_in(max_age="600")["code"]).json["id_token"])
     assert 100 <= claims["auth_time"] - at <= 110
-    claims = unverified(redeem(visitor.sign_in(prompt="login")["code"]).json["id_token"])
+    claims = unverified(redeem(front.sign_in(prompt="login")["code"]).json["id_token"])
     assert "auth_time" not in claims
 
 
-def test_id_token_holds_a_login_hint_only_if_the_registration_asks_for_it(azure, visitor, redeem):
-    claims = unverified(redeem(visitor.sign_in()["code"]).json["id_token"])
+def test_id_token_holds_a_login_hint_only_if_the_registration_asks_for_it(azure, front, redeem):
+    claims = unverified(redeem(front.sign_in()["code"]).json["id_token"])
     assert claims["login_hint"]
     azure.applications[azure.ui.client_id] = replace(azure.ui, id_token_claims=())
-    claims = unverified(redeem(visitor.sign_in(prompt="login")["code"]).json["id_token"])
+    claims = unverified(redeem(front.sign_in(prompt="login")["code"]).json["id_token"])
     assert "login_hint" not in claims
 
 
-def test_code_can_be_redeemed_once(visitor, redeem):
-    code = visitor.sign_in()["code"]
+def test_code_can_be_redeemed_once(front, redeem):
+    code = front.sign_in()["code"]
     assert redeem(code).status_code == 200
     assert refusal(redeem(code)) == (400, REFUSED_GRANT, 54005)
 
 
-def test_wrong_verifier_does_not_consume_the_code(visitor, redeem):
-    code = visitor.sign_in()["code"]
+def test_wrong_verifier_does_not_consume_the_code(front, redeem):
+    code = front.sign_in()["code"]
     assert redeem(code, code_verifier="w" * 43).status_code == 400
     assert redeem(code).status_code == 200
 
 
-def test_code_expires_after_ten_minutes(azure, visitor, redeem):
-    fresh, stale = visitor.sign_in()["code"], visitor.sign_in(prompt="login")["code"]
+def test_code_expires_after_ten_minutes(azure, front, redeem):
+    fresh, stale = front.sign_in()["code"], front.sign_in(prompt="login")["code"]
     azure.clock.advance(599)
     assert redeem(fresh).status_code == 200
     azure.clock.advance(2)
     assert refusal(redeem(stale)) == (400, REFUSED_GRANT, 70008)
 
 
-def test_rejects_the_code_of_another_client(azure, visitor, redeem):
-    code = visitor.sign_in()["code"]
+def test_rejects_the_code_of_another_client(azure, front, redeem):
+    code = front.sign_in()["code"]
     assert refusal(redeem(code, app=azure.api)) == (400, REFUSED_GRANT, 70000)
 
 
-def test_rejects_a_refresh_token_as_a_code(visitor, redeem):
-    tokens = redeem(visitor.sign_in()["code"]).json
+def test_rejects_a_refresh_token_as_a_code(front, redeem):
+    tokens = redeem(front.sign_in()["code"]).json
     assert refusal(redeem(tokens["refresh_token"]))[2] == 9002313
 
 
@@ -189,16 +189,16 @@ def refresh(azure, post_token):
     return refresh
 
 
-def test_refresh_token_stays_valid_after_it_is_used(visitor, redeem, refresh):
-    old = redeem(visitor.sign_in()["code"]).json["refresh_token"]
+def test_refresh_token_stays_valid_after_it_is_used(front, redeem, refresh):
+    old = redeem(front.sign_in()["code"]).json["refresh_token"]
     first = refresh(old).json
     assert first["refresh_token"] != old
     assert refresh(old).status_code == 200
     assert refresh(first["refresh_token"]).status_code == 200
 
 
-def test_refresh_token_works_for_every_resource_with_consent(azure, visitor, redeem, refresh):
-    token = redeem(visitor.sign_in()["code"]).json["refresh_token"]
+def test_refresh_token_works_for_every_resource_with_consent(azure, front, redeem, refresh):
+    token = redeem(front.sign_in()["code"]).json["refresh_token"]
     graph = refresh(token, scope="openid offline_access").json
     assert unverified(graph["access_token"])["aud"] == GRAPH_ID
     assert graph["scope"] == "openid profile"  # Graph's scopes never name offline_access
@@ -208,17 +208,15 @@ def test_refresh_token_works_for_every_resource_with_consent(azure, visitor, red
     assert unverified(body["access_token"])["aud"] == azure.api.client_id
 
 
-def test_rejects_a_refresh_token_of_another_client_or_after_90_days(
-    azure, visitor, redeem, refresh
-):
-    token = redeem(visitor.sign_in()["code"]).json["refresh_token"]
+def test_rejects_a_refresh_token_of_another_client_or_after_90_days(azure, front, redeem, refresh):
+    token = redeem(front.sign_in()["code"]).json["refresh_token"]
     assert refusal(refresh(token, app=azure.api)) == (400, REFUSED_GRANT, 70000)
     azure.clock.advance(90 * 24 * 3600 + 1)
     assert refusal(refresh(token)) == (400, REFUSED_GRANT, 700082)
 
 
-def test_refresh_fails_after_consent_is_withdrawn(azure, visitor, redeem, refresh):
-    token = redeem(visitor.sign_in()["code"]).json["refresh_token"]
+def test_refresh_fails_after_consent_is_withdrawn(azure, front, redeem, refresh):
+    token = redeem(front.sign_in()["code"]).json["refresh_token"]
     azure.consents.revoke("alice")
     assert refusal(refresh(token)) == (400, REFUSED_GRANT, 65001)
 
@@ -342,9 +340,9 @@ def test_exchange_rejects_what_is_not_a_token(exchange, text):
 
 
 def test_exchange_rejects_the_web_apps_id_token_and_the_arm_token(
-    azure, visitor, redeem, exchange, arm_token
+    azure, front, redeem, exchange, arm_token
 ):
-    id_token = redeem(visitor.sign_in()["code"]).json["id_token"]
+    id_token = redeem(front.sign_in()["code"]).json["id_token"]
     assert refusal(exchange(id_token))[2] == 240002
     assert refusal(exchange(arm_token()))[2] == 500131
 
@@ -590,9 +588,7 @@ def test_rejects_a_federated_token_while_the_issuers_keys_are_away(
     assert refusal(exchange_with_assertion(assertion)) == (400, "invalid_request", 501661)
 
 
-def test_rejects_a_federated_token_at_an_application_that_trusts_nobody(
-    azure, cluster, post_token, visitor
-):
+def test_rejects_a_federated_token_at_an_application_that_trusts_nobody(azure, cluster, post_token):
     response = post_token(
         azure.ui,
         grant_type="client_credentials",
@@ -699,8 +695,8 @@ def test_tokens_must_not_be_stored(azure, exchange):
     assert headers["Pragma"] == "no-cache"
 
 
-def test_guest_has_another_object_id_in_the_home_tenant(azure, visitor, redeem):
-    body = redeem(visitor.sign_in("frank")["code"]).json
+def test_guest_has_another_object_id_in_the_home_tenant(azure, front, redeem):
+    body = redeem(front.sign_in("frank")["code"]).json
     claims = unverified(body["access_token"])
     assert claims["tid"] == azure.tenant_id
     assert claims["idp"] == f"https://sts.windows.net/{PARTNER_ID}/"
