@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.visitor import Visitor
 
 BROWSER = """
 import sys
+import uuid
 sys.path.insert(0, {root!r})
 from tests.visitor import Visitor
 Visitor("").open(sys.argv[1]).answer({user!r})
@@ -147,9 +149,9 @@ def test_an_administrator_who_cannot_become_an_owner_gets_the_settings_all_the_s
 
 
 def test_a_device_code_is_enough_without_a_browser(clone, azure):
-    """Nor does this cloud have a public client of Microsoft's."""
+    """The option names the client, although the cloud has one of its own."""
     described = json.loads(clone.cloud.read_text())
-    clone.cloud.write_text(json.dumps({**described, "client_id": ""}))
+    clone.cloud.write_text(json.dumps({**described, "client_id": str(uuid.uuid4())}))
     options = ["--client-id", COMMAND_LINE_ID, "--grant-admin-consent"]
     with sign_in_elsewhere(clone, *options) as (process, visitor):
         visitor.answer("alice")

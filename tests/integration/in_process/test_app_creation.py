@@ -52,7 +52,7 @@ class EachCallFailsOnce(Faults):
         self.azure = azure
         self.seen: set[str] = set()
         self.used: list[int] = []
-        self.busy = cycle([429, 503])
+        self.busy = cycle([429, 503, 504])
 
     def take(self, hop: str, user: str | None) -> Fault | None:
         body = request.get_data(as_text=True)
@@ -214,7 +214,7 @@ def test_everything_may_fail_once(cloud, azure, folder, naps, capsys):
     azure.faults = faults = EachCallFailsOnce(azure)
     options = ["--cloud", cloud, "--tenant", azure.tenant_id, "--grant-admin-consent"]
     assert configure.main(options) == 0
-    assert {429, 503, 404, 400} == set(faults.used)
+    assert {429, 503, 504, 404, 400} == set(faults.used)
     assert naps == [7] * len(faults.used)
     assert len(naps) > 15
     printed = capsys.readouterr().out
@@ -292,6 +292,11 @@ def test_a_service_principal_names_its_tenant(cloud):
         configure.main(["--cloud", cloud])
 
 
+def test_the_option_names_the_tenant_even_if_the_environment_names_another(azure, run, monkeypatch):
+    monkeypatch.setenv("AZURE_TENANT_ID", str(uuid.uuid4()))
+    assert f"to tenant {azure.tenant_id}" in run(cleanup)
+
+
 @pytest.mark.parametrize("cloud", ["AzureChinaCloud"], indirect=True)
 def test_a_cloud_without_microsofts_client_needs_one(azure, fail, monkeypatch):
     monkeypatch.delenv("AZURE_CLIENT_ID")
@@ -365,12 +370,14 @@ def test_differences_are_fixed_and_additions_stay(azure, run):
     assert len(azure.registry.principals) == 2
 
 
-def test_an_existing_settings_file_is_kept_until_the_user_agrees(azure, run, fail, folder):
+def test_existing_settings_files_are_kept_until_the_user_agrees(azure, run, fail, folder):
     mine = folder / "FlaskAPI/development.env"
     mine.write_text("CLIENT_ID=of-mine\nCLIENT_SECRET=of-mine\nLOG_LEVEL=DEBUG\n")
+    (folder / "DjangoUI/development.env").write_text("CLIENT_ID=of-mine\n")
     output = fail(configure)
     assert azure.registry.applications == {}
-    assert "FlaskAPI/development.env will be replaced, with a backup. Continue?" in output
+    both = "FlaskAPI/development.env and DjangoUI/development.env"
+    assert f"{both} will be replaced, with a backup. Continue?" in output
     assert mine.read_text().startswith("CLIENT_ID=of-mine")
 
     output = run(configure, "--yes")
@@ -872,7 +879,14 @@ def test_the_secret_in_use_stays_until_the_new_one_is_in_the_settings(azure, run
     (folder / "FlaskAPI/production.env").unlink()  # without it no settings can be written
     with pytest.raises(FileNotFoundError):
         run(configure, "--new-secrets", "--yes")
-    assert in_use in azure.registry.applications[app["id"]]["passwordCredentials"]
+    secrets = [*azure.registry.applications[app["id"]]["passwordCredentials"]]
+    assert in_use in secrets
+    assert len(secrets) == 2
+
+    shutil.copy(ROOT / "FlaskAPI/production.env", folder / "FlaskAPI")
+    run(configure, "--new-secrets", "--yes")
+    (left,) = azure.registry.applications[app["id"]]["passwordCredentials"]
+    assert left not in secrets
 
 
 def test_one_users_consent_does_not_count_for_all_users(azure, run):
