@@ -19,6 +19,7 @@ def test_user_is_chosen_then_consents_once_for_both_applications(azure, front, r
     page = front.press(page, "user", "alice")
     assert "Access Python Flask Web API" not in page.text  # the step between the two is implied
     assert "Access Azure Resource Manager as you" in page.text
+    assert "(for FlaskAPI)" in page.text  # which needs that permission, while DjangoUI asks
     assert "Maintain access" in page.text
     found = redirected(front.press(page, "decision", "accept"))
     assert found["state"] == "the state"
@@ -172,6 +173,14 @@ def test_shows_a_page_and_never_redirects_for(front, parameters, code):
     assert response.status_code == 400
     assert f"AADSTS{code}" in response.text
     assert "Location" not in response.headers
+
+
+def test_keeps_the_query_of_a_registered_redirect_uri(azure, front):
+    uri = "http://localhost:8000/account/callback?tab=1"
+    azure.applications[azure.ui.client_id] = replace(azure.ui, redirect_uris=(uri,))
+    found = front.sign_in(redirect_uri=uri)
+    assert found["tab"] == "1"
+    assert found["code"]
 
 
 def test_ignores_the_port_of_localhost(front):

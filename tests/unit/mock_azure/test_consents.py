@@ -4,6 +4,16 @@ import pytest
 
 from tests.mock_azure import MockAzure
 from tests.mock_azure.consents import Consent, Consents
+from tests.mock_azure.directory import ARM_ID, GRAPH_ID
+
+
+def test_a_consent_can_be_revoked_for_one_resource_alone(azure: MockAzure):
+    azure.consent_all("alice")
+    ui, api = azure.ui.client_id, azure.api.client_id
+    azure.consents.revoke("alice", client=ui, resource=api)
+    assert not azure.consents.granted("alice", ui, api)
+    assert azure.consents.granted("alice", ui, GRAPH_ID)
+    assert azure.consents.granted("alice", api, ARM_ID)
 
 
 @pytest.mark.usefixtures("eager_switching")

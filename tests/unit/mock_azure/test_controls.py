@@ -253,6 +253,12 @@ def test_fault_answers_with_an_aadsts_number(azure, exchange, preset, details, s
     assert response.headers["Retry-After"] == "7"
 
 
+def test_the_oldest_fault_at_a_hop_is_applied_first(azure, exchange):
+    for preset in (50057, 90033):
+        azure.faults.add(TOKEN_HOP, preset)
+    assert [error_code(exchange(azure.access_token())) for _ in range(2)] == [50057, 90033]
+
+
 def test_fault_answers_with_a_code_of_arm(azure, arm_token, list_subscriptions):
     token = arm_token()
     azure.faults.add("arm:subscriptions", "TooManyRequests", headers={"Retry-After": "3"})

@@ -97,8 +97,23 @@ def test_a_new_application_has_what_graph_gives_it(call, application):
         ),
         pytest.param({"displayName": "x", "identifierUris": ["api://mine"]}, id="foreign-uri"),
         pytest.param(
-            {"displayName": "x", "api": {"oauth2PermissionScopes": [SCOPE, SCOPE]}},
+            {
+                "displayName": "x",
+                "api": {"oauth2PermissionScopes": [SCOPE, {**SCOPE, "value": "write"}]},
+            },
             id="two-scopes-of-one-id",
+        ),
+        pytest.param(
+            {
+                "displayName": "x",
+                "api": {
+                    "oauth2PermissionScopes": [
+                        SCOPE,
+                        {**SCOPE, "id": API_PERMISSION["resourceAppId"]},
+                    ]
+                },
+            },
+            id="two-scopes-of-one-value",
         ),
         pytest.param(
             {"displayName": "x", "api": {"oauth2PermissionScopes": [{**SCOPE, "value": "a b"}]}},
@@ -216,6 +231,20 @@ def test_nobody_signs_in_without_a_service_principal(azure, call, application):
     assert error(call("POST", "/servicePrincipals", body)) == (409, "ObjectConflict")
     unknown = call("POST", "/servicePrincipals", {"appId": SCOPE["id"]})
     assert error(unknown) == (400, "NoBackingApplicationObject")
+
+
+@pytest.mark.parametrize(("is_enabled", "status"), [(True, 200), (False, 303)])
+def test_only_an_enabled_scope_can_be_requested(
+    azure, front, call, application, is_enabled, status
+):
+    uri = f"api://{application['appId']}"
+    scopes = {"oauth2PermissionScopes": [{**SCOPE, "isEnabled": is_enabled}]}
+    body = {"identifierUris": [uri], "api": scopes}
+    assert call("PATCH", f"/applications/{application['id']}", body).status_code == 204
+    call("POST", "/servicePrincipals", {"appId": application["appId"]})
+    page = front.authorize(scope=f"{uri}/read")
+    assert page.status_code == status
+    assert ("error=invalid_" in page.headers.get("Location", "")) != is_enabled
 
 
 def test_deleting_an_application_deletes_everything_that_belongs_to_it(azure, call, application):

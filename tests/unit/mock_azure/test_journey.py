@@ -204,7 +204,9 @@ def test_tells_that_the_api_asks_entra_before_it_passes_a_challenge_on(
     claims = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}'
     walk.exchange(token_a, correlation_id, claims=claims)
     front.authorize(claims=claims)
-    assert steps(journey())[-6:] == [
+    page = journey()
+    assert chapters(page)[1] == "Resource Manager refused the list: token B is not enough"
+    assert steps(page)[-6:] == [
         "Resource Manager refused the list: token B is not enough",
         "A claims challenge came back",
         "Entra refused the exchange: second factor needed",
@@ -341,6 +343,7 @@ def test_an_arrow_leads_to_its_step_and_opens_it(walk, journey):
     assert re.findall(r'<a href="\?open=(\d+)#step-\1"', page) == [
         str(number) for number in range(1, len(steps(page)) + 1)
     ]
+    assert re.findall('<ol class="steps" start="([^"]+)"', page) == ["1", "7"]
     opened = journey("/journey?open=10")
     assert re.findall(r'<li id="step-(\d+)" class="[^"]*">\s*<details open>', opened) == ["10"]
 
