@@ -1,6 +1,7 @@
 """Azure, for the unit tests of both apps: prepared responses instead of sockets."""
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -9,6 +10,13 @@ from urllib.parse import parse_qsl
 
 import pytest
 import responses
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from tests.mock_azure.keys import SigningKey, base64url
 from tests.mock_azure.tokens import sign
@@ -179,6 +187,14 @@ class Tenant(Server):
     def token_requests(self) -> list[dict[str, str]]:
         """The forms that were sent to the token endpoint."""
         return [dict(parse_qsl(call.body)) for call in self.requests]
+
+
+CERTIFICATE = ssl.DER_cert_to_PEM_cert(Tenant.key.der)
+
+
+def pem_of(key: PrivateKeyTypes, password: bytes = b"") -> str:
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
 
 
 def _present(members: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from Helpers.token_acquisition import (
     checked_claims,
     complete_sign_in,
 )
+from tests.unit.conftest import CERTIFICATE, pem_of
 
 
 def answer_to(flow, tenant, **answer):
@@ -163,10 +164,10 @@ class TestSilent:
     )
     def test_treats_an_unreadable_cache_as_empty(self, session, tenant, kept):
         session[TOKEN_CACHE] = kept
-        asked = len(tenant.token_requests)
+        requests_before = len(tenant.token_requests)
         with pytest.raises(SignInRequired, match="no_token"):
             acquire_token_silent(session)
-        assert len(tenant.token_requests) == asked
+        assert len(tenant.token_requests) == requests_before
 
     def test_asks_to_sign_in_when_the_key_has_changed(self, session, settings):
         settings.SECRET_KEY = "another-secret-key-of-at-least-32-characters"
@@ -208,11 +209,11 @@ class TestSilent:
         assert session[TOKEN_CACHE] == before
 
     def test_of_two_that_renew_at_once_either_may_save_last(self, session, tenant):
-        one, two = SessionStore(session.session_key), SessionStore(session.session_key)
-        acquire_token_silent(one, force_refresh=True)
-        acquire_token_silent(two, force_refresh=True)
-        two.save()
-        one.save()
+        first, second = SessionStore(session.session_key), SessionStore(session.session_key)
+        acquire_token_silent(first, force_refresh=True)
+        acquire_token_silent(second, force_refresh=True)
+        second.save()
+        first.save()
         requests_before = len(tenant.token_requests)
         assert acquire_token_silent(SessionStore(session.session_key)) == "access-token-2"
         assert len(tenant.token_requests) == requests_before
@@ -252,7 +253,7 @@ def test_identity_contains_only_text_that_utf_8_can_encode(tenant):
 def test_certificate_replaces_the_secret(tenant, settings, tmp_path):
     settings.CLIENT_CERTIFICATE = str(tmp_path / "client.pem")
     settings.CLIENT_SECRET = ""
-    (tmp_path / "client.pem").write_text(self_signed_pem())
+    (tmp_path / "client.pem").write_text(pem_of(tenant.key.private) + CERTIFICATE)
     flow = begin_sign_in()
     complete_sign_in(flow, answer_to(flow, tenant))
     sent = tenant.token_requests[0]
@@ -291,31 +292,3 @@ def test_file_without_a_certificate_is_reported_as_wrong_settings(tenant, settin
 )
 def test_claims_are_a_json_object_of_limited_size(text, is_good):
     assert (checked_claims(text) is not None) is is_good
-
-
-def self_signed_pem() -> str:
-    """A private key and a certificate for it."""
-    import datetime
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-    from cryptography.x509.oid import NameOID
-
-    key = rsa.generate_private_key(65537, 2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    ).decode()

@@ -1,9 +1,13 @@
 """The API in-process. ``responses`` answers for Microsoft's host names, so no socket is opened."""
 
+import base64
+from types import SimpleNamespace
+
 import pytest
 import responses
 from flask.testing import FlaskClient
 
+from helpers import signing_keys, token_acquisition, token_cache
 from main import create_app
 from tests.unit.conftest import ARM, SUBSCRIPTIONS, Tenant
 
@@ -59,3 +63,18 @@ def api(tenant: Tenant, settings_of_api: dict[str, str]) -> FlaskClient:
 @pytest.fixture
 def bearer(tenant: Tenant) -> dict[str, str]:
     return {"Authorization": f"Bearer {tenant.access_token()}"}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A monotonic clock for the caches; a test sets ``now`` forward."""
+    clock = SimpleNamespace(now=1000.0)
+    for module in (signing_keys, token_acquisition, token_cache):
+        monkeypatch.setattr(module, "monotonic", lambda: clock.now)
+    return clock
+
+
+def challenge(claims: str) -> dict[str, str]:
+    """Return the header in which Resource Manager asks for a token with these claims."""
+    encoded = base64.b64encode(claims.encode()).decode()
+    return {"WWW-Authenticate": f'Bearer realm="", error="insufficient_claims", claims="{encoded}"'}

@@ -13,6 +13,7 @@ from helpers import azure_resource_manager
 from helpers.claims_challenges import claims_of_challenge
 from main import create_app
 from tests.unit.conftest import ARM, SUBSCRIPTIONS
+from tests.unit.flask_api.conftest import challenge
 
 NEXT = f"{SUBSCRIPTIONS}&%24skiptoken=2"
 CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1726258122"}}}'
@@ -244,14 +245,8 @@ def test_a_refusal_relays_the_code_but_not_the_message(tenant, listing, body, re
     assert "alice" not in response.get_data(as_text=True)
 
 
-def challenge():
-    encoded = base64.b64encode(CLAIMS.encode()).decode()
-    return f'Bearer realm="", error="insufficient_claims", claims="{encoded}"'
-
-
 def test_a_claims_challenge_is_retried_once_with_a_token_that_satisfies_it(tenant, listing):
-    header = {"WWW-Authenticate": challenge()}
-    tenant.network.get(SUBSCRIPTIONS, status=401, headers=header)
+    tenant.network.get(SUBSCRIPTIONS, status=401, headers=challenge(CLAIMS))
     tenant.grants("token-c")
     page(tenant, SUBSCRIPTIONS, None, "a")
     assert listing().status_code == 200
@@ -263,17 +258,13 @@ def test_a_claims_challenge_is_retried_once_with_a_token_that_satisfies_it(tenan
 
 
 def test_a_repeated_claims_challenge_is_relayed(tenant, listing):
-    tenant.network.get(SUBSCRIPTIONS, status=401, headers={"WWW-Authenticate": challenge()})
+    tenant.network.get(SUBSCRIPTIONS, status=401, headers=challenge(CLAIMS))
     tenant.grants("token-c")
     response = listing()
     assert (response.status_code, response.json["code"]) == (401, "claims_challenge")
     encoded = response.headers["WWW-Authenticate"].partition('claims="')[2].rstrip('"')
     assert json.loads(base64.b64decode(encoded)) == json.loads(CLAIMS)
     assert len(tenant.calls("GET", ARM)) == 2
-
-
-def challenge_for(claims):
-    return {"WWW-Authenticate": f'Bearer claims="{base64.b64encode(claims.encode()).decode()}"'}
 
 
 OTHER_CLAIMS = '{"access_token":{"polids":{"essential":true,"values":["p2"]}}}'
@@ -295,7 +286,7 @@ OTHER_CLAIMS = '{"access_token":{"polids":{"essential":true,"values":["p2"]}}}'
 def test_when_the_exchange_with_claims_is_refused_the_client_gets(
     tenant, listing, refusal, code, relayed
 ):
-    tenant.network.get(SUBSCRIPTIONS, status=401, headers={"WWW-Authenticate": challenge()})
+    tenant.network.get(SUBSCRIPTIONS, status=401, headers=challenge(CLAIMS))
     tenant.answer(400, **refusal)
     response = listing()
     assert response.json["code"] == code
@@ -314,9 +305,7 @@ def test_of_two_rejections_by_arm_the_client_gets_the_claims_of(
     tenant, listing, first, second, relayed
 ):
     for claims in (first, second):
-        tenant.network.get(
-            SUBSCRIPTIONS, status=401, headers=challenge_for(claims) if claims else {}
-        )
+        tenant.network.get(SUBSCRIPTIONS, status=401, headers=challenge(claims) if claims else {})
     tenant.grants("token-c")
     response = listing()
     assert (response.status_code, response.json["code"]) == (401, "claims_challenge")

@@ -1,16 +1,13 @@
 """The client of Entra: its discovery, its credential, and the MSAL caches that stay empty."""
 
-import ssl
-
 import pytest
 import requests
 import responses
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from helpers import entra, request_scope
 from main import create_app
-from tests.unit.conftest import ARM, SUBSCRIPTIONS, Tenant
+from tests.unit.conftest import ARM, CERTIFICATE, SUBSCRIPTIONS, Tenant, pem_of
 from tests.unit.flask_api.conftest import TENANT_ID
 
 TOKEN = {"access_token": "b", "token_type": "Bearer"}
@@ -110,15 +107,6 @@ def test_maps_a_failure_of_discovery_and_recovers(tenant, api, bearer, answer, s
     assert get(api, tenant, uti="later").status_code == 200
 
 
-def pem_of(key, encryption=None):
-    form = serialization.PrivateFormat.PKCS8
-    encryption = encryption or serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, form, encryption).decode()
-
-
-CERTIFICATE = ssl.DER_cert_to_PEM_cert(Tenant.key.der)
-
-
 @pytest.mark.parametrize(
     "pem",
     [
@@ -128,7 +116,7 @@ CERTIFICATE = ssl.DER_cert_to_PEM_cert(Tenant.key.der)
         pytest.param(CERTIFICATE, id="no-key"),
         pytest.param(pem_of(Tenant.key.private), id="no-certificate"),
         pytest.param(
-            pem_of(Tenant.key.private, serialization.BestAvailableEncryption(b"x")) + CERTIFICATE,
+            pem_of(Tenant.key.private, b"x") + CERTIFICATE,
             id="a-key-with-a-passphrase",
         ),
         pytest.param(

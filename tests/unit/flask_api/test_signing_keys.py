@@ -19,23 +19,6 @@ from tests.unit.conftest import Tenant
 from tests.unit.flask_api.conftest import ISSUER, OTHER_TENANT_ID, TENANT_ID
 
 
-class Clock:
-    """A monotonic clock that a test can set forward."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(signing_keys, "monotonic", clock)
-    return clock
-
-
 @pytest.fixture
 def keys(tenant, clock) -> SigningKeys:
     return SigningKeys(http_session(), ISSUER)
@@ -191,8 +174,8 @@ def test_nobody_is_refused_while_a_new_key_is_being_fetched(tenant, keys):
     keys.find(tenant.key.kid)
     new = {"keys": [tenant.stranger.as_jwk(ISSUER)]}
     delay(tenant, tenant.metadata["jwks_uri"], new)
-    found = in_threads(20, lambda: keys.find(tenant.stranger.kid))
-    assert {key.key_id for key in found} == {tenant.stranger.kid}
+    results = in_threads(20, lambda: keys.find(tenant.stranger.kid))
+    assert {key.key_id for key in results} == {tenant.stranger.kid}
     assert fetches(tenant) == 2
 
 
@@ -283,8 +266,8 @@ def test_a_cold_start_without_entra_is_a_503_and_limits_its_retries(tenant, keys
 
 def test_fifty_threads_on_a_cold_start_load_once(tenant, keys):
     delay(tenant, tenant.discovery_url, tenant.metadata)
-    found = in_threads(50, lambda: keys.find(tenant.key.kid))
-    assert {key.key_id for key in found} == {tenant.key.kid}
+    results = in_threads(50, lambda: keys.find(tenant.key.kid))
+    assert {key.key_id for key in results} == {tenant.key.kid}
     assert fetches(tenant) == 1
 
 

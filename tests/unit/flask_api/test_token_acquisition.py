@@ -11,12 +11,11 @@ from urllib.parse import parse_qs
 import pytest
 import responses
 
-from helpers import entra, request_scope, token_acquisition, token_cache
-from helpers.claims_challenges import encode_claims
+from helpers import entra, request_scope, token_acquisition
 from main import create_app
 from tests.mock_azure.keys import base64url
-from tests.unit.conftest import ARM, SUBSCRIPTIONS
-from tests.unit.flask_api.conftest import API_ID, REALM, SETTINGS
+from tests.unit.conftest import ARM, EXCHANGED, SUBSCRIPTIONS
+from tests.unit.flask_api.conftest import API_ID, REALM, SETTINGS, challenge
 
 MULTILINE = 'AADSTS50076: use "MFA"\r\nSet-Cookie: x=y alice@contoso.example'
 
@@ -54,7 +53,7 @@ def test_one_assertion_is_exchanged_once(tenant, api, bearer):
 def test_two_alternating_users_never_get_each_others_token(tenant, api):
     def by_assertion(request):
         name = parse_qs(request.body)["assertion"][0][-20:]
-        return 200, {}, json.dumps(TOKEN | {"expires_in": 3600, "access_token": f"for-{name}"})
+        return 200, {}, json.dumps(EXCHANGED | {"access_token": f"for-{name}"})
 
     tenant.answers += [by_assertion] * 2
     tenant.network.add_callback(
@@ -74,12 +73,12 @@ def test_two_alternating_users_never_get_each_others_token(tenant, api):
     assert len(tenant.token_requests) == 2
 
 
-def slowly(tenant, status, body, seconds=0.1):
+def slowly(tenant, access_token="b", seconds=0.1):
     """Make Entra respond to an exchange after a while."""
 
     def answer(request):
         time.sleep(seconds)
-        return status, {}, json.dumps(body)
+        return 200, {}, json.dumps(EXCHANGED | {"access_token": access_token})
 
     tenant.answers.append(answer)
 
@@ -96,7 +95,7 @@ def in_threads(api, number, headers):
 
 
 def test_threads_with_the_same_assertion_share_one_exchange(tenant, api, bearer):
-    slowly(tenant, 200, TOKEN | {"expires_in": 3600})
+    slowly(tenant)
     tenant.lists("first")
     assert [answer.status_code for answer in in_threads(api, 50, bearer)] == [200] * 50
     assert len(tenant.token_requests) == 1
@@ -109,11 +108,11 @@ def test_threads_whose_token_was_rejected_share_one_exchange_with_the_claims(ten
     def resource_manager(request):
         if request.headers["Authorization"] == "Bearer first":
             all_are_there.wait()
-            return 401, {"WWW-Authenticate": f'Bearer claims="{encode_claims(CLAIMS)}"'}, "{}"
+            return 401, challenge(CLAIMS), "{}"
         return 200, {}, '{"value": []}'
 
     tenant.grants("first")
-    slowly(tenant, 200, TOKEN | {"expires_in": 3600, "access_token": "second"})
+    slowly(tenant, "second")
     tenant.network.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
     assert [answer.status_code for answer in in_threads(api, 20, bearer)] == [200] * 20
     plain, with_claims = tenant.token_requests
@@ -130,12 +129,11 @@ def test_an_exchange_with_other_claims_is_not_shared(tenant, api, bearer):
         if request.headers["Authorization"] == "Bearer first":
             policy = next(policies)
             both_are_there.wait()
-            claims = encode_claims(CLAIMS.replace("p1", policy))
-            return 401, {"WWW-Authenticate": f'Bearer claims="{claims}"'}, "{}"
+            return 401, challenge(CLAIMS.replace("p1", policy)), "{}"
         return 200, {}, '{"value": []}'
 
     tenant.grants("first")
-    slowly(tenant, 200, TOKEN | {"expires_in": 3600, "access_token": "second"})
+    slowly(tenant, "second")
     tenant.network.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
     assert [answer.status_code for answer in in_threads(api, 2, bearer)] == [200] * 2
     plain, *with_claims = [form["claims"] for form in tenant.token_requests]
@@ -145,7 +143,7 @@ def test_an_exchange_with_other_claims_is_not_shared(tenant, api, bearer):
 
 def test_a_thread_waits_for_another_no_longer_than_its_own_time(tenant, api, bearer, monkeypatch):
     monkeypatch.setattr(request_scope, "REQUEST_SECONDS", 0.2)
-    slowly(tenant, 200, TOKEN | {"expires_in": 3600}, seconds=1)
+    slowly(tenant, seconds=1)
     begun = time.monotonic()
     codes = {answer.json["code"] for answer in in_threads(api, 4, bearer) if answer.json}
     assert "idp_timeout" in codes
@@ -167,20 +165,6 @@ def test_threads_do_not_hang_if_the_exchange_of_another_thread_fails(
     assert api.get("/subscriptions", headers=bearer).status_code == 200
 
 
-class Clock:
-    """A monotonic clock that a test sets forward."""
-
-    now = 1000.0
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    for module in (token_acquisition, token_cache):
-        monkeypatch.setattr(module, "monotonic", lambda: clock.now)
-    return clock
-
-
 @pytest.fixture
 def ask(tenant, clock, settings_of_api):
     """Send an assertion with this ``uti``; return the token that ARM got, or the error code.
@@ -195,8 +179,7 @@ def ask(tenant, clock, settings_of_api):
     def resource_manager(request):
         token = request.headers["Authorization"].removeprefix("Bearer ")
         if token in rejected:
-            claims = encode_claims(rejected[token] or "")
-            return 401, {"WWW-Authenticate": f'Bearer claims="{claims}"'}, "{}"
+            return 401, challenge(rejected[token] or ""), "{}"
         return 200, {}, json.dumps({"value": [{"displayName": token}]})
 
     tenant.network.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
@@ -300,7 +283,7 @@ def test_a_rejected_token_is_removed_even_if_there_is_no_new_one(tenant, ask):
     assert ask() == "second"
 
 
-def meanwhile(tenant, work, answer=(200, TOKEN | {"expires_in": 3600, "access_token": "second"})):
+def meanwhile(tenant, work, answer=(200, EXCHANGED | {"access_token": "second"})):
     """Run ``work`` while Entra handles the next exchange, which then succeeds."""
     results = []
 

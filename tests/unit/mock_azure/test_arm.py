@@ -14,7 +14,7 @@ def test_lists_the_users_subscriptions(azure, arm_token, list_subscriptions):
     body = response.json
     assert list(body) == ["value", "count"]
     assert body["count"] == {"type": "Total", "value": 4}
-    assert [found["state"] for found in body["value"]] == [
+    assert [subscription["state"] for subscription in body["value"]] == [
         "Enabled",
         "Enabled",
         "Warned",
@@ -40,7 +40,7 @@ def test_one_subscription_is_shown_to_its_owner_only(arm_token, list_subscriptio
 
 def test_tenants_lists_the_tenant_of_the_token(azure, arm_token, list_subscriptions):
     body = list_subscriptions(arm_token(), "/tenants?api-version=2020-01-01").json
-    assert [found["tenantId"] for found in body["value"]] == [azure.tenant_id]
+    assert [subscription["tenantId"] for subscription in body["value"]] == [azure.tenant_id]
     refused = list_subscriptions(arm_token(), "/tenants")
     assert refused.json["error"]["code"] == "MissingApiVersionParameter"
     assert list_subscriptions("junk", "/tenants?api-version=2020-01-01").status_code == 401
@@ -85,7 +85,7 @@ def test_next_link_is_absolute_and_leads_through_every_page(azure, arm_token, li
     names, pages, address = [], 0, first
     while address:
         body = list_subscriptions(token, address).json
-        names += [found["displayName"] for found in body["value"]]
+        names += [subscription["displayName"] for subscription in body["value"]]
         pages += 1
         link = body.get("nextLink")
         assert link is None or link.startswith(f"{azure.arm_url}{first}&")

@@ -21,9 +21,9 @@ def test_user_is_chosen_then_consents_once_for_both_applications(azure, front, r
     assert "Access Azure Resource Manager as you" in page.text
     assert "(for FlaskAPI)" in page.text  # which needs that permission, while DjangoUI asks
     assert "Maintain access" in page.text
-    found = redirected(front.press(page, "decision", "accept"))
-    assert found["state"] == "the state"
-    assert {"code", "session_state", "client_info"} <= set(found)
+    answer = redirected(front.press(page, "decision", "accept"))
+    assert answer["state"] == "the state"
+    assert {"code", "session_state", "client_info"} <= set(answer)
     assert azure.consents.granted("alice", azure.api.client_id, ARM_ID) == {"user_impersonation"}
     ui, api = azure.ui.client_id, azure.api.client_id
     assert azure.consents.granted("alice", ui, api) == {"access_as_user"}
@@ -41,14 +41,14 @@ def test_consent_is_remembered_for_each_user(front):
 
 
 @pytest.mark.parametrize(
-    ("scope", "known"),
+    ("scope", "is_known"),
     [
         pytest.param("access_as_user", True, id="a named scope"),
         pytest.param(".default", False, id="a client the API does not know"),
     ],
 )
-def test_grants_nothing_downstream_for(azure, front, scope, known):
-    if not known:
+def test_grants_nothing_downstream_for(azure, front, scope, is_known):
+    if not is_known:
         azure.applications[azure.api.client_id] = replace(azure.api, known_clients=())
     front.sign_in(scope=f"api://{azure.api.client_id}/{scope}")
     granted = azure.consents.granted
@@ -97,8 +97,8 @@ def test_asks_to_sign_in_again_if_the_session_is_older_than_max_age(azure, front
 
 
 def test_client_learns_that_the_sign_in_was_cancelled(front, redirected):
-    found = redirected(front.press(front.authorize(), "user", ""))
-    assert found == {
+    answer = redirected(front.press(front.authorize(), "user", ""))
+    assert answer == {
         "error": "access_denied",
         "error_subcode": "cancel",
         "state": "the state",
@@ -107,9 +107,9 @@ def test_client_learns_that_the_sign_in_was_cancelled(front, redirected):
 
 def test_client_learns_that_consent_was_declined_and_nothing_is_granted(azure, front, redirected):
     page = front.press(front.authorize(), "user", "alice")
-    found = redirected(front.press(page, "decision", "cancel"))
-    assert found["error"] == "access_denied"
-    assert found["error_description"].startswith("AADSTS65004: ")
+    answer = redirected(front.press(page, "decision", "cancel"))
+    assert answer["error"] == "access_denied"
+    assert answer["error_description"].startswith("AADSTS65004: ")
     assert not azure.consents.granted("alice", azure.ui.client_id, azure.api.client_id)
 
 
@@ -184,8 +184,8 @@ def test_keeps_the_query_of_a_registered_redirect_uri(azure, front):
 
 
 def test_ignores_the_port_of_localhost(front):
-    found = front.authorize(redirect_uri="http://localhost:12345/account/callback")
-    assert "Choose who you are" in found.text
+    page = front.authorize(redirect_uri="http://localhost:12345/account/callback")
+    assert "Choose who you are" in page.text
 
 
 def test_compares_the_port_of_other_addresses(azure, front):
@@ -241,10 +241,10 @@ def test_shows_a_page_for_an_unknown_tenant(front):
     ],
 )
 def test_tells_the_client_about(front, redirected, parameters, error, code):
-    found = redirected(front.authorize(**parameters))
-    assert found["error"] == error
-    assert found["error_description"].startswith(f"AADSTS{code}: ")
-    assert found["state"] == "the state"
+    answer = redirected(front.authorize(**parameters))
+    assert answer["error"] == error
+    assert answer["error_description"].startswith(f"AADSTS{code}: ")
+    assert answer["state"] == "the state"
 
 
 @pytest.mark.parametrize(
@@ -260,10 +260,10 @@ def test_demands_pkce_if_told_to_and_rejects(azure, front, redirected, parameter
     assert "Choose who you are" in front.authorize(**parameters).text
     azure.require_pkce = True
     try:
-        found = redirected(front.authorize(**parameters))
+        answer = redirected(front.authorize(**parameters))
     finally:
         azure.require_pkce = False
-    assert found["error_description"].startswith(f"AADSTS{code}: ")
+    assert answer["error_description"].startswith(f"AADSTS{code}: ")
 
 
 @pytest.mark.parametrize(
@@ -371,14 +371,14 @@ def test_sign_out_ends_the_session_and_returns_to_a_registered_page(azure, front
 @pytest.mark.parametrize("user", [None, "bob"], ids=["no account", "another account"])
 def test_sign_out_asks_which_account_if_the_app_names(azure, front, user):
     front.sign_in("alice")
-    asked = {"post_logout_redirect_uri": "http://localhost:8000/account/signed-out", "state": "s"}
-    page = log_out(azure, front, user=user, **asked)
+    address = "http://localhost:8000/account/signed-out"
+    page = log_out(azure, front, user=user, post_logout_redirect_uri=address, state="s")
     assert "Which account" in page.text
     assert "alice@contoso.example" in page.text
     assert "code=" in front.authorize().headers["Location"]  # still signed in
     form = dict(re.findall(r'name="([^"]+)" value="([^"]+)"', page.text))
-    done = front.post(f"/{azure.tenant_id}/oauth2/v2.0/logout", data=form)
-    assert done.headers["Location"] == f"{asked['post_logout_redirect_uri']}?state=s"
+    response = front.post(f"/{azure.tenant_id}/oauth2/v2.0/logout", data=form)
+    assert response.headers["Location"] == f"{address}?state=s"
     assert "Choose who you are" in front.authorize().text
 
 

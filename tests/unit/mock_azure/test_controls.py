@@ -228,8 +228,8 @@ def test_fault_affects_its_user_at_its_hop_as_often_as_asked(azure, exchange):
     fault = azure.faults.add(TOKEN_HOP, 50057, user="alice", times=2)
     azure.faults.add("token:refresh_token", 90033, times=None)
     assert exchange(azure.access_token("bob")).status_code == 200
-    found = [exchange(azure.access_token("alice")).status_code for _ in range(3)]
-    assert (found, fault.used) == ([400, 400, 200], 2)
+    statuses = [exchange(azure.access_token("alice")).status_code for _ in range(3)]
+    assert (statuses, fault.used) == ([400, 400, 200], 2)
 
 
 @pytest.mark.parametrize(
@@ -301,8 +301,8 @@ def test_removed_fault_has_no_effect(azure, exchange):
 def test_requests_are_counted_by_hop_and_user(azure, arm_token, list_subscriptions):
     list_subscriptions(arm_token("alice"))
     list_subscriptions(arm_token("gina"))
-    assert [found.user for found in azure.requests("arm:subscriptions")] == ["alice", "gina"]
-    assert [found.hop for found in azure.requests(user="gina")] == [
+    assert [request.user for request in azure.requests("arm:subscriptions")] == ["alice", "gina"]
+    assert [request.hop for request in azure.requests(user="gina")] == [
         "token:on_behalf_of",
         "arm:subscriptions",
     ]
@@ -323,8 +323,8 @@ def test_record_tells_why_a_request_was_refused(azure, exchange, list_subscripti
     azure.faults.add(TOKEN_HOP, 50057)
     exchange(azure.access_token())
     list_subscriptions("junk")
-    found = [(record.answer, record.by_fault, record.status) for record in azure.requests()]
-    assert found == [
+    records = [(record.answer, record.by_fault, record.status) for record in azure.requests()]
+    assert records == [
         ("AADSTS65001", False, 400),
         ("AADSTS50057", True, 400),
         ("InvalidAuthenticationToken", False, 401),

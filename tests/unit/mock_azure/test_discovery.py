@@ -81,10 +81,10 @@ def test_userinfo_tells_what_the_scopes_allow_about_the_same_subject(azure, back
     ):
         azure.consents.revoke("alice")
         tokens = redeem(front.sign_in(scope=scope, prompt="login")["code"]).json
-        found = userinfo(back, tokens["access_token"]).json
-        assert set(found) == names
-        assert found["sub"] == unverified(tokens["id_token"])["sub"]
-    assert (found["name"], found["email"]) == ("Alice Adams", "alice@contoso.example")
+        claims = userinfo(back, tokens["access_token"]).json
+        assert set(claims) == names
+        assert claims["sub"] == unverified(tokens["id_token"])["sub"]
+    assert (claims["name"], claims["email"]) == ("Alice Adams", "alice@contoso.example")
 
 
 def test_userinfo_needs_the_scope_openid(back, front, redeem):

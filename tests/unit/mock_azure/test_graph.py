@@ -165,13 +165,13 @@ def test_a_patch_keeps_what_it_leaves_out(call, application):
     path = f"/applications/{application['id']}"
     call("PATCH", path, {"api": {"oauth2PermissionScopes": [SCOPE]}, "tags": ["x"]})
     call("PATCH", path, {"api": {"requestedAccessTokenVersion": 2}})
-    found = call("GET", path).json
-    assert found["tags"] == ["x"]
-    assert found["api"]["oauth2PermissionScopes"] == [SCOPE]
+    application = call("GET", path).json
+    assert application["tags"] == ["x"]
+    assert application["api"]["oauth2PermissionScopes"] == [SCOPE]
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "number"),
     [
         ("displayName eq 'New'", 1),
         ("displayName eq 'Old'", 0),
@@ -180,9 +180,9 @@ def test_a_patch_keeps_what_it_leaves_out(call, application):
         ("", 1),
     ],
 )
-def test_a_filter_returns(call, application, query, found):
+def test_a_filter_returns(call, application, query, number):
     call("PATCH", f"/applications/{application['id']}", {"tags": ["x"]})
-    assert len(call("GET", f"/applications?$filter={query}").json["value"]) == found
+    assert len(call("GET", f"/applications?$filter={query}").json["value"]) == number
 
 
 def test_an_unsupported_filter_is_refused(call):

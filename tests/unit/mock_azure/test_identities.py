@@ -144,7 +144,7 @@ def test_examples_of_the_mocks_readme_work():
     section = text.partition("\n## Pages to learn from")[0]  # what follows is run elsewhere
     examples = re.findall(r"^```python\n(.*?)^```", section, re.M | re.S)
     assert len(examples) == 2
-    known = {"MockAzure": mock_azure.MockAzure}
-    exec("".join(examples), known)  # noqa: S102  # our own text
-    assert known["settings"]["MANAGED_IDENTITY_CLIENT_ID"] in known["azure"].identities
-    assert unverified(known["text"])["iss"] == "https://cluster.example/"
+    names = {"MockAzure": mock_azure.MockAzure}
+    exec("".join(examples), names)  # noqa: S102  # our own text
+    assert names["settings"]["MANAGED_IDENTITY_CLIENT_ID"] in names["azure"].identities
+    assert unverified(names["text"])["iss"] == "https://cluster.example/"

@@ -95,8 +95,8 @@ def chapters(page):
 
 def step(page, title):
     """One step of the list, with its details."""
-    (found,) = [part for part in page.split("<li id=") if f"<strong>{title}</strong>" in part]
-    return found
+    (item,) = [part for part in page.split("<li id=") if f"<strong>{title}</strong>" in part]
+    return item
 
 
 # --- the story ------------------------------------------------------------------------------------
@@ -307,10 +307,10 @@ def test_the_exchange_shows_its_form_and_both_tokens_with_what_differs(azure, wa
     assert '<th scope="col">Token A</th><th scope="col">Token B</th>' in exchange
 
     def row(claim):
-        (found,) = re.findall(
+        (row,) = re.findall(
             rf"<tr[^>]*>\s*<th scope=\"row\"><code>{claim}</code>.*?</tr>", exchange, re.S
         )
-        return found
+        return row
 
     assert ("≠" in row("aud"), "≠" in row("scp"), "≠" in row("sub")) == (True, True, True)
     assert ("≠" in row("oid"), "≠" in row("tid")) == (False, False)

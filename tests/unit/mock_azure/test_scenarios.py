@@ -160,7 +160,7 @@ def test_reset_switches_everything_off(azure, exchange):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_front_page_explains_each_and_shows_that_it_is_on(azure, front, press, name):
-    words = next(found for found in azure.scenarios.all() if found["name"] == name)
+    words = next(scenario for scenario in azure.scenarios.all() if scenario["name"] == name)
     before = front.get("/").text
     for part in ("title", "do", "expect", "why"):
         assert words[part] in before
@@ -267,11 +267,11 @@ def test_the_controls_are_not_on_the_back_channel(back):
 
 def test_switches_on_and_off_and_lists(azure, front):
     on = front.post("/controls/entra-throttles-user", data={"user": "bob"})
-    listed = {found["name"]: found["since"] for found in on.json["controls"]}
+    listed = {control["name"]: control["since"] for control in on.json["controls"]}
     assert [name for name, since in listed.items() if since] == ["entra-throttles-user"]
     assert azure.faults.take("token:on_behalf_of", "bob")
     off = front.delete("/controls/entra-throttles-user")
-    assert not any(found["since"] for found in off.json["controls"])
+    assert not any(control["since"] for control in off.json["controls"])
 
 
 @pytest.mark.parametrize(
