@@ -46,6 +46,22 @@ class TestPage:
         assert "<script" not in page
         assert "&lt;script&gt;" in page
 
+    @pytest.mark.parametrize(
+        ("row", "shown"),
+        [
+            pytest.param({"displayName": ""}, ">No name<", id="empty-name"),
+            pytest.param({}, ">No name<", id="no-name"),
+            pytest.param({}, '"state">Unknown<', id="no-state"),
+            pytest.param({"state": "Enabled"}, '"state good">Enabled<', id="enabled"),
+            pytest.param({"state": "Warned"}, '"state warn">Warned<', id="warned"),
+            pytest.param({"state": "PastDue"}, '"state warn">PastDue<', id="past-due"),
+            pytest.param({"state": "Disabled"}, '"state">Disabled<', id="disabled"),
+        ],
+    )
+    def test_shows_the_name_and_the_state_of_a_row_with(self, signed_in, api, row, shown):
+        api.answer(value=[{"subscriptionId": "1", **row}])
+        assert shown in signed_in.get("/").text
+
     def test_sends_the_token_and_a_correlation_id_to_the_api(self, signed_in, api):
         response = signed_in.get("/")
         headers = api.requests[0].headers

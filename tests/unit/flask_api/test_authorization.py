@@ -188,6 +188,15 @@ def test_refuses_claims_with(api, azure_answers, claims, status, code):
     assert refused_by_validation(azure_answers)
 
 
+def test_asks_for_the_scope_in_the_settings(settings_of_api, azure_answers):
+    api = create_app(settings_of_api | {"REQUIRED_SCOPE": "Subscriptions.Read"}).test_client()
+    refused = get(api, azure_answers.access_token())
+    assert refused.json["code"] == "insufficient_scope"
+    scope = f'scope="api://{API_ID}/Subscriptions.Read"'
+    assert scope in refused.headers["WWW-Authenticate"]
+    assert get(api, azure_answers.access_token(scp="Subscriptions.Read")).status_code == 200
+
+
 @pytest.mark.parametrize(
     "header",
     [

@@ -54,6 +54,11 @@ def test_all_pages_are_merged_into_one_list(tenant, listing):
     assert "nextLink" not in response.json
 
 
+def test_the_members_of_a_subscription_keep_their_order(tenant, listing):
+    tenant.network.get(SUBSCRIPTIONS, json={"value": [{"state": "Enabled", "displayName": "a"}]})
+    assert list(listing().json["value"][0]) == ["state", "displayName"]
+
+
 def test_an_empty_list_is_returned_as_an_empty_list(tenant, listing):
     page(tenant)
     response = listing()
