@@ -1,9 +1,6 @@
 """Helpers.token_acquisition: cases that the tests of the views don't cover."""
 
-import base64
-import json
 import time
-from hashlib import sha256
 
 import pytest
 import requests
@@ -19,20 +16,31 @@ from Helpers.token_acquisition import (
     checked_claims,
     complete_sign_in,
 )
+from tests.mock_azure.tokens import unverified
 from tests.unit.conftest import CERTIFICATE, pem_of
 
 
-def answer_to(flow, tenant, **answer):
-    """Entra's response for ``flow``; the ID token will have the right nonce."""
+def begin(tenant):
+    """Begin a sign-in, whose nonce the tenant's next ID token will have."""
+    flow = begin_sign_in()
     tenant.nonce = flow["auth_uri"].partition("nonce=")[2].partition("&")[0]
-    return {"state": flow["state"], **(answer or {"code": "the-code"})}
+    return flow
+
+
+def complete(flow):
+    """Return from Entra with a code."""
+    return complete_sign_in(flow, {"state": flow["state"], "code": "the-code"})
+
+
+@pytest.fixture
+def flow(tenant):
+    return begin(tenant)
 
 
 @pytest.fixture
 def session(db, tenant) -> SessionStore:
     """A session in which Alice is signed in."""
-    flow = begin_sign_in()
-    signed_in = complete_sign_in(flow, answer_to(flow, tenant))
+    signed_in = complete(begin(tenant))
     session = SessionStore()
     start_session(session, signed_in.identity, signed_in.token_cache, [])
     session.save()
@@ -61,21 +69,17 @@ class TestIdToken:
             pytest.param("oid", 7, id="oid-that-is-a-number"),
         ],
     )
-    def test_is_refused_with(self, tenant, claim, value):
-        flow = begin_sign_in()
-        answer = answer_to(flow, tenant)
+    def test_is_refused_with(self, tenant, flow, claim, value):
         tenant.answer_tokens(id_token=tenant.id_token(**{claim: value}))
         # MSAL itself checks the nonce; all else is left to the app, which names what is wrong.
         reason = "sign_in_refused" if claim == "nonce" else f"id_token_rejected: .*wrong {claim}$"
         with pytest.raises(PageError, match=reason):
-            complete_sign_in(flow, answer)
+            complete(flow)
 
-    def test_is_refused_when_missing(self, tenant):
-        flow = begin_sign_in()
-        answer = answer_to(flow, tenant)
+    def test_is_refused_when_missing(self, tenant, flow):
         tenant.answer_tokens(id_token=None)
         with pytest.raises(PageError, match="id_token_rejected"):
-            complete_sign_in(flow, answer)
+            complete(flow)
 
     @pytest.mark.parametrize(
         "id_token",
@@ -93,60 +97,46 @@ class TestIdToken:
             pytest.param({"iss": "x"}, id="an-object"),
         ],
     )
-    def test_is_refused_when_it_is(self, tenant, id_token):
-        flow = begin_sign_in()
-        answer = answer_to(flow, tenant)
+    def test_is_refused_when_it_is(self, tenant, flow, id_token):
         tenant.answer_tokens(id_token=id_token)
         with pytest.raises(PageError) as refused:
-            complete_sign_in(flow, answer)
+            complete(flow)
         assert refused.value.code in ("id_token_rejected", "sign_in_refused")
 
-    def test_is_accepted_if_the_clocks_differ_a_little(self, tenant):
-        flow = begin_sign_in()
-        answer = answer_to(flow, tenant)
+    def test_is_accepted_if_the_clocks_differ_a_little(self, tenant, flow):
         tenant.answer_tokens(id_token=tenant.id_token(exp=int(time.time()) - 60))
-        assert complete_sign_in(flow, answer).identity["oid"]
+        assert complete(flow).identity["oid"]
 
-    def test_has_its_nonce_checked_by_this_app_too(self, tenant):
-        flow = begin_sign_in()
-        tenant.nonce = sha256(flow["nonce"].encode()).hexdigest()
-        claims = json.loads(base64.b64decode(tenant.id_token().split(".")[1] + "=="))
+    def test_has_its_nonce_checked_by_this_app_too(self, tenant, flow):
+        claims = unverified(tenant.id_token())
         assert _identity(claims, flow)["oid"]
         with pytest.raises(PageError, match="wrong nonce"):
             _identity(claims | {"nonce": flow["nonce"]}, flow)
 
 
 class TestCompleteSignIn:
-    def test_rejects_the_response_to_another_flow(self, tenant):
-        flow = begin_sign_in()
+    def test_rejects_the_response_to_another_flow(self, tenant, flow):
         with pytest.raises(PageError, match="sign_in_refused"):
             complete_sign_in(flow, {"state": "another", "code": "x"})
         assert not tenant.token_requests
 
     @pytest.mark.parametrize("answer", [{}, {"code": ""}, {"error": ""}, {"codes": "x"}], ids=str)
-    def test_does_not_take(self, tenant, answer):
-        flow = begin_sign_in()
+    def test_does_not_take(self, flow, answer):
         with pytest.raises(PageError, match="bad_request"):
             complete_sign_in(flow, {"state": flow["state"], **answer})
 
-    def test_rejects_malformed_client_info(self, tenant):
-        flow = begin_sign_in()
-        answer = answer_to(flow, tenant)
+    def test_rejects_malformed_client_info(self, tenant, flow):
         tenant.answer_tokens(client_info="%%%")
         with pytest.raises(PageError, match="sign_in_refused"):
-            complete_sign_in(flow, answer)
+            complete(flow)
 
-    def test_sends_the_pkce_verifier(self, tenant):
-        flow = begin_sign_in()
-        complete_sign_in(flow, answer_to(flow, tenant))
+    def test_sends_the_pkce_verifier(self, tenant, flow):
+        complete(flow)
         assert tenant.token_requests[0]["code_verifier"] == flow["code_verifier"]
 
     def test_of_two_users_keeps_two_caches(self, tenant):
-        caches = []
-        for _ in range(2):
-            flow = begin_sign_in()
-            caches.append(complete_sign_in(flow, answer_to(flow, tenant)).token_cache)
-        assert caches[0] != caches[1]
+        first, second = (complete(begin(tenant)).token_cache for _ in range(2))
+        assert first != second
 
 
 class TestSilent:
@@ -174,12 +164,10 @@ class TestSilent:
         with pytest.raises(SignInRequired, match="no_token"):
             acquire_token_silent(session)
 
-    def test_serves_the_old_token_when_an_early_renewal_fails(self, tenant, db):
+    def test_serves_the_old_token_when_an_early_renewal_fails(self, tenant, flow, db):
         """A token that Entra wants renewed early still works while Entra is down."""
-        flow = begin_sign_in()
-        answer = answer_to(flow, tenant)
         tenant.answer_tokens(refresh_in=-1)
-        signed_in = complete_sign_in(flow, answer)
+        signed_in = complete(flow)
         session = SessionStore()
         start_session(session, signed_in.identity, signed_in.token_cache, [])
         for failure in ((503, {}, ""), requests.ConnectTimeout(), (429, {}, "{}")):
@@ -227,8 +215,7 @@ class TestSilent:
         assert acquire_token_silent(session, force_refresh=True) == "access-token-2"
 
     def test_never_returns_the_token_of_another_session(self, session, tenant, db):
-        flow = begin_sign_in()
-        bob = complete_sign_in(flow, answer_to(flow, tenant))
+        bob = complete(begin(tenant))
         other = SessionStore()
         start_session(other, bob.identity, bob.token_cache, [])
         assert acquire_token_silent(session) == "access-token-1"
@@ -240,13 +227,11 @@ def test_identity_consists_of_oid_and_tenant(session, tenant):
     assert session[IDENTITY]["tid"] == tenant.tenant_id
 
 
-def test_identity_contains_only_text_that_utf_8_can_encode(tenant):
+def test_identity_contains_only_text_that_utf_8_can_encode(tenant, flow):
     """JSON can contain a lone surrogate, which made every page of this user a 500."""
-    flow = begin_sign_in()
     claims = dict.fromkeys(("name", "preferred_username", "login_hint"), "x\ud800")
-    answer = answer_to(flow, tenant)
     tenant.answer_tokens(id_token=tenant.id_token(**claims))
-    identity = complete_sign_in(flow, answer).identity
+    identity = complete(flow).identity
     assert {identity[key] for key in ("name", "username", "logout_hint")} == {"x?"}
 
 
@@ -254,8 +239,7 @@ def test_certificate_replaces_the_secret(tenant, settings, tmp_path):
     settings.CLIENT_CERTIFICATE = str(tmp_path / "client.pem")
     settings.CLIENT_SECRET = ""
     (tmp_path / "client.pem").write_text(pem_of(tenant.key.private) + CERTIFICATE)
-    flow = begin_sign_in()
-    complete_sign_in(flow, answer_to(flow, tenant))
+    complete(begin(tenant))
     sent = tenant.token_requests[0]
     assert sent["client_assertion"].count(".") == 2
     assert "client_secret" not in sent
