@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -224,7 +225,12 @@ def test_host_names_and_addresses_can_be_chosen():
 def run_command(folder, *options):
     command = [sys.executable, "-m", "tests.mock_azure", "--settings", folder / "settings.json"]
     with subprocess.Popen(
-        [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, *options],
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(folder)},  # one that is killed leaves its files there
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         try:
             yield process
