@@ -17,6 +17,7 @@ from main import create_app
 from tests.mock_azure import MockAzure
 from tests.mock_azure.tls import server_context
 
+pytestmark = pytest.mark.usefixtures("one_root")
 GUID = "12345678-1234-4234-8234-123456789abc"
 
 

@@ -19,7 +19,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
 @pytest.fixture(params=["helpers.http_session", "Helpers.http_session"])
-def recipe(request):
+def recipe(request, one_root):
     """The module of one app."""
     return importlib.import_module(request.param)
 
@@ -190,7 +190,8 @@ def test_connections_are_reused(recipe, serve):
     assert len(connections) == 1
 
 
-def test_the_bundle_is_trusted_in_addition_to_the_public_roots(recipe, serve, ca):
+def test_the_bundle_is_trusted_in_addition_to_the_public_roots(recipe, serve, ca, monkeypatch):
+    monkeypatch.undo()  # of `one_root`
     context, file = ca
     session = recipe.http_session(str(file))
     assert session.get(f"https://localhost:{serve(answering(OK), context)}/").ok
