@@ -204,7 +204,9 @@ def test_a_cloud_sets_every_address(cloud, azure, folder):
     assert api["ISSUER"] == f"{api['AUTHORITY']}/v2.0"
     assert api["SCOPE"] == f"{urls['arm']}/user_impersonation"
     assert api["AZURE_MANAGEMENT_SUBSCRIPTIONS_URI"].startswith(f"{urls['arm']}/subscriptions?")
-    assert urls["portal"] in (folder / "createdApps.html").read_text()
+    page = (folder / "createdApps.html").read_text()
+    assert urls["portal"] in page
+    assert all(settings["CLIENT_ID"] in page for settings in (api, ui))
     keys = dotenv_values(folder / "FlaskAPI/development.env").keys()
     assert keys == dotenv_values(ROOT / "FlaskAPI/production.env").keys()
 
@@ -680,13 +682,15 @@ def test_what_was_adopted_is_never_deleted(azure, run, use_machine):
     before = deepcopy([apps, registry.federated, registry.principals])
     second = use_machine("second machine")
     run(configure, *adoption(*apps))
-    run(configure, "--yes", "--certificate", "--trust-identity", str(uuid.uuid4()))
+    two = [f"--trust-identity={uuid.uuid4()}" for _ in range(2)]
+    run(configure, "--yes", "--certificate", *two)
     assert [len(app["keyCredentials"]) for app in registry.applications.values()] == [2, 2]
-    assert [len(trusts) for trusts in registry.federated.values()] == [2, 2]
+    assert [len(trusts) for trusts in registry.federated.values()] == [3, 3]
 
     output = run(cleanup, "--yes")
     assert output.count("(adopted: only what this machine added)") == 2
     assert output.count("This machine adopted it.") == 2
+    assert output.count("which can contain a secret") == 2
     assert [list(registry.applications.values()), registry.federated] == before[:2]
     assert registry.principals == before[2]
     left = [path.name for path in second.rglob("*") if path.is_file()]

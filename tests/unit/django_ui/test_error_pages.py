@@ -4,7 +4,7 @@ import re
 
 import pytest
 from django.contrib.sessions.models import Session
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from Helpers.errors import PAGES
@@ -91,7 +91,12 @@ class TestSession:
         assert "Contoso Production" in page.text
 
     @pytest.mark.parametrize(
-        "error", [OperationalError("disk I/O error"), RedisConnectionError("refused")]
+        "error",
+        [
+            OperationalError("disk I/O error"),
+            InterfaceError("connection already closed"),
+            RedisConnectionError("refused"),
+        ],
     )
     def test_that_cannot_be_read_is_a_503(self, signed_in, monkeypatch, error):
         def fail(*args):

@@ -146,6 +146,13 @@ class TestClaimsChallenge:
         # The code is redeemed for the same claims.
         assert "acrs" in tenant.token_requests[-1]["claims"]
 
+    def test_goes_to_entra_again_if_the_code_has_been_used(self, signed_in, api, tenant):
+        api.challenge(CLAIMS)
+        tenant.answer(400, error="interaction_required")
+        query = signed_in.begin("/")
+        tenant.answer(400, error="invalid_grant")
+        assert "acrs" in signed_in.finish(query)["Location"]
+
     def test_of_entra_itself_goes_first(self, signed_in, api, tenant):
         api.challenge(CLAIMS)
         tenant.answer(400, error="invalid_grant", claims='{"access_token":{"capolids":{}}}')

@@ -85,7 +85,7 @@ def test_the_users_token_for_arm_is_sent_and_not_the_assertion(tenant, listing, 
     [
         "https://evil.example/subscriptions",
         "http://management.azure.com/subscriptions",
-        "https://management.azure.com:444/subscriptions",
+        "https://management.azure.com:4430/subscriptions",
         "https://management.azure.com.evil.example/subscriptions",
         "https://management.azure.com@evil.example/subscriptions",
         "//evil.example/subscriptions",

@@ -7,13 +7,15 @@ from tests.mock_azure.consents import Consent, Consents
 from tests.mock_azure.directory import ARM_ID, GRAPH_ID
 
 
-def test_a_consent_can_be_revoked_for_one_resource_alone(azure: MockAzure):
+def test_consents_can_be_revoked_for_one_resource_or_one_client(azure: MockAzure):
     azure.consent_all("alice")
-    ui, api = azure.ui.client_id, azure.api.client_id
+    ui, api, granted = azure.ui.client_id, azure.api.client_id, azure.consents.granted
     azure.consents.revoke("alice", client=ui, resource=api)
-    assert not azure.consents.granted("alice", ui, api)
-    assert azure.consents.granted("alice", ui, GRAPH_ID)
-    assert azure.consents.granted("alice", api, ARM_ID)
+    assert not granted("alice", ui, api)
+    assert granted("alice", ui, GRAPH_ID)
+    azure.consents.revoke("alice", client=api)
+    assert not granted("alice", api, ARM_ID)
+    assert granted("alice", ui, GRAPH_ID)
 
 
 @pytest.mark.usefixtures("eager_switching")

@@ -201,6 +201,20 @@ def test_a_secret_is_shown_once(call, application):
     assert call("POST", f"{path}/removePassword", key).status_code == 400
 
 
+def test_a_secret_cannot_have_expired_when_it_is_created(azure, call, application):
+    end = azure.clock.stamp(azure.clock.now() - 60).replace(" ", "T")
+    body = {"passwordCredential": {"endDateTime": end}}
+    refused = call("POST", f"/applications/{application['id']}/addPassword", body)
+    assert error(refused) == (400, "Request_BadRequest")
+
+
+def test_two_applications_cannot_have_the_same_identifier(call, application):
+    body = {"identifierUris": ["https://contoso.example/api"]}
+    assert call("PATCH", f"/applications/{application['id']}", body).status_code == 204
+    second = call("POST", "/applications", {"displayName": "Second", **body})
+    assert error(second) == (400, "Request_BadRequest")
+
+
 def test_a_secret_works_until_it_expires_or_is_removed(azure, call, application, post_token):
     path = f"/applications/{application['id']}"
     end = azure.clock.stamp(azure.clock.now() + 60).replace(" ", "T")
@@ -299,6 +313,9 @@ def test_owners_are_people_of_the_tenant(azure, call, application):
     assert "already exist" in again.json["error"]["message"]
     nobody = {"@odata.id": f"{azure.graph_url}/v1.0/directoryObjects/{SCOPE['id']}"}
     assert call("POST", f"{path}/$ref", nobody).status_code == 404
+    bob = f"https://graph.example/v1.0/directoryObjects/{azure.users['bob'].oid}"
+    elsewhere = {"@odata.id": bob}
+    assert error(call("POST", f"{path}/$ref", elsewhere)) == (400, "Request_BadRequest")
 
 
 def test_adding_an_owner_needs_a_permission_to_read_the_directory_too(

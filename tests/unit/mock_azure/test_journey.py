@@ -184,6 +184,27 @@ def test_tells_a_claims_challenge_and_how_it_came_back_to_entra(walk, front, jou
     assert "capolids: in a challenge, the Conditional Access policies" in challenge
 
 
+def test_tells_that_a_renewal_did_not_satisfy_the_challenge(azure, walk, post_token, journey):
+    tokens, correlation_id = walk.sign_in("carol"), str(uuid4())
+    refused = walk.exchange(tokens["access_token"], correlation_id, claims=CP1)
+    post_token(
+        azure.ui,
+        {"client-request-id": correlation_id},
+        grant_type="refresh_token",
+        refresh_token=tokens["refresh_token"],
+        scope=f"api://{azure.api.client_id}/access_as_user",
+        claims=refused.json["claims"],
+    )
+    page = journey()
+    assert chapters(page)[1] == "Entra refused the exchange: second factor needed"
+    assert steps(page)[-4:] == [
+        "Entra refused the exchange: second factor needed",
+        "A claims challenge came back",
+        "FlaskAPI passed the claims challenge to DjangoUI",
+        "Entra refused to renew token A: second factor needed",
+    ]
+
+
 def test_tells_a_challenge_of_resource_manager(azure, walk, journey):
     token_a = walk.sign_in()["access_token"]
     token_b = walk.exchange(token_a, str(uuid4()), claims=CP1).json["access_token"]

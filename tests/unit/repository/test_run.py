@@ -333,6 +333,14 @@ def test_the_demo_keeps_its_sessions_among_the_files_that_it_removes(tmp_path):
     settings = run.start_mock(sys.executable, options, tmp_path)
     run.stop_all()
     assert Path(settings["DjangoUI"]["DATABASE_PATH"]).parent == tmp_path
+    assert ":8443" not in settings["FlaskAPI"]["AUTHORITY"]  # the port is the option's
+    assert ":8400" not in settings["DjangoUI"]["LOGOUT_URL"]
+
+
+def test_an_app_listens_on_every_loopback_address():
+    command = run.gunicorn(8000, "main:create_app()")
+    bound = {"127.0.0.1": "--bind=127.0.0.1:8000", "::1": "--bind=[::1]:8000"}
+    assert command[2:-1] == [bound[address] for address in run.loopback()]
 
 
 # --- Being told to stop --------------------------------------------------------------------------
