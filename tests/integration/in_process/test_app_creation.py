@@ -403,6 +403,16 @@ def test_new_secrets_replace_the_previous_ones(azure, run, folder):
     assert dotenv_values(file)["DJANGO_SECRET_KEY"] == key
 
 
+@pytest.mark.parametrize(("days", "is_replaced"), [(1, True), (2, False)])
+def test_a_secret_is_replaced_on_its_last_day(azure, run, days, is_replaced):
+    run(configure, "--secret-days", str(days))
+    api = next(iter(azure.registry.applications.values()))
+    (former,) = api["passwordCredentials"]
+    run(configure, "--yes")
+    (credential,) = api["passwordCredentials"]
+    assert (credential != former) == is_replaced
+
+
 # --- the apps on what was written -----------------------------------------------------------------
 
 

@@ -55,6 +55,7 @@ def test_compares_the_claims_of_both_tokens(with_jwt, settings):
     assert f"aud {settings.CLIENT_ID} the-api Audience" in page
     assert "scp none access_as_user Scope" in page
     assert "sub pairwise another" in page
+    assert re.search(r"exp \d\d:\d\d:\d\d UTC \d\d:\d\d:\d\d UTC Expiry", page)
 
 
 def test_shows_the_claims_of_the_access_token_that_was_renewed(with_jwt, tenant, api, settings):
@@ -112,7 +113,9 @@ def test_links_to_the_mocks_trace_of_this_request(with_jwt, settings):
 
 
 def test_without_the_mock_there_is_no_link(with_jwt):
-    assert "See every step" not in with_jwt.get("/").text
+    page = with_jwt.get("/").text
+    assert "See every step" not in page
+    assert "The mock issued it" not in page
 
 
 def test_production_does_not_show_it(with_jwt, settings):

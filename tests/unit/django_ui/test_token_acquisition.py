@@ -227,6 +227,15 @@ def test_identity_consists_of_oid_and_tenant(session, tenant):
     assert session[IDENTITY]["tid"] == tenant.tenant_id
 
 
+@pytest.mark.parametrize(
+    ("username", "shown"), [("alice@contoso.example", "alice@contoso.example"), (None, "Signed in")]
+)
+def test_user_without_a_name_is_shown_as(tenant, flow, username, shown):
+    claims = {"name": None, "preferred_username": username}
+    tenant.answer_tokens(id_token=tenant.id_token(**claims))
+    assert complete(flow).identity["name"] == shown
+
+
 def test_identity_contains_only_text_that_utf_8_can_encode(tenant, flow):
     """JSON can contain a lone surrogate, which made every page of this user a 500."""
     claims = dict.fromkeys(("name", "preferred_username", "login_hint"), "x\ud800")
