@@ -380,13 +380,12 @@ def has_display() -> bool:
 
 
 # Playwright's event loop disturbs Django's tests, so the browser tests run in their own process.
-# Integration tests often wait. They come first, while other tests have work for all cores.
 STEPS = {
     "ruff": "ruff check .",
     "format": "ruff format --check .",
     "mypy": "mypy",
     "e2e": "pytest tests/e2e",
-    "tests": "pytest -n auto --dist worksteal tests/integration tests/unit",
+    "tests": "pytest -n auto --dist worksteal tests/unit tests/integration",
 }
 
 

@@ -25,7 +25,9 @@ NEEDED = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests whose program is missing, and say how to install it. In CI they fail instead."""
+    """Put tests that often wait first, and skip those whose program is missing, except in CI."""
+    # Near the end of a run, no other test would use the cores while one waits.
+    items.sort(key=lambda item: item.path.parent.name != "integration")
     if os.environ.get("CI") == "true":
         return
     for item in items:

@@ -479,7 +479,7 @@ def test_says_that_all_passed_and_what_each_step_counted(tool, monkeypatch, caps
         pytest.param("format", "ruff format --check", id="format"),
         pytest.param("mypy", "mypy", id="mypy"),
         pytest.param("e2e", "pytest tests/e2e", id="browser-tests"),
-        pytest.param("tests", "tests/integration tests/unit", id="unit-and-integration-tests"),
+        pytest.param("tests", "tests/unit tests/integration", id="unit-and-integration-tests"),
     ],
 )
 def test_one_failed_step_fails_the_run(tool, monkeypatch, capsys, step, command):
