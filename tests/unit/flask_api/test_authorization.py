@@ -481,8 +481,8 @@ def test_a_list_of_clients_decides_about_a_client_that_is(tenant, settings_of_ap
         assert SCOPE in response.headers["WWW-Authenticate"]
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_scheme_is_case_insensitive(api, azure_answers, scheme):
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
+def test_the_scheme_can_be_in_any_case_and_before_several_spaces(api, azure_answers, scheme):
     token = azure_answers.access_token()
     assert get(api, Authorization=f"{scheme} {token}").status_code == 200
 

@@ -51,6 +51,7 @@ def test_all_pages_are_merged_into_one_list(tenant, listing):
     response = listing()
     assert [row["displayName"] for row in response.json["value"]] == ["a", "b", "c"]
     assert response.json["count"] == {"type": "Total", "value": 3}
+    assert 'arm;desc="2 pages"' in response.headers["Server-Timing"]
     assert "nextLink" not in response.json
 
 
