@@ -44,9 +44,10 @@ def test_client_learns_that_the_second_factor_was_declined(azure, front, redirec
     assert redirected(front.press(page, "decision", "cancel"))["error"] == "access_denied"
 
 
-def test_challenge_of_a_fault_leads_to_the_second_factor_too(azure, front, exchange):
+@pytest.mark.parametrize("code", [50076, 50079], ids=["a second factor", "its registration"])
+def test_challenge_of_a_fault_leads_to_the_second_factor_too(azure, front, exchange, code):
     azure.consent_all()
-    azure.faults.add(TOKEN_HOP, 50076)
+    azure.faults.add(TOKEN_HOP, code)
     claims = exchange(azure.access_token()).json["claims"]
     page = front.press(front.authorize(claims=claims), "user", "alice")
     assert "Approve this sign-in" in page.text
@@ -64,10 +65,13 @@ def test_blocking_policy_refuses_exchange_and_sign_in(azure, front, exchange):
 
 
 def test_policy_applies_to_its_users_and_resource_only(azure, front, exchange):
-    azure.policies.add("mfa", "alice")
+    azure.policies.add("mfa", "alice", "bob")
     assert "code" in front.sign_in("alice")
-    azure.consent_all("bob")
-    assert exchange(azure.access_token("bob")).status_code == 200
+    for user, code in (("alice", 50076), ("bob", 50076), ("gina", None)):
+        azure.consent_all(user)
+        answer = exchange(azure.access_token(user)).json
+        assert answer.get("error_codes", [None]) == [code]
+        assert ("access_token" in answer) == (code is None)
 
 
 def test_policy_without_users_applies_to_everybody(azure, exchange):

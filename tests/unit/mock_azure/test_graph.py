@@ -560,6 +560,7 @@ def test_a_device_waits_for_its_user(device, front, call):
     assert "close this window" in front.press(page, "decision", "accept").text
     token = device.poll()["access_token"]
     assert call("GET", "/applications", token=token).status_code == 200
+    assert "is unknown" in device.enter_code().text  # a code works once
 
 
 def test_a_device_learns_that_its_user_declined(device, front):
