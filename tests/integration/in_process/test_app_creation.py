@@ -35,7 +35,7 @@ import settings_files
 from graph import GraphError, ScriptError
 from main import create_app
 from tests.integration.in_process.conftest import internet, put_in_force
-from tests.mock_azure import MockAzure
+from tests.mock_azure import MockAzure, token_endpoint
 from tests.mock_azure.faults import Fault, Faults
 from tests.mock_azure.graph_shapes import EMPTY_APPLICATION
 from tests.mock_azure.keys import SigningKey
@@ -304,6 +304,16 @@ def test_a_cloud_without_microsofts_client_needs_one(azure, fail, monkeypatch):
     monkeypatch.delenv("AZURE_CLIENT_ID")
     assert "See --client-id" in fail(configure)
     assert azure.registry.applications == {}
+
+
+def test_a_sign_in_on_another_device_is_not_awaited_as_long_as_its_code_is_valid(
+    azure, fail, monkeypatch
+):
+    monkeypatch.delenv("AZURE_CLIENT_ID")
+    monkeypatch.setattr(graph, "SIGN_IN_SECONDS", 0)
+    monkeypatch.setattr(token_endpoint, "DEVICE_CODE_LIFETIME_SECONDS", 2)
+    assert "Signing in failed: authorization_pending" in fail(configure, "--device-code")
+    assert len(azure.requests("token:device_code")) == 1
 
 
 def test_a_missing_permission_is_named(azure, fail, monkeypatch):
