@@ -367,7 +367,9 @@ def test_reset_voids_what_was_issued_and_keeps_the_secrets(azure, front, redeem)
     code, secret = front.sign_in()["code"], azure.ui.secret
     azure.revoke_sessions("alice")
     azure.policies.add("mfa")
+    azure.arm_page_size = 1
     azure.reset()
+    assert azure.arm_page_size == 25
     assert error_code(redeem(code)) == 9002313
     assert azure.ui.secret == secret
     assert not azure.consents.granted("alice", azure.api.client_id, ARM_ID)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.mock_azure.directory import ARM_ID, EXCHANGE_ID, GRAPH_ID, PARTNER_ID, Permission
 from tests.mock_azure.keys import SigningKey
-from tests.mock_azure.tokens import unverified
+from tests.mock_azure.tokens import login_hint, unverified
 
 ARM_SCOPE = "https://management.azure.com/user_impersonation"
 REFUSED_GRANT = "invalid_grant"
@@ -141,8 +141,8 @@ def test_id_token_says_when_the_user_signed_in_if_max_age_was_asked(azure, front
 
 
 def test_id_token_holds_a_login_hint_only_if_the_registration_asks_for_it(azure, front, redeem):
-    claims = unverified(redeem(front.sign_in()["code"]).json["id_token"])
-    assert claims["login_hint"]
+    claims = unverified(redeem(front.sign_in("bob")["code"]).json["id_token"])
+    assert claims["login_hint"] == login_hint(azure.users["bob"])
     azure.applications[azure.ui.client_id] = replace(azure.ui, id_token_claims=())
     claims = unverified(redeem(front.sign_in(prompt="login")["code"]).json["id_token"])
     assert "login_hint" not in claims
