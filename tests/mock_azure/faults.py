@@ -35,16 +35,13 @@ class Fault:
     used: int = 0
 
     def before(self) -> Response | None:
-        """Wait, close the connection or respond instead of the view; None lets the view respond.
+        """Wait, or respond instead of the view; None lets the view respond.
 
         :raises EntraError, ArmError: the preset error.
         """
-        if _client_leaves_within(self.latency_seconds):
-            g.answer = GAVE_UP
-            return Response()
-        if self.drop:
-            g.answer = NO_ANSWER
-            cut_connection(request.environ)
+        is_gone = _client_leaves_within(self.latency_seconds)
+        if is_gone or self.drop:
+            g.answer = GAVE_UP if is_gone else NO_ANSWER
             return Response()
         # At /authorize the view raises it, because it knows the client's redirect URI.
         if self.answer and request.blueprint != "front":
@@ -54,7 +51,9 @@ class Fault:
         return Response(self.body or "", self.status or 200, content_type="text/html")
 
     def after(self, response: Response) -> None:
-        """Change the headers of the response, and how fast its body is sent."""
+        """Change the response's headers and how fast its body is sent, or close the connection."""
+        if self.drop:  # not earlier: the client may look for this request in the record at once
+            cut_connection(request.environ)
         response.headers.update(self.headers)
         if self.truncate or self.drip_seconds:
             body = response.get_data()

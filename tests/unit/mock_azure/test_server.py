@@ -159,6 +159,7 @@ def test_fault_drops_the_connection(azure, session):
     azure.faults.add("jwks", drop=True)
     with pytest.raises(requests.ConnectionError):
         session.get(jwks(azure), timeout=30)
+    assert [seen.answer for seen in azure.requests("jwks")] == ["no answer"]
     assert session.get(jwks(azure), timeout=30).status_code == 200
 
 
