@@ -398,6 +398,8 @@ def test_existing_settings_files_are_kept_until_the_user_agrees(azure, run, fail
     assert backup.read_text().startswith("CLIENT_ID=of-mine")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert "of-mine" not in mine.read_text()
+    run(configure, "--new-secrets", "--yes")
+    assert len(list(mine.parent.glob("development.env.backup-*"))) == 2
 
 
 def test_new_secrets_replace_the_previous_ones(azure, run, folder):
@@ -799,6 +801,15 @@ def test_an_error_of_graph_about_owners_does_not_end_the_run(
     azure.users.pop("bob")
     with pytest.raises(GraphError, match="404"):
         registrations.add_owner(client, registration, bob)
+
+
+def test_a_service_principal_is_found_if_graph_created_it_without_an_answer(azure, run, cloud):
+    run(configure)
+    app_id = next(iter(azure.registry.applications.values()))["appId"]
+    options = configure.parse(["--cloud", cloud, "--tenant", azure.tenant_id])
+    _, client, _ = command_line.connect(options, [])
+    client.fresh.add(app_id)  # as after its creation in this run
+    assert registrations.service_principal(client, app_id, "an app")["appId"] == app_id
 
 
 def test_settings_of_another_registration_are_kept(azure, run, folder):

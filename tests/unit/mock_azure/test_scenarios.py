@@ -311,3 +311,4 @@ def test_tells_what_was_recorded_without_secrets(azure, front, redeem, exchange)
     assert [seen["hop"] for seen in hops] == ["token:authorization_code", "token:on_behalf_of"]
     assert hops[0]["answered"]["token_type"] == "Bearer"
     assert hops[0]["id_token"]["oid"] == azure.users["bob"].oid
+    assert front.get("/recorded?user=alice").json["recorded"] == []
