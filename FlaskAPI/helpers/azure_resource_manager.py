@@ -3,7 +3,6 @@
 Reference: https://learn.microsoft.com/rest/api/resources/subscriptions/list
 """
 
-import json
 import re
 import time
 from functools import lru_cache
@@ -15,7 +14,7 @@ from flask import current_app, g
 
 from helpers.claims_challenges import claims_of_challenge
 from helpers.errors import AccessTokenRejected, DownstreamError, failure_reason
-from helpers.http_session import MAX_BODY_BYTES, retry_after_seconds
+from helpers.http_session import MAX_BODY_BYTES, json_object, retry_after_seconds
 from helpers.request_scope import describe_timing, seconds_left, time_budget, timed
 
 RETRY_STATUSES = (502, 503, 504)
@@ -92,22 +91,17 @@ def _page(response: requests.Response) -> dict[str, Any]:
     if status == 429:
         wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)
         raise DownstreamError("downstream_throttled", retry_after=wait)
-    try:
-        body = json.loads(response.content)
-    except (ValueError, RecursionError):
-        body = None
+    body = json_object(response) or {}
     if status == 403:
         raise DownstreamError("downstream_forbidden", details={"azure_code": _code(body)})
-    rows = body.get("value") if isinstance(body, dict) else None
+    rows = body.get("value")
     if status != 200 or not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise DownstreamError("downstream_error", f"status {status}, or not a list")
-    return dict(body)
+    return body
 
 
-def _code(body: Any) -> str:
+def _code(body: dict[str, Any]) -> str:
     """Return Resource Manager's error code, e.g. ``AuthorizationFailed``, or an empty string."""
-    try:
-        code = body["error"]["code"]
-    except (KeyError, TypeError, IndexError):
-        return ""
+    error = body.get("error")
+    code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, str) and re.fullmatch(r"\w{1,64}", code, re.ASCII) else ""

@@ -1,6 +1,5 @@
 """Microsoft Entra ID's token endpoint: MSAL's client, its credential and its HTTP client."""
 
-import json
 import re
 from functools import lru_cache, partialmethod
 from pathlib import Path
@@ -12,7 +11,7 @@ import requests
 from flask import g
 
 from helpers.errors import DownstreamError, failure_reason
-from helpers.http_session import retry_after_seconds
+from helpers.http_session import json_object, retry_after_seconds
 from helpers.managed_identity import managed_identity_token
 from helpers.request_scope import time_budget
 
@@ -120,11 +119,8 @@ class HttpClient:
             raise DownstreamError("idp_timeout") from error
         except requests.RequestException as error:
             raise DownstreamError("idp_unavailable", failure_reason(error)) from error
-        try:
-            body = json.loads(response.content)
-        except (ValueError, RecursionError):
-            body = None
-        code = body.get("error", "") if isinstance(body, dict) else None
+        body = json_object(response)
+        code = None if body is None else body.get("error", "")
         if response.status_code == 429 or code == "temporarily_unavailable":
             wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)
             raise DownstreamError("idp_throttled", retry_after=wait)

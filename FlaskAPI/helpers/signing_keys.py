@@ -3,7 +3,6 @@
 The rules follow https://learn.microsoft.com/entra/identity-platform/signing-key-rollover.
 """
 
-import json
 import logging
 from contextlib import suppress
 from threading import Lock, Thread
@@ -16,7 +15,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from helpers.errors import AuthError, DownstreamError
-from helpers.http_session import CONNECT_SECONDS
+from helpers.http_session import CONNECT_SECONDS, json_object
 
 REFRESH_SECONDS = 60 * 60  # after this, the next request starts a refresh in the background
 USABLE_SECONDS = 24 * 60 * 60  # use the last good keys this long while Entra can't be reached
@@ -78,7 +77,7 @@ class SigningKeys:
                 keys = self._download()
                 self._keys, self._loaded_at = keys, monotonic()
                 logger.info("signing keys loaded: %s", ", ".join(keys))
-        except (requests.RequestException, ValueError, RecursionError) as error:
+        except (requests.RequestException, ValueError) as error:
             logger.warning("signing keys not refreshed: %s", error)
         finally:
             self._tried_at = monotonic()
@@ -108,8 +107,8 @@ class SigningKeys:
 
     def _get_json(self, url: str) -> dict[str, Any]:
         response = self._session.get(url, timeout=(CONNECT_SECONDS, ANSWER_SECONDS))
-        document = json.loads(response.content)
-        if response.status_code != 200 or not isinstance(document, dict):
+        document = json_object(response)
+        if response.status_code != 200 or document is None:
             raise ValueError(f"status {response.status_code}, or not a JSON object")
         return document
 
