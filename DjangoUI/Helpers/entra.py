@@ -12,7 +12,7 @@ import requests
 
 from Helpers.correlation import correlation_id
 from Helpers.errors import PageError, failure_reason
-from Helpers.http_session import http_session, retry_after_seconds
+from Helpers.http_session import http_session, json_object, retry_after_seconds
 
 DISCOVERY_SECONDS = 24 * 60 * 60  # how long a discovery document is used
 WAIT_SECONDS = 1.0  # how long a thread waits while another one fetches the first document
@@ -79,13 +79,12 @@ class EntraClient:
         headers = {**(headers or {}), "client-request-id": correlation_id.get()}
         try:
             response = self._session.request(method, url, headers=headers, **kwargs)
-            is_object = isinstance(response.json(), dict)
-        except (requests.RequestException, ValueError, RecursionError) as error:
+        except requests.RequestException as error:
             raise PageError("entra_unavailable", failure_reason(error)) from error
         if response.status_code == 429:
             wait = retry_after_seconds(response, MAX_RETRY_AFTER_SECONDS)
             raise PageError("entra_busy", "status 429", retry_after=wait)
-        if response.status_code >= 500 or not is_object:
+        if response.status_code >= 500 or json_object(response) is None:
             raise PageError("entra_unavailable", f"status {response.status_code}")
         return response
 

@@ -12,7 +12,7 @@ from requests.utils import parse_dict_header
 
 from Helpers.correlation import CORRELATION_HEADER
 from Helpers.errors import API_PAGES, ApiRefusal, failure_reason
-from Helpers.http_session import CONNECT_SECONDS, http_session, retry_after_seconds
+from Helpers.http_session import CONNECT_SECONDS, http_session, json_object, retry_after_seconds
 from Helpers.token_acquisition import checked_claims
 
 ANSWER_SECONDS = 25.0  # the API itself gives up after 20, and responds with the reason
@@ -51,13 +51,10 @@ def list_subscriptions(access_token: str, correlation_id: str) -> SubscriptionLi
         raise ApiRefusal("api_error") from error
     except requests.RequestException as error:
         raise ApiRefusal("api_unreachable", reason=failure_reason(error)) from error
-    try:
-        body = response.json()
-    except (ValueError, RecursionError):
-        body = None
+    body = json_object(response) or {}
     if response.status_code != 200:
         raise _refusal(response, body)
-    subscriptions = body.get("value") if isinstance(body, dict) else None
+    subscriptions = body.get("value")
     if not isinstance(subscriptions, list) or not all(isinstance(s, dict) for s in subscriptions):
         raise ApiRefusal("api_error")
     try:
@@ -70,8 +67,8 @@ def list_subscriptions(access_token: str, correlation_id: str) -> SubscriptionLi
     return SubscriptionList(subscriptions, text, timing, milliseconds)
 
 
-def _refusal(response: requests.Response, body: Any) -> ApiRefusal:
-    code = str(body.get("code")) if isinstance(body, dict) else ""
+def _refusal(response: requests.Response, body: dict[str, Any]) -> ApiRefusal:
+    code = str(body.get("code"))
     claims = _claims(response.headers.get("WWW-Authenticate", ""))
     if code not in API_PAGES or (code == "claims_challenge" and claims is None):
         code = "api_error"

@@ -4,6 +4,7 @@ MSAL and the call to the API use sessions made here.
 """
 
 import io
+import json
 import re
 import ssl
 from functools import lru_cache
@@ -105,6 +106,15 @@ def _read(raw: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
     finally:
         raw.close()  # after a complete body, the connection is already back in the pool
     return bytes(body)
+
+
+def json_object(response: requests.Response) -> dict[str, Any] | None:
+    """Return the JSON object in the body, or ``None`` if there is anything else."""
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def retry_after_seconds(response: requests.Response, most: int) -> int | None:

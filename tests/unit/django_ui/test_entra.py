@@ -159,6 +159,7 @@ def test_slow_discovery_blocks_one_thread_only(tenant, network, monkeypatch):
         ({"status": 200, "body": '{"a": ' + "9" * 5000 + "}"}, "entra_unavailable"),
         ({"status": 302, "headers": {"Location": "https://evil.example"}}, "entra_unavailable"),
         ({"status": 429, "json": {}}, "entra_busy"),
+        ({"status": 429, "body": "<html>"}, "entra_busy"),
         ({"body": requests.ReadTimeout()}, "entra_unavailable"),
     ],
 )
