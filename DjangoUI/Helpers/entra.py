@@ -64,7 +64,7 @@ class EntraClient:
             return self._discovery
         try:
             response = self._send("GET", url, **kwargs)
-            if response.json().get("issuer") == f"{self._authority}/v2.0":
+            if (json_object(response) or {}).get("issuer") == f"{self._authority}/v2.0":
                 self._discovery, self._expires = response, monotonic() + DISCOVERY_SECONDS
             elif response.ok:
                 raise PageError("entra_unavailable", "not this tenant's discovery document")

@@ -70,8 +70,8 @@ def _get(url: str, access_token: str) -> requests.Response:
             raise DownstreamError("downstream_timeout") from error
         except requests.RequestException as error:
             if is_last or not isinstance(error, requests.ConnectionError):
-                nobody = re.search("NewConnectionError|NameResolutionError", str(error))
-                code = "downstream_unreachable" if nobody else "downstream_error"
+                is_away = re.search("NewConnectionError|NameResolutionError", str(error))
+                code = "downstream_unreachable" if is_away else "downstream_error"
                 raise DownstreamError(code, failure_reason(error)) from error
         time.sleep(min(pause, seconds_left()))
     return response

@@ -21,7 +21,6 @@ from tests.visitor import Visitor
 
 BROWSER = """
 import sys
-import uuid
 sys.path.insert(0, {root!r})
 from tests.visitor import Visitor
 Visitor("").open(sys.argv[1]).answer({user!r})
