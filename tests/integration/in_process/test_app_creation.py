@@ -200,13 +200,20 @@ def test_a_cloud_sets_every_address(cloud, azure, folder):
     assert configure.main(["--cloud", cloud, "--tenant", azure.tenant_id]) == 0
     api, ui = settings_of(folder)
     urls = graph.SAMPLE["clouds"][cloud]
+    assert [app["CLIENT_ID"] for app in (api, ui)] == [
+        app["appId"] for app in azure.registry.applications.values()
+    ]
     assert api["AUTHORITY"] == ui["AUTHORITY"] == f"{urls['login']}/{azure.tenant_id}"
     assert api["ISSUER"] == f"{api['AUTHORITY']}/v2.0"
     assert api["SCOPE"] == f"{urls['arm']}/user_impersonation"
     assert api["AZURE_MANAGEMENT_SUBSCRIPTIONS_URI"].startswith(f"{urls['arm']}/subscriptions?")
     page = (folder / "createdApps.html").read_text()
-    assert urls["portal"] in page
-    assert all(settings["CLIENT_ID"] in page for settings in (api, ui))
+    blade = f"{urls['portal']}/#view/Microsoft_AAD_RegisteredApps/ApplicationMenuBlade/~/Overview"
+    for app in azure.registry.applications.values():
+        (credential,) = app["passwordCredentials"]
+        assert f'<a href="{blade}/appId/{app["appId"]}">{app["displayName"]}</a>' in page
+        assert f"<code>{app['appId']}</code><td>{credential['endDateTime'][:10]}\n" in page
+    assert f"Tenant: {azure.tenant_id}." in page
     keys = dotenv_values(folder / "FlaskAPI/development.env").keys()
     assert keys == dotenv_values(ROOT / "FlaskAPI/production.env").keys()
 
@@ -246,9 +253,13 @@ def test_a_call_that_never_succeeds_ends_the_run(azure, cloud, folder, naps):
     assert len(naps) > 3
 
 
-def test_a_failure_in_the_middle_can_be_continued(azure, run, fail, folder):
-    fault = azure.faults.add("graph:add_password", status=500, body="<html>Oops", times=None)
+@pytest.mark.parametrize(
+    "hop", ["graph:add_password", "graph:update_application", "graph:create_principal"]
+)
+def test_a_failure_in_the_middle_can_be_continued(azure, run, fail, folder, hop):
+    fault = azure.faults.add(hop, status=500, body="<html>Oops", times=None)
     output = fail(configure)
+    assert len(azure.registry.applications) == 2
     for registration in azure.registry.applications.values():
         assert f"{registration['displayName']}\n" in output
         assert f"application ID {registration['appId']}" in output
@@ -259,6 +270,22 @@ def test_a_failure_in_the_middle_can_be_continued(azure, run, fail, folder):
     run(configure)
     assert len(azure.registry.applications) == 2
     assert len(list(folder.rglob("development.env"))) == 2
+
+
+def test_ctrl_c_in_the_middle_says_how_to_continue(azure, run, cloud, monkeypatch, capsys):
+    azure.faults.add("graph:create_application", times=1)
+    azure.faults.add("graph:create_application", status=503)
+
+    def ctrl_c(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(graph, "sleep", ctrl_c)
+        configure.main(["--cloud", cloud, "--tenant", azure.tenant_id])
+    assert "Configuration did not finish." in capsys.readouterr().out
+    assert len(azure.registry.applications) == 1
+    run(configure)  # knows the first registration
+    assert len(azure.registry.applications) == 2
 
 
 def test_an_interrupted_cleanup_can_be_continued(azure, run, fail, folder):
@@ -349,7 +376,9 @@ def test_a_service_principal_signs_in_with_a_certificate(azure, run, monkeypatch
 def test_running_it_again_changes_nothing(azure, run, folder):
     run(configure)
     before, calls = state(azure, folder), len(azure.requests("graph"))
-    assert run(configure).count("is up to date") == 2
+    output = run(configure)
+    assert output.count("is up to date") == 2
+    assert "MANAGED_IDENTITY" not in output
     assert written(azure, calls) == []
     assert state(azure, folder) == before
     assert len(list(folder.rglob("development.env"))) == 2
@@ -384,8 +413,9 @@ def test_differences_are_fixed_and_additions_stay(azure, run):
 
 def test_existing_settings_files_are_kept_until_the_user_agrees(azure, run, fail, folder):
     mine = folder / "FlaskAPI/development.env"
-    mine.write_text("CLIENT_ID=of-mine\nCLIENT_SECRET=of-mine\nLOG_LEVEL=DEBUG\n")
-    (folder / "DjangoUI/development.env").write_text("CLIENT_ID=of-mine\n")
+    mine.write_text("CLIENT_ID=of-mine\nCLIENT_SECRET=of-mine\nLOG_LEVEL=DEBUG\nEXTRA=1\n")
+    placeholder = "DJANGO_SECRET_KEY=ReplaceWithSecretKey"
+    (folder / "DjangoUI/development.env").write_text(f"CLIENT_ID=of-mine\n{placeholder}\n")
     output = fail(configure)
     assert azure.registry.applications == {}
     both = "FlaskAPI/development.env and DjangoUI/development.env"
@@ -393,13 +423,29 @@ def test_existing_settings_files_are_kept_until_the_user_agrees(azure, run, fail
     assert mine.read_text().startswith("CLIENT_ID=of-mine")
 
     output = run(configure, "--yes")
-    assert "settings of your own, now only in the backup: LOG_LEVEL" in output
+    assert "settings of your own, now only in the backup: EXTRA, LOG_LEVEL\n" in output
+    assert placeholder not in (folder / "DjangoUI/development.env").read_text()
     (backup,) = mine.parent.glob("development.env.backup-*")
     assert backup.read_text().startswith("CLIENT_ID=of-mine")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert "of-mine" not in mine.read_text()
-    run(configure, "--new-secrets", "--yes")
+    assert "settings of your own" not in run(configure, "--new-secrets", "--yes")
     assert len(list(mine.parent.glob("development.env.backup-*"))) == 2
+
+
+def test_a_valid_secret_stays_when_other_settings_are_repaired(azure, run, fail, folder):
+    run(configure)
+    files = [folder / app / "development.env" for app in ("FlaskAPI", "DjangoUI")]
+    before = [file.read_text() for file in files]
+    secrets = [app["passwordCredentials"][0] for app in azure.registry.applications.values()]
+    files[1].write_text(before[1].replace("\nAPI_SCOPE=", "\nAPI_SCOPE=x"))
+    question = "DjangoUI/development.env will be replaced, with a backup. Continue?"
+    assert f"\n{question}" in fail(configure)
+    assert run(configure, "--yes").count("is up to date") == 1
+    assert [file.read_text() for file in files] == before
+    assert [app["passwordCredentials"] for app in azure.registry.applications.values()] == [
+        [secret] for secret in secrets
+    ]
 
 
 def test_new_secrets_replace_the_previous_ones(azure, run, folder):
@@ -720,11 +766,14 @@ def test_what_was_adopted_is_never_deleted(azure, run, use_machine):
 
 
 def test_a_secret_added_to_an_adopted_registration_is_removed(azure, run):
-    planted = [plant(azure, key) for key in ("api", "ui")]
-    run(configure, *adoption(*planted))
-    run(cleanup, "--yes")
-    apps = azure.registry.applications.values()
-    assert [app["passwordCredentials"] for app in apps] == [[], []]
+    """The other registration, which was created for it, is deleted."""
+    planted = plant(azure, "api")
+    run(configure, *adoption(planted))
+    assert len(azure.registry.applications) == 2
+    output = run(cleanup, "--yes")
+    assert output.count("(adopted: only what this machine added)") == 1
+    assert [app["appId"] for app in azure.registry.applications.values()] == [planted["appId"]]
+    assert azure.registry.applications[planted["id"]]["passwordCredentials"] == []
 
 
 def test_a_lost_note_is_replaced_by_adopting(azure, run, folder):
@@ -734,7 +783,8 @@ def test_a_lost_note_is_replaced_by_adopting(azure, run, folder):
     with pytest.raises(ScriptError, match="did not create these"):
         run(configure)
     apps = list(azure.registry.applications.values())
-    assert run(configure, *adoption(*apps)).count("is up to date") == 2
+    for _ in range(2):  # the same command can be run again
+        assert run(configure, *adoption(*apps)).count("is up to date") == 2
     assert [len(app["passwordCredentials"]) for app in apps] == [1, 1]
     run(configure)  # adopted once is enough
     run(cleanup, "--yes")
@@ -864,7 +914,10 @@ def test_answering_yes_continues(azure, run, folder, answer):
 
 def test_nobody_is_asked_without_a_terminal(azure, run, fail):
     run(configure)
-    assert "There is no terminal to ask on" in fail(cleanup)
+    output = fail(cleanup)
+    assert "There is no terminal to ask on" in output
+    for app in azure.registry.applications.values():
+        assert f"To be removed: {app['displayName']!r} ({app['appId']})\n" in output
     assert len(azure.registry.applications) == 2
 
 
@@ -924,14 +977,21 @@ def test_the_secret_in_use_stays_until_the_new_one_is_in_the_settings(azure, run
     assert left not in secrets
 
 
-def test_one_users_consent_does_not_count_for_all_users(azure, run):
+@pytest.mark.parametrize("whose", ["one-user", "another-client"])
+def test_the_consent_of_somebody_else_does_not_count(azure, run, whose):
     run(configure, "--grant-admin-consent")
-    one_users = {"consentType": "Principal", "principalId": azure.users["alice"].oid}
-    for grant in azure.registry.grants.values():
-        grant |= one_users
+    grants = azure.registry.grants
+    given = deepcopy(list(grants.values()))
+    (graphs,) = {grant["resourceId"] for grant in given if "openid" in grant["scope"]}
+    others = {
+        "one-user": {"consentType": "Principal", "principalId": azure.users["alice"].oid},
+        "another-client": {"clientId": graphs},
+    }
+    for grant in grants.values():
+        grant |= others[whose]
     run(configure, "--grant-admin-consent")
-    kinds = [grant["consentType"] for grant in azure.registry.grants.values()]
-    assert kinds == ["Principal"] * 3 + ["AllPrincipals"] * 3
+    again = list(grants.values())[3:]
+    assert [{**grant, "id": ""} for grant in again] == [{**grant, "id": ""} for grant in given]
 
 
 def test_earlier_consents_stay(azure, run):
@@ -1001,10 +1061,10 @@ def test_the_deployed_web_app_gets_its_redirect_uris_which_stay(azure, run):
     run(configure)
     run(configure, "--redirect-uri", DEPLOYED[0])
     assert written(azure, calls) == []
-    run(configure, "--redirect-uri", "https://second.example:8443/account/callback")
+    hosts = ["https://second.example:8443", "https://third.example"]
+    run(configure, *[f"--redirect-uri={host}/account/callback" for host in hosts])
     assert redirect_uris(azure)[1][4:] == [
-        "https://second.example:8443/account/callback",
-        "https://second.example:8443/account/signed-out",
+        f"{host}/account/{page}" for host in hosts for page in ("callback", "signed-out")
     ]
 
 

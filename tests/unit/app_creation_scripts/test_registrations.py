@@ -54,10 +54,13 @@ def test_a_change_contains_only_differences(current, wanted, changes):
     assert differences(current, wanted) == changes
 
 
-def registration(hint, days):
-    end = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.1234567Z")
-    found = {"passwordCredentials": [{"hint": hint, "endDateTime": end}]}
-    return registrations.Registration("api", {}, found)
+def registration(*secrets):
+    """A registration with secrets, of which each has a hint and some days left."""
+    credentials = []
+    for hint, days in secrets:
+        end = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.1234567Z")
+        credentials.append({"hint": hint, "endDateTime": end})
+    return registrations.Registration("api", {}, {"passwordCredentials": credentials})
 
 
 @pytest.mark.parametrize(
@@ -71,11 +74,13 @@ def registration(hint, days):
     ],
 )
 def test_a_secret_is_valid(hint, days, valid):
-    assert is_valid_secret(registration(hint, days), "abcdef") is valid
+    others = [("xyz", 30), ("abc", -30)]
+    assert is_valid_secret(registration(others[0], (hint, days), others[1]), "abcdef") is valid
 
 
 def test_a_scope_keeps_its_id():
-    api = registrations.Registration("api", {}, {"api": {"oauth2PermissionScopes": [SCOPE]}})
+    scopes = [{**SCOPE, "id": "0", "value": "more"}, SCOPE]
+    api = registrations.Registration("api", {}, {"api": {"oauth2PermissionScopes": scopes}})
     assert registrations.scope_id(api) == "1"
 
 

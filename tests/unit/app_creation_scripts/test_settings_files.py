@@ -62,6 +62,11 @@ def test_awkward_characters_are_read_back(folder, value):
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
+def test_a_file_that_windows_notepad_saved_is_read(folder):
+    (folder / "development.env").write_text("\ufeffCLIENT_ID=an-id\n", encoding="utf-8")
+    assert settings_files.read_env(folder / "development.env") == {"CLIENT_ID": "an-id"}
+
+
 def test_notes_of_two_tenants_do_not_mix(folder):
     settings_files.write_note("one", {"api": {"appId": "1"}})
     settings_files.write_note("two", {"api": {"appId": "2"}})
