@@ -279,8 +279,8 @@ def test_ctrl_c_in_the_middle_says_how_to_continue(azure, run, cloud, monkeypatc
     def ctrl_c(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(graph, "sleep", ctrl_c)
+    monkeypatch.setattr(graph, "sleep", ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
         configure.main(["--cloud", cloud, "--tenant", azure.tenant_id])
     assert "Configuration did not finish." in capsys.readouterr().out
     assert len(azure.registry.applications) == 1

@@ -104,7 +104,7 @@ def test_an_error_without_graphs_json_is_told_by_its_status(body):
     ],
 )
 def test_a_busy_graph_is_asked_again_for_three_minutes(monkeypatch, headers, waits):
-    slept: list[int] = []
+    slept = []
     monkeypatch.setattr(graph, "sleep", slept.append)
     with responses.RequestsMock() as net:
         net.get(f"{URLS['graph']}/v1.0/x", status=503, headers=headers)

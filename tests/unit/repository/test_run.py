@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import run
+from tests.apps import free_ports
 
 ROOT = Path(__file__).parents[3]
 
@@ -45,8 +46,17 @@ def test_names_a_taken_port_and_the_option_that_changes_it(address):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, 0), family=family) as listening:
         port = listening.getsockname()[1]
-        with pytest.raises(run.LauncherError, match=rf"Port {port} is taken.*--ui-port {port + 1}"):
+        with pytest.raises(run.LauncherError) as told:
             run.check_ports({"--ui-port": port})
+    assert re.fullmatch(rf"Port {port} is taken.*--ui-port {port + 1}", str(told.value))
+
+
+def test_a_port_is_free_again_at_once_after_its_server_ended():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = listening.getsockname()
+        with socket.create_connection(address), listening.accept()[0] as connection:
+            connection.shutdown(socket.SHUT_RDWR)  # the system keeps this end for a minute
+    run.check_ports({"--ui-port": address[1]})
 
 
 def test_names_all_taken_ports_at_once_and_suspects_an_earlier_start(taken_ports):
@@ -80,7 +90,8 @@ def test_accepts_free_ports(free_port):
     "ports",
     [
         pytest.param({"--ui-port": 0}, id="zero"),
-        pytest.param({"--ui-port": 99999}, id="too-high"),
+        pytest.param({"--ui-port": 65536}, id="too-high"),
+        pytest.param({"--ui-port": 8000, "--api-port": -1}, id="negative"),
         pytest.param({"--ui-port": 8000, "--api-port": 8000}, id="the-same-twice"),
     ],
 )
@@ -102,10 +113,15 @@ def test_needs_both_settings_files_for_a_real_tenant(monkeypatch, tmp_path):
             run.azure_settings("http://localhost:8001", "http://localhost:5001")
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "development.env").touch()
-    ui = run.azure_settings("http://localhost:8001", "http://localhost:5001")["DjangoUI"]
-    assert ui["ENVIRONMENT"] == "development"
-    assert ui["FLASK_BACKEND_URL"] == "http://localhost:5001/subscriptions"
-    assert ui["REDIRECT_URI"] == "http://localhost:8001/account/callback"
+    assert run.azure_settings("http://localhost:8001", "http://localhost:5001") == {
+        "FlaskAPI": {"FLASK_ENV": "development"},
+        "DjangoUI": {
+            "ENVIRONMENT": "development",
+            "FLASK_BACKEND_URL": "http://localhost:5001/subscriptions",
+            "REDIRECT_URI": "http://localhost:8001/account/callback",
+            "POST_LOGOUT_REDIRECT_URI": "http://localhost:8001/account/signed-out",
+        },
+    }
 
 
 def test_reports_the_wrong_settings_of_both_apps_without_a_traceback(monkeypatch, capsys):
@@ -125,8 +141,10 @@ def test_help_names_every_way_to_run():
     shown = subprocess.run(
         [sys.executable, ROOT / "run.py", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    for word in ("--azure", "test", "--ui-port", "--api-port", "--front-port", "--back-port"):
-        assert word in shown
+    for name in vars(run.parse([])):
+        assert f"--{name.replace('_', '-')} ".replace("--browser", "--no-browser") in shown
+    for words in ("python3 run.py test ", "(8000)", "(5000)", "(8400)", "(8443)"):
+        assert words in shown
 
 
 def test_imports_only_the_standard_library():
@@ -174,16 +192,53 @@ def folder(monkeypatch, tmp_path) -> Path:
 
 
 def test_notices_another_python_and_a_change_of_included_requirements(monkeypatch, tmp_path):
-    for folder, text in (("a", "x==1\n"), ("tests", "-r ../a/requirements.txt\ny==2\n")):
+    included = "-r ../a/requirements.txt\n-r ../b/requirements.txt\n"
+    for folder, text in (("a", "x==1\n"), ("b", "z==1\n"), ("tests", included)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "requirements.txt").write_text(text)
     monkeypatch.setattr(run, "ROOT", tmp_path)
     digests = {run.Environment("tests").digest}
-    (tmp_path / "a/requirements.txt").write_text("x==2\n")
-    digests.add(run.Environment("tests").digest)
+    for folder in ("a", "b", "tests"):
+        with (tmp_path / folder / "requirements.txt").open("a") as file:
+            file.write("y==2\n")
+        digests.add(run.Environment("tests").digest)
     monkeypatch.setattr(sys, "version", "3.99.0")
     digests.add(run.Environment("tests").digest)
-    assert len(digests) == 3
+    assert len(digests) == 5
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("uv", "intact", "commands"),
+    [
+        pytest.param(
+            "", False, ["{this} -m venv --clear {venv}", "{python} -m pip install"], id="pip"
+        ),
+        pytest.param("", True, ["{this} -m venv {venv}", "{python} -m pip install"], id="pip-anew"),
+        pytest.param(
+            "/a/uv", False,
+            ["/a/uv venv --quiet --seed --clear --python {this} {venv}",
+             "/a/uv pip install --python {python} -r"], id="uv",
+        ),
+        pytest.param(
+            "/a/uv", True,
+            ["/a/uv venv --quiet --seed --allow-existing --python {this} {venv}",
+             "/a/uv pip install --python {python} -r"], id="uv-anew",
+        ),
+    ],
+)  # fmt: skip
+def test_an_intact_environment_is_updated_and_another_one_cleared(
+    monkeypatch, uv, intact, commands
+):
+    monkeypatch.setattr("shutil.which", lambda name: uv)
+    environment = run.Environment("app")
+    environment.is_intact = intact
+    venv = environment.venv
+    names = {"this": sys.executable, "venv": venv, "python": venv / "bin/python"}
+    made, installed = (text.format_map(names) for text in commands)
+    assert " ".join(environment.make()) == made
+    assert " ".join(environment.install()).startswith(installed)
+    assert environment.install()[-2:] == ["-r", str(environment.requirements)]
 
 
 def test_creates_an_environment_once_and_repairs_a_damaged_one(folder, capsys, monkeypatch):
@@ -198,6 +253,12 @@ def test_creates_an_environment_once_and_repairs_a_damaged_one(folder, capsys, m
     assert "app      | installs" in capsys.readouterr().out
     assert run.pythons_of("app") == [python]
     assert capsys.readouterr().out == ""
+    shutil.copytree(folder, folder.with_name("web"), symlinks=True)
+    (folder.with_name("web") / "requirements.txt").write_text("# changed\n")
+    assert run.pythons_of("app", "web") == [python, python.replace("/app/", "/web/")]
+    printed = capsys.readouterr().out
+    assert "web      | installs" in printed
+    assert "app " not in printed
     for part in ("lib", "bin", "pyvenv.cfg"):
         gone = folder / "venv" / part
         shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
@@ -223,8 +284,9 @@ def test_says_what_is_missing_if_the_environment_cannot_be_created(
     for name in ("make", "install"):
         command = [sys.executable, "-c", f"exit({name == step:d})"]
         monkeypatch.setattr(run.Environment, name, lambda self, command=command: command)
-    with pytest.raises(run.LauncherError, match=rf"Could not .* of app. .*{advice}"):
-        run.pythons_of("app")
+    shutil.copytree(folder, folder.with_name("web"))
+    with pytest.raises(run.LauncherError, match=rf"Could not .* of app, web\. .*{advice}"):
+        run.pythons_of("app", "web")
     assert not run.Environment("app").is_current
 
 
@@ -270,6 +332,16 @@ def test_stops_in_reverse_order_and_waits_for_each(tmp_path):
     assert [process.returncode for process in processes] == [0, 0, 0]
 
 
+def test_what_does_not_stop_when_asked_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "STOP_SECONDS", 0.1)
+    ignore = "import signal, time; signal.signal(2, signal.SIG_IGN); print('runs'); time.sleep(60)"
+    command = [sys.executable, "-c", ignore]
+    service = run.Service("stubborn", tmp_path, command, stop_signal=signal.SIGINT)
+    run.wait_until(lambda: service.last_line == "runs", "no start")
+    run.stop_all()
+    assert service.process.returncode == -signal.SIGKILL
+
+
 def test_stopping_kills_remaining_children(tmp_path):
     leave = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])"
     wait = f"import os, time; print(os.getpid(), flush=True); time.sleep({2 * 60})"
@@ -286,11 +358,11 @@ def test_stopping_kills_remaining_children(tmp_path):
 
 @pytest.mark.parametrize("status", [3, 0], ids=["in-failure", "in-success"])
 def test_a_part_that_ended_by_itself_is_named_with_its_status(tmp_path, capsys, status):
-    end = f"print('a reason'); exit({status})"
+    end = f"import os; os.write(2, b'a reason \\xff'); assert not os.read(0, 1); exit({status})"
     run.Service("FlaskAPI", tmp_path, [sys.executable, "-c", end]).process.wait()
     with pytest.raises(run.LauncherError, match=f"stopped with exit status {status}. The lines"):
         run.check_alive()
-    assert "FlaskAPI | a reason" in capsys.readouterr().out
+    assert "FlaskAPI | a reason \N{REPLACEMENT CHARACTER}\n" in capsys.readouterr().out
     run.stop_all()
 
 
@@ -303,19 +375,20 @@ def test_a_part_that_was_killed_is_named_with_the_signal_and_no_lines_are_promis
     run.stop_all()
 
 
-class Ok(BaseHTTPRequestHandler):
+class Server(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(200)
+        self.send_response(int(self.path[1:]))
         self.end_headers()
 
 
-def test_a_part_is_probed_without_a_proxy(monkeypatch):
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False)])
+def test_a_part_is_probed_without_a_proxy(monkeypatch, status, ready):
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # where nothing listens
-    with HTTPServer(("127.0.0.1", 0), Ok) as server:
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
-        assert run.answers(f"http://127.0.0.1:{server.server_port}/health")
+        assert run.answers(f"http://127.0.0.1:{server.server_port}/{status}") is ready
 
 
 def test_a_part_that_never_responds_is_named(tmp_path, monkeypatch):
@@ -329,9 +402,14 @@ def test_a_part_that_never_responds_is_named(tmp_path, monkeypatch):
 
 
 def test_the_demo_keeps_its_sessions_among_the_files_that_it_removes(tmp_path):
-    options = run.parse(["--front-port=0", "--back-port=0"])
+    ports = ["--front-port=0", "--back-port=0", "--ui-port=8123", "--api-port=5123"]
+    options = run.parse([*ports, "--front-host=127.0.0.1"])
     settings = run.start_mock(sys.executable, options, tmp_path)
     run.stop_all()
+    ui = settings["DjangoUI"]
+    assert ui["REDIRECT_URI"] == "http://localhost:8123/account/callback"
+    assert ui["FLASK_BACKEND_URL"] == "http://localhost:5123/subscriptions"
+    assert ui["LOGOUT_URL"].startswith("http://127.0.0.1:")
     assert Path(settings["DjangoUI"]["DATABASE_PATH"]).parent == tmp_path
     assert ":8443" not in settings["FlaskAPI"]["AUTHORITY"]  # the port is the option's
     assert ":8400" not in settings["DjangoUI"]["LOGOUT_URL"]
@@ -343,46 +421,183 @@ def test_an_app_listens_on_every_loopback_address():
     assert command[2:-1] == [bound[address] for address in run.loopback()]
 
 
+# --- The demo, with stand-ins for what it starts --------------------------------------------------
+
+
+class Demo:
+    """The launcher, whose parts only note that they were started; Ctrl-C comes at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.started: list[object] = []
+        self.migrated = 0  # the exit status
+        stand_ins = {
+            "check_ports": self.started.append,
+            "pythons_of": lambda *folders: [f"python of {folder}" for folder in folders],
+            "start_mock": self.start_mock,
+            "azure_settings": lambda ui, api: {"FlaskAPI": {"api": api}, "DjangoUI": {"ui": ui}},
+            "check_settings": lambda *given: self.started.append(("check", *given)),
+            "serve": lambda *given: self.started.append(given),
+            "Service": self.service,
+            "pause": self.interrupt,
+        }
+        for name, stand_in in stand_ins.items():
+            monkeypatch.setattr(run, name, stand_in)
+        monkeypatch.setattr("webbrowser.open", self.started.append)
+        monkeypatch.setattr("signal.signal", lambda number, handler: None)
+
+    def start_mock(self, python: str, options: object, scratch: Path) -> dict[str, dict[str, str]]:
+        assert scratch.is_dir()
+        self.started.append(("MockAzure", python))
+        return {"FlaskAPI": {"mode": "mock"}, "DjangoUI": {"mode": "mock"}}
+
+    def service(self, *given: object) -> "Demo":
+        self.started.append(given)
+        return self
+
+    def finish(self) -> int:
+        return self.migrated
+
+    def interrupt(self) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def demo(monkeypatch) -> Demo:
+    for name in ("CI", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    return Demo(monkeypatch)
+
+
+OTHER_PORTS = ["--ui-port=81", "--api-port=51", "--front-port=84", "--back-port=85"]
+
+
+@pytest.mark.parametrize("windows", [False, True], ids=["gunicorn", "on-windows"])
+def test_each_part_is_started_in_order_at_the_address_of_the_options(
+    demo, monkeypatch, capsys, windows
+):
+    monkeypatch.setattr(run, "WINDOWS", windows)
+    api = [*run.gunicorn(51, "--workers", "1"), "main:create_app()"]
+    ui = run.gunicorn(81, "UI.wsgi:application")
+    if windows:  # which has no gunicorn
+        api = ["-m", "flask", "--app", "main", "run", "--port", "51"]
+        ui = ["manage.py", "runserver", "--noreload", "localhost:81"]
+    assert run.main(OTHER_PORTS) == 0
+    folder, settings = ROOT / "DjangoUI", {"mode": "mock"}
+    both = {"FlaskAPI": settings, "DjangoUI": settings}
+    migrate = ["python of DjangoUI", "manage.py", "migrate", "--verbosity", "0"]
+    assert demo.started == [
+        {"--ui-port": 81, "--api-port": 51, "--front-port": 84, "--back-port": 85},
+        ("MockAzure", "python of FlaskAPI"),
+        ("FlaskAPI", ["python of FlaskAPI", *api], both, "http://localhost:51/health"),
+        ("DjangoUI", folder, migrate, settings),
+        ("DjangoUI", ["python of DjangoUI", *ui], both, "http://localhost:81/health"),
+    ]
+    assert capsys.readouterr().out == (
+        "\n  The sample runs at http://localhost:81\n"
+        "  Scenarios and the journey: http://localhost:84\n"
+        "  Azure is a local mock. Ctrl-C stops everything.\n\n\nStopped.\n"
+    )
+
+
+def test_a_real_tenant_needs_no_mock_and_gets_its_settings_checked(demo, capsys):
+    assert run.main(["--azure", "--check", *OTHER_PORTS]) == 0
+    ports, check, api, _, ui = demo.started
+    settings = {
+        "FlaskAPI": {"api": "http://localhost:51"},
+        "DjangoUI": {"ui": "http://localhost:81"},
+    }
+    assert ports == {"--ui-port": 81, "--api-port": 51}
+    assert check == ("check", "python of FlaskAPI", "python of DjangoUI", settings)
+    assert api[2] == ui[2] == settings
+    assert capsys.readouterr().out == (
+        "\n  The sample runs at http://localhost:81\n"
+        "  Azure is the one in your settings. Everything answered.\n\n\nStopped.\n"
+    )
+
+
+def test_a_database_that_cannot_be_created_ends_the_start(demo):
+    demo.migrated = 1
+    with pytest.raises(run.LauncherError, match="DjangoUI could not create its database"):
+        run.main([])
+    assert demo.started[-1][2][1:3] == ["manage.py", "migrate"]
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "platform", "opens"),
+    [
+        pytest.param([], {"DISPLAY": ":0"}, "linux", True, id="x11"),
+        pytest.param([], {"WAYLAND_DISPLAY": "x"}, "linux", True, id="wayland"),
+        pytest.param([], {}, "darwin", True, id="macos"),
+        pytest.param([], {}, "win32", True, id="windows"),
+        pytest.param([], {}, "linux", False, id="no-display"),
+        pytest.param([], {"DISPLAY": ":0", "CI": "true"}, "linux", False, id="in-ci"),
+        pytest.param(["--no-browser"], {"DISPLAY": ":0"}, "linux", False, id="by-option"),
+        pytest.param(["--check"], {"DISPLAY": ":0"}, "linux", False, id="only-a-check"),
+    ],
+)
+def test_a_browser_opens_where_somebody_sees_it(
+    demo, monkeypatch, options, environ, platform, opens
+):
+    monkeypatch.setattr(sys, "platform", platform)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert run.main(options) == 0
+    assert demo.started[5:] == ["http://localhost:8000"] * opens
+
+
+def test_the_word_test_runs_the_tests_with_the_further_arguments(monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)
+    monkeypatch.setattr(run, "test", lambda arguments: arguments)
+    assert run.main(["test", "tests/unit", "-x"]) == ["tests/unit", "-x"]
+
+
 # --- Being told to stop --------------------------------------------------------------------------
 
-# The launcher with its parts replaced by one that runs; says when it waits for the first time.
-LAUNCHER = """
-import sys
-sys.argv[0] = "run.py"
-import run
-run.check_ports = lambda ports: None
-run.pythons_of = lambda *folders: [sys.executable] * len(folders)
-def start_mock(python, options, scratch):
-    print("scratch", scratch, flush=True)
-    sleep = [python, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(60)"]
-    run.Service("MockAzure", run.ROOT, sleep)
-    run.wait_until(lambda: False, "MockAzure did not answer")
-run.start_mock = start_mock
-try:
-    sys.exit(run.main([]))
-except KeyboardInterrupt:
-    sys.exit("Stopped.")
-"""
+
+@pytest.fixture
+def waits_for_the_mock(monkeypatch, tmp_path) -> list[str]:
+    """The command that starts the launcher where both environments exist and the mock hangs."""
+    shutil.copy(ROOT / "run.py", tmp_path)
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    for folder in ("FlaskAPI", "DjangoUI"):
+        (tmp_path / folder / "venv/bin").mkdir(parents=True)
+        (tmp_path / folder / "venv/pyvenv.cfg").touch()
+        (tmp_path / folder / "requirements.txt").touch()
+        environment = run.Environment(folder)
+        environment.python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"')
+        environment.python.chmod(0o700)
+        environment.installed.parent.mkdir(parents=True)
+        environment.installed.write_text(environment.digest)
+    (tmp_path / "tests/mock_azure").mkdir(parents=True)
+    (tmp_path / "tests/mock_azure/__main__.py").write_text(
+        "import os, sys, time\nprint(sys.argv[1])\nprint(os.getpid())\ntime.sleep(60)"
+    )
+    ports = zip(run.PORTS, free_ports(4), strict=True)
+    return [sys.executable, "run.py", *(f"--{name}-port={port}" for name, port in ports)]
 
 
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
 )
-def test_a_signal_during_the_start_stops_what_runs_and_removes_its_files(number):
+def test_a_signal_during_the_start_stops_what_runs_and_removes_its_files(
+    waits_for_the_mock, tmp_path, number
+):
     with subprocess.Popen(
-        [sys.executable, "-c", LAUNCHER],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        waits_for_the_mock,
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     ) as launcher:  # fmt: skip
         assert launcher.stdout
-        scratch = Path(launcher.stdout.readline().split()[1])
+        scratch = Path(launcher.stdout.readline().rpartition("=")[2]).parent
         assert scratch.is_dir()
+        assert scratch.name.startswith("on-behalf-of-")
         child = int(launcher.stdout.readline().split("|")[1])
         launcher.send_signal(number)
         launcher.send_signal(number)  # the impatient press twice
         rest = launcher.stdout.read()
-        assert launcher.wait(30) == 1
-    assert rest == "Stopped.\n"
+        assert launcher.wait(30) == -signal.SIGINT
+    assert rest == "\nStopped.\n"
     assert not scratch.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
@@ -466,7 +681,16 @@ def test_what_python_compiles_is_kept_for_the_next_process(tool, monkeypatch, ca
 
 def test_says_that_all_passed_and_what_each_step_counted(tool, monkeypatch, capsys):
     monkeypatch.setenv("FAILING", "nothing of this name")
+    stopped_by = []
+    finish = run.Service.finish
+
+    def finished(step: run.Service) -> int:
+        stopped_by.append(step.stop_signal)
+        return finish(step)
+
+    monkeypatch.setattr(run.Service, "finish", finished)
     assert run.test([]) == 0
+    assert stopped_by == [signal.SIGINT] * 5  # on which pytest stops what its fixtures started
     summary = capsys.readouterr().out.splitlines()[-1]
     counted = "ruff: good; format: good; mypy: good; e2e: good; tests: good"
     assert re.fullmatch(rf"All passed, after \d+ s\. {counted}", summary)
