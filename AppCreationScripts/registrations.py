@@ -268,9 +268,10 @@ def consent_for_all(
     for required in described:
         app_id = required["resourceAppId"]
         resource = principals.get(app_id) or service_principal(graph, app_id, app_id)
-        # A service principal that was just created may not list the scope yet.
+        # A service principal may not list a new scope yet, and that of a dry run lists none.
         values = {names["access_as_user"]: "access_as_user"}
-        values |= {scope["id"]: scope["value"] for scope in resource["oauth2PermissionScopes"]}
+        offered = resource.get("oauth2PermissionScopes", [])
+        values |= {scope["id"]: scope["value"] for scope in offered}
         scopes = {values[access["id"]] for access in required["resourceAccess"]}
         if app_id == GRAPH_APP_ID:
             scopes |= MSAL_SCOPES

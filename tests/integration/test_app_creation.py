@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
 from tests.apps import ONE_WORKER, ROOT, Apps, copy_of
 from tests.mock_azure import MockAzure
@@ -114,6 +115,10 @@ def test_registers_signs_in_and_cleans_up(clone, azure):
     assert allowed(azure) == {"Application.ReadWrite.All", *ASKED_BY_MSAL}
     oid = azure.users["alice"].oid
     assert list(azure.registry.owners.values()) == [{oid}, {oid}]
+    for app, logout_url in (("FlaskAPI", None), ("DjangoUI", azure.cloud()["logout"])):
+        settings = dotenv_values(clone.path(app) / "development.env")
+        assert settings["CA_BUNDLE"] == azure.cloud()["ca_bundle"]
+        assert settings.get("LOGOUT_URL") == logout_url
     with Apps(None, *clone.settings_of_apps()) as apps:
         alice = Visitor(apps.ui.url).sign_in("alice")
         assert alice.names[0] == "Contoso Production"

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import re
 import shutil
 import ssl
 import stat
@@ -343,6 +344,11 @@ def test_a_sign_in_on_another_device_is_not_awaited_as_long_as_its_code_is_valid
     assert len(azure.requests("token:device_code")) == 1
 
 
+def test_a_tenant_that_does_not_exist_is_named(fail):
+    tenant = str(uuid.uuid4())
+    assert f"\nCan't sign in to {tenant}: " in fail(configure, "--tenant", tenant)
+
+
 def test_a_missing_permission_is_named(azure, fail, monkeypatch):
     service = azure.add_service("User.Read")
     monkeypatch.setenv("AZURE_CLIENT_ID", service.client_id)
@@ -535,7 +541,13 @@ def test_each_app_signs_in_with_its_managed_identity(azure, run, start_apps, mon
 
 def test_nobody_is_asked_after_an_administrator_has_consented(run, start_apps):
     """Dave may not consent himself."""
-    run(configure, "--grant-admin-consent")
+    output = run(configure, "--grant-admin-consent")
+    told = re.findall(r"^  consent to (.+) for all users$", output, re.M)
+    assert told == [
+        "Windows Azure Service Management API",
+        "Python Flask Web API",
+        "Microsoft Graph",
+    ]
     assert start_apps().sign_in("dave").names == ["Contoso Production"]
 
 
@@ -848,6 +860,10 @@ def test_an_error_of_graph_about_owners_does_not_end_the_run(
     assert "already exist" in capsys.readouterr().out
     assert azure.registry.owners[registration.application["id"]] == {alice}
     azure.registry.owners_lag = False
+    told = registrations.foreign_access(client, registration.application, set())
+    assert "  owner: 'alice@contoso.example'" in told
+    registration.application["passwordCredentials"] = []
+    registrations.refuse_foreign_access(client, [registration], {}, alice)  # adopted by its owner
     azure.users.pop("bob")
     with pytest.raises(GraphError, match="404"):
         registrations.add_owner(client, registration, bob)
@@ -927,7 +943,9 @@ def test_cleaning_up_an_empty_tenant_says_so(run):
 
 def test_a_dry_run_creates_and_writes_nothing(azure, run, folder):
     before = state(azure, folder)
-    assert "would create the registration" in run(configure, "--dry-run")
+    output = run(configure, "--dry-run", "--grant-admin-consent")
+    assert output.count("would create the registration") == 2
+    assert output.count("would consent to ") == 3
     assert written(azure) == []
     assert state(azure, folder) == before
 
@@ -1004,6 +1022,9 @@ def test_earlier_consents_stay(azure, run):
     assert scopes == [
         "User.Read offline_access openid profile", "access_as_user", "user_impersonation",
     ]  # fmt: skip
+    calls = len(azure.requests("graph"))
+    run(configure, "--grant-admin-consent")
+    assert written(azure, calls) == []
 
 
 def test_claims_that_somebody_added_stay(azure, run):
