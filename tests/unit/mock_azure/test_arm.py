@@ -31,6 +31,9 @@ def test_lists_the_users_subscriptions(azure, arm_token, list_subscriptions):
 
 def test_one_subscription_is_shown_to_its_owner_only(arm_token, list_subscriptions):
     *_, last = list_subscriptions(arm_token("alice")).json["value"]
+    upper = f"/subscriptions/{last['subscriptionId'].upper()}?api-version=2020-01-01"
+    assert list_subscriptions(arm_token("alice"), upper).json == last
+    assert list_subscriptions(arm_token("alice"), last["id"]).status_code == 400
     address = f"{last['id']}?api-version=2020-01-01"
     assert list_subscriptions(arm_token("alice"), address).json == last
     refused = list_subscriptions(arm_token("bob"), address)
@@ -87,6 +90,7 @@ def test_next_link_is_absolute_and_leads_through_every_page(azure, arm_token, li
         body = list_subscriptions(token, address).json
         names += [subscription["displayName"] for subscription in body["value"]]
         pages += 1
+        assert body["count"] == {"type": "Total", "value": 300}
         link = body.get("nextLink")
         assert link is None or link.startswith(f"{azure.arm_url}{first}&")
         address = link and urlsplit(link)._replace(scheme="", netloc="").geturl()
@@ -105,6 +109,9 @@ def test_rejects_the_next_link_of_another_user(arm_token, list_subscriptions):
     ids=["no header", "an empty header", "a scheme alone", "no token", "another scheme"],
 )
 def test_asks_for_a_bearer_token_when_there_is(back, header):
+    """The scheme's case does not matter (RFC 9110 section 11.1)."""
+    junk = back.get("/subscriptions", headers={"Authorization": "bearer junk"})
+    assert junk.json["error"]["code"] == "InvalidAuthenticationToken"
     headers = {} if header is None else {"Authorization": header}
     response = back.get("/subscriptions", headers=headers)
     assert (response.status_code, response.json["error"]["code"]) == (401, "AuthenticationFailed")
@@ -124,6 +131,7 @@ WRONG = {
     "an unknown key ID": ({"header": {"kid": "unknown"}}, "InvalidAuthenticationToken"),
     "an expiry long ago": ({"exp": 1}, "ExpiredAuthenticationToken"),
     "no expiry": ({"exp": None}, "ExpiredAuthenticationToken"),
+    "an expiry in words": ({"exp": "tomorrow"}, "ExpiredAuthenticationToken"),
     "an unknown audience": ({"aud": "api"}, "InvalidAuthenticationTokenAudience"),
     "Graph's audience": (
         {"aud": "https://graph.microsoft.com"},
@@ -152,8 +160,13 @@ def test_rejects_a_token_with(azure, list_subscriptions, wrong, code):
     assert challenge.count('"') == 6  # three values, and nobody breaks out of theirs
 
 
-def test_accepts_the_token_that_differs_from_the_rejected_ones(azure, list_subscriptions):
-    assert list_subscriptions(azure.access_token(**V1)).status_code == 200
+@pytest.mark.parametrize("version", ["2020-01-01", "2022-12-01-preview"])
+def test_accepts_the_token_that_differs_from_the_rejected_ones(azure, list_subscriptions, version):
+    address = f"/subscriptions?api-version={version}"
+    assert list_subscriptions(azure.access_token(**V1), address).status_code == 200
+    scopes = {"scp": "other user_impersonation", "aio": None}
+    body = list_subscriptions(azure.access_token("bob", **V1 | scopes), address).json
+    assert body["value"] == []  # Bob's list
 
 
 def test_rejects_the_token_for_our_api(azure, list_subscriptions):
@@ -173,9 +186,10 @@ def test_forbids_a_token_without_the_scope(azure, list_subscriptions, scope):
     [
         ("", "MissingApiVersionParameter"),
         ("?api-version=latest", "InvalidApiVersionParameter"),
+        ("?api-version=2020-01-01x", "InvalidApiVersionParameter"),
         ("?api-version=2020-01-01&%24skiptoken=25", "InvalidSkipToken"),
     ],
-    ids=["no version", "a version in words", "an invented skip token"],
+    ids=["no version", "a version in words", "more than a date", "an invented skip token"],
 )
 def test_checks_the_query_after_the_token_and_rejects(
     back, arm_token, list_subscriptions, query, code

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from tests.mock_azure import tokens
-from tests.mock_azure.directory import ARM_ID, GRAPH_ID, Permission
+from tests.mock_azure.directory import ARM_ID, COMMAND_LINE_ID, GRAPH_ID, Permission
 
 
 def test_user_is_chosen_then_consents_once_for_both_applications(azure, front, redirected):
@@ -19,7 +19,9 @@ def test_user_is_chosen_then_consents_once_for_both_applications(azure, front, r
     page = front.press(page, "user", "alice")
     assert "Access Python Flask Web API" not in page.text  # the step between the two is implied
     assert "Access Azure Resource Manager as you" in page.text
-    assert "(for FlaskAPI)" in page.text  # which needs that permission, while DjangoUI asks
+    assert page.text.count("(for FlaskAPI)") == 1  # which needs that, while DjangoUI asks
+    assert "would like, for Alice Adams (alice@contoso.example)" in page.text
+    assert "(DjangoUI)" in page.text
     assert "Maintain access" in page.text
     answer = redirected(front.press(page, "decision", "accept"))
     assert answer["state"] == "the state"
@@ -34,10 +36,33 @@ def test_shows_neither_page_the_second_time(front, redirected):
     assert "code" in redirected(front.authorize())
 
 
-def test_consent_is_remembered_for_each_user(front):
+def test_consent_is_remembered_for_each_user(azure, front, redeem, redirected):
     front.sign_in("alice")
     page = front.press(front.authorize(prompt="select_account"), "user", "bob")
     assert "Permissions requested" in page.text
+    front.press(page, "decision", "accept")
+    code = redirected(front.authorize())["code"]  # the session is now Bob's
+    claims = tokens.unverified(redeem(code).json["access_token"])
+    assert claims["oid"] == azure.users["bob"].oid
+
+
+def test_user_consents_to_everything_that_the_api_needs(azure, front):
+    required = (*azure.api.required, (GRAPH_ID, "User.Read"))
+    azure.applications[azure.api.client_id] = replace(azure.api, required=required)
+    page = front.press(front.authorize(), "user", "bob")
+    assert page.text.count("(for FlaskAPI)") == 2
+    front.press(page, "decision", "accept")
+    granted = azure.consents.granted
+    assert granted("bob", azure.api.client_id, ARM_ID) == {"user_impersonation"}
+    assert granted("bob", azure.api.client_id, GRAPH_ID) == {"User.Read"}
+
+
+def test_policy_of_each_requested_resource_counts(azure, front):
+    azure.policies.add("mfa", "gina", "alice", resource=GRAPH_ID)
+    scope = f"{azure.api.uris[0]}/access_as_user User.Read"
+    page = front.press(front.authorize(scope=scope), "user", "alice")
+    assert "Approve this sign-in, Alice" in page.text
+    assert "Permissions requested" in front.press(page, "decision", "accept").text
 
 
 @pytest.mark.parametrize(
@@ -85,8 +110,14 @@ def test_prompt_login_asks_although_there_is_a_session(front):
 def test_asks_who_signs_in_if_the_hint_names_another_user(front, redirected):
     front.sign_in("alice")
     page = front.authorize(login_hint="bob@contoso.example")
-    assert re.search(r'value="bob" autofocus', page.text)
+    assert re.findall(r'value="(.*)" autofocus', page.text) == ["bob"]
     assert "code" in redirected(front.authorize(login_hint="Alice@contoso.example"))
+    guest = "Frank_fabrikam.example#EXT#@contoso.example"
+    for hint in (guest, "frank@fabrikam.example"):
+        page = front.authorize(login_hint=hint)
+        assert re.findall(r'value="(.*)" autofocus', page.text) == ["frank"]
+    front.press(page, "user", "frank")
+    assert "Permissions requested" in front.authorize(login_hint=guest).text
 
 
 def test_asks_to_sign_in_again_if_the_session_is_older_than_max_age(azure, front, redirected):
@@ -117,8 +148,11 @@ def test_user_who_may_not_consent_is_told_to_ask_an_administrator(azure, front, 
     page = front.press(front.authorize(), "user", "dave")
     assert "AADSTS90094" in page.text
     assert "<h1>An administrator must approve this</h1>" in page.text
-    (back,) = re.findall(r'<a href="([^"]+)">Go back', unescape(page.text))
-    assert dict(parse_qsl(urlsplit(back).query))["error"] == "access_denied"
+    assert page.status_code == 200
+    (back,) = re.findall(r'<a href="([^"]+)">Go back to DjangoUI', unescape(page.text))
+    told = dict(parse_qsl(urlsplit(back).query))
+    assert (told["error"], told["state"]) == ("access_denied", "the state")
+    assert told["error_description"].startswith("AADSTS90094: ")
     azure.consent_all("dave")
     assert "code" in redirected(front.authorize())
 
@@ -197,6 +231,22 @@ def test_compares_the_port_of_other_addresses(azure, front):
     assert "AADSTS50011" in page.text
 
 
+def test_accepts_the_longest_plain_challenge(front):
+    plain = {"code_challenge": "c" * 128, "code_challenge_method": "plain"}
+    assert "Choose who you are" in front.authorize(**plain).text
+
+
+def test_tenant_may_be_left_open_by_a_public_client_only(azure, front):
+    query = {"response_type": "code", "scope": "openid", "redirect_uri": "http://localhost:5555"}
+    path = "/organizations/oauth2/v2.0/authorize"
+    page = front.get(path, query_string=query | {"client_id": COMMAND_LINE_ID})
+    assert "Choose who you are" in page.text
+    assert "Microsoft Graph Command Line Tools" in page.text
+    assert "DjangoUI" not in page.text
+    query |= {"client_id": azure.ui.client_id, "redirect_uri": azure.ui.redirect_uris[0]}
+    assert "AADSTS50194" in front.get(path, query_string=query).text
+
+
 def test_shows_a_page_for_an_unknown_tenant(front):
     assert "AADSTS90002" in front.get("/common/oauth2/v2.0/authorize").text
 
@@ -214,6 +264,11 @@ def test_shows_a_page_for_an_unknown_tenant(front):
         ({"max_age": "-1"}, "invalid_request", 90023),
         ({"claims": "not json"}, "invalid_request", 9002313),
         ({"claims": '{"access_token":{"nbf":1}}'}, "invalid_request", 9002313),
+        (
+            {"code_challenge": "c" * 129, "code_challenge_method": "plain"},
+            "invalid_request",
+            501491,
+        ),
         ({"claims": "[" * 100_000}, "invalid_request", 9002313),
         ({"scope": None}, "invalid_request", 900144),
         ({"scope": "api://other/.default"}, "invalid_resource", 500011),
@@ -232,6 +287,7 @@ def test_shows_a_page_for_an_unknown_tenant(front):
         "a negative max_age",
         "claims that are not JSON",
         "a claim that is not an object",
+        "a plain challenge that is too long",
         "claims nested too deeply",
         "no scope",
         "an unknown resource",
@@ -286,22 +342,32 @@ def test_silent_sign_in_without_consent_needs_interaction(azure, front, redirect
     assert redirected(front.authorize(prompt="none"))["error"] == "interaction_required"
     azure.consent_all()
     assert "code" in redirected(front.authorize(prompt="none"))
+    policy = azure.policies.add("mfa", resource=azure.api.client_id)
+    assert policy.policy_id in redirected(front.authorize(prompt="none"))["claims"]
 
 
 def test_form_post_answers_with_a_form_for_the_client_only(front):
     front.sign_in()
     page = front.authorize(response_mode="form_post")
     assert 'action="http://localhost:8000/account/callback"' in page.text
-    assert 'name="code"' in page.text
+    fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', page.text))
+    assert set(fields) == {"code", "session_state", "client_info", "state"}
+    assert fields["state"] == "the state"
+    cancelled = front.press(front.authorize(response_mode="form_post", prompt="login"), "user", "")
+    fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', cancelled.text))
+    assert fields == {"error": "access_denied", "error_subcode": "cancel", "state": "the state"}
     assert "form-action http://localhost:8000" in page.headers["Content-Security-Policy"]
 
 
-def test_fragment_mode_answers_behind_a_hash(front):
+def test_fragment_mode_answers_behind_a_hash(azure, front):
     front.sign_in()
     location = front.authorize(response_mode="fragment").headers["Location"]
     address, _, fragment = location.partition("#")
     assert address == "http://localhost:8000/account/callback"
     assert {"code", "state"} <= set(dict(parse_qsl(fragment)))
+    azure.reset()
+    location = front.authorize(response_mode="fragment", prompt="none").headers["Location"]
+    assert location.startswith("http://localhost:8000/account/callback#error=login_required&")
 
 
 @pytest.mark.parametrize("address", ["/login", "/mfa", "/consent"])
@@ -321,7 +387,9 @@ def test_rejects_the_form_of_another_page(azure, front):
 
 def test_rejects_a_form_left_open_for_more_than_an_hour(azure, front):
     page = front.authorize()
-    azure.clock.advance(3601)
+    azure.clock.advance(3599)
+    assert "Permissions requested" in front.press(page, "user", "alice").text
+    azure.clock.advance(2)
     assert front.press(page, "user", "alice").status_code == 400
 
 
@@ -346,6 +414,11 @@ def test_every_page_says_what_it_is(front):
         assert '<html lang="en">' in page.text
         assert "default-src 'none'" in page.headers["Content-Security-Policy"]
         assert page.headers["Cache-Control"] == "no-store"
+        assert page.headers["Referrer-Policy"] == "no-referrer"
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+    for page in (sign_in, consent):  # whose form leads back to the client, and nowhere else
+        policy = page.headers["Content-Security-Policy"]
+        assert policy.endswith("form-action 'self' http://localhost:8000")
 
 
 def test_pages_escape_what_the_request_brings(front):
@@ -365,6 +438,8 @@ def test_sign_out_ends_the_session_and_returns_to_a_registered_page(azure, front
     page = "http://localhost:8000/account/signed-out"
     response = log_out(azure, front, post_logout_redirect_uri=page, state="s")
     assert (response.status_code, response.headers["Location"]) == (303, f"{page}?state=s")
+    response = log_out(azure, front, post_logout_redirect_uri=page)
+    assert response.headers["Location"] == page
     assert "Choose who you are" in front.authorize().text
 
 
@@ -374,6 +449,10 @@ def test_sign_out_asks_which_account_if_the_app_names(azure, front, user):
     address = "http://localhost:8000/account/signed-out"
     page = log_out(azure, front, user=user, post_logout_redirect_uri=address, state="s")
     assert "Which account" in page.text
+    policy = page.headers["Content-Security-Policy"]
+    assert policy.endswith("form-action 'self' http://localhost:8000")
+    elsewhere = log_out(azure, front, user=user, post_logout_redirect_uri="https://evil.example/")
+    assert elsewhere.headers["Content-Security-Policy"].endswith("form-action 'self'")
     assert "alice@contoso.example" in page.text
     assert "code=" in front.authorize().headers["Location"]  # still signed in
     form = dict(re.findall(r'name="([^"]+)" value="([^"]+)"', page.text))

@@ -9,6 +9,7 @@ from tests.mock_azure.directory import ARM_ID, GRAPH_ID
 
 def test_consents_can_be_revoked_for_one_resource_or_one_client(azure: MockAzure):
     azure.consent_all("alice")
+    azure.consent_all("bob")
     ui, api, granted = azure.ui.client_id, azure.api.client_id, azure.consents.granted
     azure.consents.revoke("alice", client=ui, resource=api)
     assert not granted("alice", ui, api)
@@ -16,6 +17,10 @@ def test_consents_can_be_revoked_for_one_resource_or_one_client(azure: MockAzure
     azure.consents.revoke("alice", client=api)
     assert not granted("alice", api, ARM_ID)
     assert granted("alice", ui, GRAPH_ID)
+    azure.consents.revoke("alice")
+    assert not granted("alice", ui, GRAPH_ID)
+    assert granted("bob", api, ARM_ID) == {"user_impersonation"}
+    assert granted("bob", ui, api) == {"access_as_user"}
 
 
 @pytest.mark.usefixtures("eager_switching")

@@ -17,6 +17,9 @@ def test_browser_endpoints_are_on_the_front_and_server_endpoints_on_the_back(azu
     for name in ("authorization_endpoint", "end_session_endpoint", "token_endpoint", "jwks_uri"):
         expected = azure.front_url if name in front else azure.back_url
         assert document[name].startswith(f"{expected}/{azure.tenant_id}/")
+    device, userinfo = document["device_authorization_endpoint"], document["userinfo_endpoint"]
+    assert device == f"{azure.authority}/oauth2/v2.0/devicecode"
+    assert userinfo == f"{azure.graph_url}/oidc/userinfo"
 
 
 def test_issuer_does_not_depend_on_the_requests_host(azure, back):
@@ -79,12 +82,14 @@ def test_userinfo_tells_what_the_scopes_allow_about_the_same_subject(azure, back
             {"sub", "name", "family_name", "given_name", "picture", "email"},
         ),
     ):
-        azure.consents.revoke("alice")
-        tokens = redeem(front.sign_in(scope=scope, prompt="login")["code"]).json
+        azure.consents.revoke("bob")
+        tokens = redeem(front.sign_in("bob", scope=scope, prompt="login")["code"]).json
         claims = userinfo(back, tokens["access_token"]).json
         assert set(claims) == names
         assert claims["sub"] == unverified(tokens["id_token"])["sub"]
-    assert (claims["name"], claims["email"]) == ("Alice Adams", "alice@contoso.example")
+    assert (claims["name"], claims["email"]) == ("Bob Brown", "bob@contoso.example")
+    assert (claims["given_name"], claims["family_name"]) == ("Bob", "Brown")
+    assert azure.requests("userinfo")[-1].user == "bob"
 
 
 def test_userinfo_needs_the_scope_openid(back, front, redeem):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from html import unescape
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
@@ -167,6 +168,8 @@ def numbers_in(response):
 def test_is_answered_to_what_provokes_it(clients, code):
     response = PROVOKED[code](clients)
     assert numbers_in(response) == {code}
+    told = unescape(response.text) + unquote_plus(response.headers.get("Location", ""))
+    assert not [name for name in re.findall(r"{(\w+)}", AADSTS[code].text) if f"({name})" in told]
     assert clients.azure.requests()[-1].answer == f"AADSTS{code}"
     if response.is_json:
         assert response.json["error_codes"] == [code]

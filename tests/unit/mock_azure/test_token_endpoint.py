@@ -1,5 +1,6 @@
 """The token endpoint: client authentication, the grants, and the claims of the tokens."""
 
+import hashlib
 import json
 from base64 import b64encode, urlsafe_b64decode
 from dataclasses import replace
@@ -8,8 +9,16 @@ from urllib.parse import quote
 import jwt
 import pytest
 
-from tests.mock_azure.directory import ARM_ID, EXCHANGE_ID, GRAPH_ID, PARTNER_ID, Permission
-from tests.mock_azure.keys import SigningKey
+from tests.mock_azure.directory import (
+    ARM_ID,
+    COMMAND_LINE_ID,
+    EXCHANGE_ID,
+    GRAPH_ID,
+    PARTNER_ID,
+    Permission,
+    Secret,
+)
+from tests.mock_azure.keys import SigningKey, base64url
 from tests.mock_azure.tokens import login_hint, unverified
 
 ARM_SCOPE = "https://management.azure.com/user_impersonation"
@@ -52,7 +61,13 @@ def test_code_becomes_tokens_in_the_shapes_of_entra(azure, front, redeem):
     id_claims = unverified(body["id_token"])
     assert (id_claims["aud"], id_claims["nonce"]) == (azure.ui.client_id, "the nonce")
     assert id_claims["sub"] != claims["sub"]
-    assert not {"scp", "azp", "amr"} & set(id_claims)
+    assert set(id_claims) == {
+        "aud", "iss", "iat", "nbf", "exp", "aio", "login_hint", "name", "nonce", "oid",
+        "preferred_username", "rh", "sid", "sub", "tid", "uti", "ver",
+    }  # fmt: skip
+    assert id_claims["exp"] - id_claims["iat"] == 3600 + 300
+    assert claims["preferred_username"] == id_claims["preferred_username"] == alice.email
+    assert claims["name"] == id_claims["name"] == "Alice Adams"
 
 
 @pytest.mark.parametrize(
@@ -74,6 +89,7 @@ REJECTED_CODES = {
     "a code that Entra did not issue": ({"code": "made-up"}, REFUSED_GRANT, 9002313),
     "no code": ({"code": None}, "invalid_request", 900144),
     "no verifier": ({"code_verifier": None}, "invalid_request", 900144),
+    "no redirect URI": ({"redirect_uri": None}, "invalid_request", 900144),
     "another verifier": ({"code_verifier": "w" * 43}, REFUSED_GRANT, 501481),
     "a redirect URI that is not registered": (
         {"redirect_uri": "http://localhost:8000/other"},
@@ -124,8 +140,9 @@ def test_code_needs_no_verifier_if_the_client_sent_no_challenge(front, redeem):
     assert redeem(code, code_verifier=None).status_code == 200
 
 
-def test_plain_challenge_is_the_verifier_itself(front, redeem):
-    plain = {"code_challenge": "v" * 43, "code_challenge_method": "plain"}
+@pytest.mark.parametrize("method", ["plain", None], ids=["plain", "no method"])
+def test_plain_challenge_is_the_verifier_itself(front, redeem, method):
+    plain = {"code_challenge": "v" * 43, "code_challenge_method": method}
     code = front.sign_in(**plain)["code"]
     assert refusal(redeem(code, code_verifier="w" * 43))[2] == 501481
     assert redeem(code, code_verifier="v" * 43).status_code == 200
@@ -243,8 +260,13 @@ def test_exchange_gives_a_version_1_token_for_arm(azure, exchange):
     before = unverified(assertion)
     assert claims["oid"] == before["oid"]
     assert claims["sub"] != before["sub"]
-    assert "xms_cc" not in claims
-    assert "azp" not in claims
+    assert set(claims) == {
+        "acr", "aio", "amr", "appid", "appidacr", "aud", "exp", "family_name", "given_name", "iat",
+        "idtyp", "ipaddr", "iss", "name", "nbf", "oid", "puid", "rh", "scp", "sid", "sub", "tid",
+        "unique_name", "upn", "uti", "ver", "wids", "xms_tcdt",
+    }  # fmt: skip
+    assert (claims["given_name"], claims["family_name"]) == ("Alice", "Adams")
+    assert (claims["amr"], claims["appidacr"]) == (["pwd"], "1")
 
 
 @pytest.mark.parametrize(
@@ -262,11 +284,36 @@ def test_audience_and_scope_repeat_the_resource_as_it_was_asked_for(azure, excha
     assert body["scope"] == f"{resource}/user_impersonation {resource}/.default"
 
 
-def test_announced_capability_reaches_the_token(azure, exchange):
-    azure.consent_all()
-    claims = '{"access_token":{"xms_cc":{"values":["cp1"]}}}'
-    body = exchange(azure.access_token(), claims=claims).json
+@pytest.mark.parametrize("value", ["cp1", "CP1"])
+def test_announced_capability_reaches_the_token_of_a_resource_that_uses_it(
+    azure, front, redeem, exchange, value
+):
+    claims = f'{{"access_token":{{"xms_cc":{{"values":["other","{value}"]}}}}}}'
+    token_a = redeem(front.sign_in()["code"], claims=claims).json["access_token"]
+    assert "xms_cc" not in unverified(token_a)
+    body = exchange(token_a, claims=claims).json
     assert unverified(body["access_token"])["xms_cc"] == ["CP1"]
+
+
+def test_exchange_takes_a_version_1_token_for_the_apis_uri(azure, exchange):
+    """An API whose registration asks for them gets tokens of another issuer and audience."""
+    azure.consent_all("bob")
+    own = {"ver": "1.0", "iss": azure.issuer_v1, "aud": azure.api.uris[0]}
+    own |= {"azp": None, "appid": azure.ui.client_id}
+    body = exchange(azure.access_token("bob", **own)).json
+    assert unverified(body["access_token"])["oid"] == azure.users["bob"].oid
+
+
+def test_exchange_finds_the_user_and_the_time_of_a_token_it_did_not_issue(azure, exchange):
+    azure.consent_all("bob")
+    foreign = azure.access_token("bob", aio=None)
+    claims = unverified(exchange(foreign).json["access_token"])
+    assert claims["oid"] == azure.users["bob"].oid
+    azure.clock.advance(5)
+    azure.revoke_sessions("bob")
+    assert refusal(exchange(foreign))[2] == 50173
+    azure.clock.advance(1)
+    assert exchange(azure.access_token("bob", aio=None)).status_code == 200
 
 
 def test_exchange_needs_consent(azure, exchange):
@@ -290,6 +337,8 @@ HOSTILE = {
     "a payload that is not an object": ({"payload": "[]"}, 50013),
     "an expiry in the past": ({"exp": 1}, 500133),
     "no expiry": ({"exp": None}, 500133),
+    "an expiry in words": ({"exp": "tomorrow"}, 500133),
+    "no start": ({"nbf": None}, 500133),
     "a start in the future": ({"nbf": 1 << 40}, 500133),
     "the issuer of another tenant": ({"iss": "https://localhost/other/v2.0"}, 50013),
     "the audience of an unknown API": ({"aud": "another-api"}, 500131),
@@ -387,6 +436,12 @@ REJECTED_CLIENTS = {
     "no secret": ({"client_secret": None}, 401, "invalid_client", 7000218),
     "no client ID": ({"client_id": None}, 400, "invalid_request", 900144),
     "an unknown client ID": ({"client_id": "unknown"}, 400, "unauthorized_client", 700016),
+    "an assertion of another type": (
+        {"client_secret": None, "client_assertion_type": "saml", "client_assertion": "x"},
+        401,
+        "invalid_client",
+        7000218,
+    ),
     "ARM's client ID": ({"client_id": ARM_ID}, 401, "invalid_client", 7000215),
 }
 
@@ -422,18 +477,22 @@ def test_ignores_a_secret_in_the_query_string(azure, back):
 
 def test_accepts_a_secret_in_basic_authentication(azure, exchange):
     azure.consent_all()
-    pair = f"{azure.api.client_id}:{quote(azure.api.secret, safe='')}"
-    headers = {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
-    form = {"headers": headers, "client_id": None, "client_secret": None}
-    assert exchange(azure.access_token(), **form).status_code == 200
+    secret = "a+b %2F:~"
+    secrets = (*azure.api.secrets, Secret(secret))
+    azure.applications[azure.api.client_id] = replace(azure.api, secrets=secrets)
+    for sent, status in ((quote(secret, safe=""), 200), (secret, 401), ("wrong", 401)):
+        pair = f"{azure.api.client_id}:{sent}"
+        headers = {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+        form = {"headers": headers, "client_id": None, "client_secret": None}
+        assert exchange(azure.access_token(), **form).status_code == status, sent
 
 
 # --- certificates ---------------------------------------------------------------------------------
 
 
-def client_assertion(azure, key=None, **claims):
+def client_assertion(azure, key=None, header=None, **claims):
     """What MSAL sends for a certificate."""
-    thumbprint = (key or azure.keys.rogue).kid
+    header = header or {"x5t": (key or azure.keys.rogue).kid}
     now = int(azure.clock.now())
     payload = {
         "aud": f"{azure.authority}/oauth2/v2.0/token",
@@ -444,7 +503,7 @@ def client_assertion(azure, key=None, **claims):
     } | claims
     payload = {name: value for name, value in payload.items() if value is not None}
     private = azure.keys.rogue.private
-    return jwt.encode(payload, private, "PS256", headers={"x5t": thumbprint})
+    return jwt.encode(payload, private, header.pop("alg", "PS256"), headers=header)
 
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -484,6 +543,22 @@ def test_certificate_authenticates_and_shows_in_the_token(azure, exchange_with_a
     assert unverified(response.json["access_token"])["appidacr"] == "2"
 
 
+def test_each_certificate_of_a_registration_authenticates(azure, exchange_with_assertion):
+    certificates = [azure.keys.current.der, azure.keys.rogue.der, SigningKey().der]
+    for der in certificates:
+        azure.register_certificate(azure.api, der)
+    digest = base64url(hashlib.sha256(azure.keys.rogue.der).digest())
+    for assertion in (
+        client_assertion(azure),
+        client_assertion(azure, header={"x5t#S256": f"{digest}=", "alg": "RS256"}),
+        client_assertion(azure, aud=azure.issuer),
+    ):
+        assert exchange_with_assertion(assertion).status_code == 200
+    other = base64url(hashlib.sha256(certificates[0]).digest())
+    refused = exchange_with_assertion(client_assertion(azure, header={"x5t#S256": other}))
+    assert refusal(refused)[2] == 700027
+
+
 @pytest.mark.parametrize(("claims", "code"), WRONG_ASSERTIONS.values(), ids=WRONG_ASSERTIONS.keys())
 def test_rejects_a_client_assertion_with(azure, exchange_with_assertion, claims, code):
     azure.register_certificate(azure.api, azure.keys.rogue.der)
@@ -493,6 +568,9 @@ def test_rejects_a_client_assertion_with(azure, exchange_with_assertion, claims,
 
 def test_client_assertion_is_good_for_five_minutes_after_its_expiry(azure, exchange_with_assertion):
     azure.register_certificate(azure.api, azure.keys.rogue.der)
+    for begins, status in ((290, 200), (320, 401)):
+        early = client_assertion(azure, nbf=int(azure.clock.now()) + begins)
+        assert exchange_with_assertion(early).status_code == status
     assertion = client_assertion(azure)
     for seconds, status in ((890, 200), (20, 401), (24 * 3600, 401)):
         azure.clock.advance(seconds)
@@ -521,8 +599,11 @@ POD = "system:serviceaccount:default:flask-api"
 @pytest.fixture
 def cluster(azure):
     """Another company's issuer, whose tokens for ``POD`` the API's registration trusts."""
+    azure.add_issuer("https://another.example/")
     cluster = azure.add_issuer()
+    azure.trust(azure.api, "https://another.example/", f"{POD}-2", "another audience")
     azure.trust(azure.api, cluster.url, POD)
+    azure.trust(azure.api, cluster.url, "a third", "a third audience")
     return cluster
 
 
@@ -539,6 +620,8 @@ WRONG_FEDERATED = {
     "the subject in another case": ({"sub": POD.upper()}, 700213),
     "no subject": ({"sub": None}, 700213),
     "another audience": ({"aud": ["https://cluster.example"]}, 700212),
+    "the audience of another subject": ({"aud": ["a third audience"]}, 700212),
+    "another subject's audience of its own": ({"sub": "a third"}, 700212),
     "two audiences": ({"aud": ["api://AzureADTokenExchange", "other"]}, 700212),
     "the exchange's ID for an audience": ({"aud": EXCHANGE_ID}, 700212),
     "an expiry in the past": ({"exp": 1}, 700024),
@@ -629,6 +712,9 @@ def test_application_gets_a_token_for_itself_in_the_version_of_the_resource(azur
     )
     assert "scp" not in claims
     assert claims["sub"] == claims["oid"]
+    assert (claims["idtyp"], claims["azpacr"]) == ("app", "1")
+    others = own_token(f"{azure.api.uris[0]}/.default", azure.add_service()).json["access_token"]
+    assert unverified(others)["oid"] != claims["oid"]
     claims = unverified(own_token("https://management.azure.com/.default").json["access_token"])
     assert (claims["ver"], claims["aud"], claims["appid"]) == (
         "1.0",
@@ -670,6 +756,38 @@ def test_exchange_rejects_an_applications_own_token(azure, own_token, exchange):
     assert refusal(exchange(assertion)) == (400, REFUSED_GRANT, 7000114)
 
 
+def test_certificate_shows_in_an_applications_own_token(azure, post_token):
+    azure.register_certificate(azure.api, azure.keys.rogue.der)
+    form = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client_assertion(azure)}
+    form |= {"client_secret": None, "scope": "https://management.azure.com/.default"}
+    answer = post_token(azure.api, grant_type="client_credentials", **form).json
+    assert unverified(answer["access_token"])["appidacr"] == "2"
+
+
+def test_public_client_gets_no_token_for_itself(azure, own_token):
+    client = azure.applications[COMMAND_LINE_ID]
+    refused = own_token("https://graph.microsoft.com/.default", client)
+    assert refusal(refused) == (401, "invalid_client", 7000218)
+
+
+@pytest.mark.parametrize(
+    ("form", "code"),
+    [
+        ({"client_id": "the UI"}, 7000218),
+        ({"client_id": "unknown"}, 700016),
+        ({"client_id": None}, 900144),
+        ({"scope": None}, 900144),
+        ({"scope": "https://graph.microsoft.com/Unknown"}, 650053),
+    ],
+    ids=["a confidential client", "an unknown client", "no client", "no scope", "an unknown scope"],
+)
+def test_no_device_code_for(azure, back, form, code):
+    form = {"client_id": COMMAND_LINE_ID, "scope": "openid"} | form
+    form = {k: azure.ui.client_id if v == "the UI" else v for k, v in form.items() if v}
+    refused = back.post(f"/{azure.tenant_id}/oauth2/v2.0/devicecode", data=form)
+    assert refusal(refused)[2] == code
+
+
 def test_rejects_an_unknown_tenant(azure, back):
     form = {"grant_type": "refresh_token", "client_id": azure.ui.client_id}
     response = back.post("/common/oauth2/v2.0/token", data=form)
@@ -692,10 +810,10 @@ def test_tokens_must_not_be_stored(azure, exchange):
     azure.consent_all()
     headers = exchange(azure.access_token()).headers
     assert "no-store" in headers["Cache-Control"]
-    assert headers["Pragma"] == "no-cache"
+    assert (headers["Pragma"], headers["Expires"]) == ("no-cache", "-1")
 
 
-def test_guest_has_another_object_id_in_the_home_tenant(azure, front, redeem):
+def test_guest_has_another_object_id_in_the_home_tenant(azure, front, redeem, exchange):
     body = redeem(front.sign_in("frank")["code"]).json
     claims = unverified(body["access_token"])
     assert claims["tid"] == azure.tenant_id
@@ -703,3 +821,8 @@ def test_guest_has_another_object_id_in_the_home_tenant(azure, front, redeem):
     client_info = json.loads(urlsafe_b64decode(body["client_info"] + "=="))
     assert client_info["utid"] == PARTNER_ID
     assert client_info["uid"] != claims["oid"]
+    assert unverified(body["id_token"])["idp"] == claims["idp"]
+    for_arm = unverified(exchange(body["access_token"]).json["access_token"])
+    assert for_arm["upn"] == for_arm["unique_name"] == "frank_fabrikam.example#EXT#@contoso.example"
+    alice = unverified(azure.access_token("alice"))
+    assert alice["sub"] != unverified(azure.access_token("bob"))["sub"]
