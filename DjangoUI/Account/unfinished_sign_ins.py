@@ -40,7 +40,7 @@ def keep(request: HttpRequest, response: HttpResponse, sign_in: UnfinishedSignIn
     # A cookie that can't be decrypted counts as the oldest.
     oldest_first = sorted(kept, key=lambda name: getattr(kept[name], "started", 0))
     for name in oldest_first[: 1 - KEEP_MOST][:KEEP_MOST]:
-        _delete_cookie(response, name)
+        response.delete_cookie(name)
     value = encrypt(PURPOSE, json.dumps(asdict(sign_in)))
     if len(value) > MAX_COOKIE_BYTES:
         raise PageError("sign_in_refused", "the claims challenge is too long for a cookie")
@@ -54,7 +54,7 @@ def find(request: HttpRequest, state: str) -> UnfinishedSignIn | None:
 
 def forget(response: HttpResponse, state: str) -> None:
     """Delete the cookie, because a sign-in can be completed only once."""
-    _delete_cookie(response, _name_for(state))
+    response.delete_cookie(_name_for(state))
 
 
 def note_success(response: HttpResponse) -> None:
@@ -64,7 +64,7 @@ def note_success(response: HttpResponse) -> None:
 
 def forget_success(response: HttpResponse) -> None:
     """Delete that cookie, because the user has signed out."""
-    _delete_cookie(response, _cookie_name(JUST_SIGNED_IN))
+    response.delete_cookie(_cookie_name(JUST_SIGNED_IN))
 
 
 def just_signed_in(request: HttpRequest) -> bool:
@@ -99,7 +99,3 @@ def _set_cookie(response: HttpResponse, name: str, value: str, seconds: int) -> 
         httponly=True,
         samesite="Lax",  # not Strict: Entra, which is another site, redirects here
     )
-
-
-def _delete_cookie(response: HttpResponse, name: str) -> None:
-    response.delete_cookie(name, samesite="Lax")

@@ -946,6 +946,7 @@ def test_a_dry_run_creates_and_writes_nothing(azure, run, folder):
     output = run(configure, "--dry-run", "--grant-admin-consent")
     assert output.count("would create the registration") == 2
     assert output.count("would consent to ") == 3
+    assert output.endswith("\n\nNothing was changed.\n")
     assert written(azure) == []
     assert state(azure, folder) == before
 
@@ -1208,6 +1209,12 @@ def test_a_lost_certificate_file_is_replaced(azure, run, folder):
             file.write_text(content)
         run(configure, "--certificate", "--yes")
         assert der_of(file) in registered(azure, folder, "FlaskAPI")
+    for app in azure.registry.applications.values():
+        app["keyCredentials"].clear()  # somebody removed them in the portal
+    run(configure, "--certificate", "30", "--yes")
+    assert registered(azure, folder, "FlaskAPI") == [der_of(file)]
+    certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    assert certificate.not_valid_after_utc < datetime.now(UTC) + timedelta(days=30)
 
 
 def test_a_secret_is_removed_when_a_certificate_replaces_it(azure, run, folder):

@@ -38,7 +38,7 @@ class Api(Server):
 
     def challenge(self, claims: str) -> None:
         encoded = base64.b64encode(claims.encode()).decode()
-        challenge = f'Bearer realm="t", error="insufficient_claims", claims="{encoded}"'
+        challenge = f'bearer realm="t", error="insufficient_claims", claims="{encoded}"'
         self.refuse("claims_challenge", headers={"WWW-Authenticate": challenge})
 
     def access_tokens(self) -> list[str]:

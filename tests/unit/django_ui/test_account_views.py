@@ -1,5 +1,6 @@
 """Account.views: sign-in, callback and sign-out."""
 
+import re
 import time
 from datetime import timedelta
 from hashlib import sha256
@@ -59,6 +60,7 @@ class TestLogin:
         cookie = visitor.cookies[cookie_name(query["state"])]
         assert (cookie["path"], cookie["samesite"]) == ("/", "Lax")
         assert cookie["httponly"]
+        assert not cookie["secure"]  # some browsers would drop it, because this is http
         assert cookie["max-age"] == 600
         assert query["state"] not in cookie.OutputString()
 
@@ -212,6 +214,9 @@ class TestCallback:
         tenant.answer(400, error="invalid_grant")
         response = visitor.sign_in("/?page=2")
         assert response["Location"].startswith("https://signin.example/authorize")
+        query = parse_qs(urlsplit(response["Location"]).query)
+        tenant.nonce = query["nonce"][0]
+        assert visitor.finish({"state": query["state"][0]})["Location"] == "/?page=2"
 
     def test_restarts_the_sign_in_only_once(self, visitor, tenant):
         tenant.answer(400, error="invalid_grant")
@@ -376,11 +381,14 @@ class TestCallback:
         text = (
             "AADSTS650053: The app asked for scope 'made-up' of somebody@contoso.example. "
             f"Trace ID: {trace_id} Correlation ID: {trace_id[::-1]} Timestamp: 2026-01-01 10:00:00Z"
+            f" Trace ID: alice@contoso.example AADSTS{'7' * 9}" + " AADSTS1" * 9
         )
         visitor.finish(visitor.begin(), error="invalid_scope", error_description=text)
         assert f"AADSTS650053 Trace ID: {trace_id}" in caplog.text
         assert "made-up" not in caplog.text
         assert "contoso" not in caplog.text
+        assert "7777" not in caplog.text
+        assert caplog.text.count("AADSTS") == 4  # and a trace ID: at most five of them
         caplog.clear()
         visitor.get("/account/callback", {"error": "x", "error_description": text, "state": "no"})
         assert "AADSTS" not in caplog.text
@@ -454,11 +462,14 @@ class TestProblem:
         assert "<script>" not in page.text
         assert "alert" not in page.text
 
-    def test_does_not_repeat_text_after_a_reference(self, visitor):
+    def test_does_not_repeat_text_after_a_reference(self, visitor, settings):
+        settings.TRACE_URL = "http://localhost:8400/trace/"
         reference = "0d4b3dd2-6a22-4c5f-9ac3-9a4b0c8f1f00"
         page = visitor.get(f"/account/problem/entra_busy?reference={reference}-call-0900")
         assert "call-0900" not in page.text
-        assert reference in visitor.get(f"/account/problem/entra_busy?reference={reference}").text
+        page = visitor.get(f"/account/problem/entra_busy?reference={reference}").text
+        assert f"<code>{reference}</code>" in page
+        assert f'href="http://localhost:8400/trace/{reference}"' in page
 
     def test_is_not_found_for_an_unknown_code(self, visitor):
         assert visitor.get("/account/problem/nonsense").status_code == 404
@@ -469,6 +480,11 @@ class TestLogOut:
         page = signed_in.get("/account/logout")
         assert page.status_code == 200
         assert IDENTITY in signed_in.session
+        assert "<title>Sign out ·" in page.text
+        assert "You are signed in as Alice Adams (alice@contoso.example)." in page.text
+        assert '<a class="button quiet" href="/">Stay signed in</a>' in page.text
+        form = r'method="post" action="/account/logout">\s*<input [^>]*name="csrfmiddlewaretoken"'
+        assert len(re.findall(form, page.text)) == 2  # in the header and below the question
 
     def test_does_not_ask_a_visitor(self, visitor):
         assert visitor.get("/account/logout")["Location"] == "/account/signed-out"
@@ -486,6 +502,8 @@ class TestLogOut:
             "client_id": ["11111111-1111-4111-8111-111111111111"],
         }
         assert not Session.objects.exists()
+        cookie = signed_in.cookies["subscriptions_session"]
+        assert (cookie.value, cookie["max-age"]) == ("", 0)
         assert signed_in.get("/").status_code == 302
 
     def test_sends_entra_the_logout_hint_of_the_id_token(self, visitor, tenant):
@@ -516,7 +534,9 @@ class TestLogOut:
 
 class TestSignedOut:
     def test_offers_to_sign_in(self, visitor):
-        assert 'href="/account/login"' in visitor.get("/account/signed-out").text
+        page = visitor.get("/account/signed-out").text
+        assert 'href="/account/login"' in page
+        assert "<title>Signed out ·" in page
 
     def test_clears_the_pages_that_the_browser_cached(self, visitor):
         assert '<img src="/account/clear-site-data"' in visitor.get("/account/signed-out").text

@@ -19,6 +19,7 @@ from Helpers.correlation import SafeLogRecords, correlation_id
         pytest.param(
             "from %s", ("https://a.example/?code=x",), "from https://a.example/", id="url"
         ),
+        pytest.param("%s", ('"GET /?code=x" 200',), '"GET /" 200', id="quoted"),
         pytest.param("%d of %s", (7, "eight"), "7 of eight", id="nothing-to-hide"),
         pytest.param("no arguments", None, "no arguments", id="no-arguments"),
         pytest.param("%(a)s", ({"a": 1},), "1", id="named"),

@@ -42,6 +42,8 @@ def test_unknown_address_shows_our_page(visitor):
 
 
 def test_page_for_an_unknown_address_does_not_link_to_steps(visitor, signed_in, api, settings):
+    api.refuse("downstream_error", 502)
+    assert "See every step" not in signed_in.get("/").text
     settings.TRACE_URL = "http://localhost:8400/trace/"
     assert "See every step" not in visitor.get("/nowhere").text
     api.refuse("downstream_error", 502)
@@ -52,6 +54,7 @@ def test_page_for_an_unknown_address_does_not_link_to_steps(visitor, signed_in, 
     ("code", "headers", "sentence"),
     [
         ("idp_throttled", {"Retry-After": "30"}, "Try again in 30 seconds."),
+        ("idp_throttled", {"Retry-After": "999"}, "Try again in 300 seconds."),
         ("idp_throttled", {"Retry-After": "1"}, "Try again in 1 second."),
         ("downstream_timeout", {}, "Wait a moment, then try again."),
         ("downstream_forbidden", {}, None),

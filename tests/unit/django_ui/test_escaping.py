@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from urllib.parse import quote
 
 import pytest
+from django.utils.html import escape
 
 from Helpers.errors import PAGES
 
@@ -64,11 +65,27 @@ def test_the_sign_out_page_shows_the_user_as_text(with_markup):
     assert f"({MARKUP})" in "".join(page.text)
 
 
+BUTTONS = {
+    "retry": '<a class="button" href="/account/login">Try again</a>',
+    "sign_in": '<a class="button" href="/account/login">Sign in again</a>',
+    "sign_out": '<a class="button" href="/account/logout">Sign out</a>',
+    "home": '<a class="button" href="/">Go to the home page</a>',
+}
+
+
 @pytest.mark.parametrize("code", sorted(PAGES))
 def test_each_page_of_a_problem_shows_the_user_as_text(with_markup, code):
-    page = read(with_markup.get(f"/account/problem/{code}?reference={quote(MARKUP)}"))
+    response = with_markup.get(f"/account/problem/{code}?reference={quote(MARKUP)}")
+    page, expected = read(response), PAGES[code]
     assert MARKUP in page.text
-    assert PAGES[code].title in page.text
+    assert f"<title>{escape(expected.title)} · Azure subscriptions</title>" in response.text
+    assert f"<h1>{escape(expected.title)}</h1>" in response.text
+    assert "<p></p>" not in response.text
+    buttons = [button for button in BUTTONS.values() if button in response.text]
+    assert buttons == ([BUTTONS[expected.action]] if expected.action else [])
+    assert response.text.count('<a class="button"') == len(buttons)
+    waits = expected.action == "retry" and expected.status != 403
+    assert ("<p>Wait a moment, then try again.</p>" in response.text) == waits
 
 
 def test_markup_in_the_address_is_escaped_everywhere(visitor, with_markup, api):

@@ -22,12 +22,18 @@ def with_jwt(visitor, tenant, api):
     access_token = tenant.access_token(aud="the-api", sub="another", azp="the-ui")
     tenant.answer_tokens(access_token=access_token)
     visitor.finish(query)
-    api.answer(headers={"Server-Timing": TIMINGS}, value=[])
+    rows = [{"subscriptionId": "one"}, {"subscriptionId": "two"}]
+    api.answer(headers={"Server-Timing": TIMINGS}, value=rows)
     return visitor
 
 
-def test_shows_each_hop_with_its_time(with_jwt):
+def test_shows_each_hop_with_its_time(with_jwt, monkeypatch, settings):
+    monkeypatch.setattr("Helpers.flask_api.perf_counter", iter([1.0, 1.25]).__next__)
     page = text_of(with_jwt.get("/"))
+    assert f"requested {settings.SCOPE} , where" in page
+    assert f"GET {settings.FLASK_BACKEND_URL} with token A" in page
+    assert f"Its scope is {settings.API_SCOPE} ." in page
+    assert "250.0 ms in total" in page
     assert "0.4 ms to validate it" in page
     assert "Cache miss" in page
     assert "GET /subscriptions , 12 pages, with token B" in page
@@ -51,7 +57,11 @@ def test_says_that_entra_was_not_called_when_the_api_had_token_b(with_jwt, api):
 
 
 def test_compares_the_claims_of_both_tokens(with_jwt, settings):
-    page = text_of(with_jwt.get("/"))
+    response = with_jwt.get("/")
+    assert f'data-of="ID token"><code>{settings.CLIENT_ID}</code>' in response.text
+    assert 'data-of="token A"><code>the-api</code>' in response.text
+    assert '<th role="rowheader" scope="row"><code>aud</code></th>' in response.text
+    page = text_of(response)
     assert f"aud {settings.CLIENT_ID} the-api Audience" in page
     assert "scp none access_as_user Scope" in page
     assert "sub pairwise another" in page
@@ -79,10 +89,9 @@ def test_shows_the_home_tenant_of_guests_only(visitor, tenant, api):
         assert ("the-home-tenant/ none Identity provider" in page) == bool(idp)
 
 
-def test_is_reached_from_the_top_of_a_long_list(with_jwt, api):
-    api.answers.clear()
-    api.answer(value=[{"subscriptionId": "one"}])
+def test_is_reached_from_the_top_of_a_long_list(with_jwt):
     page = with_jwt.get("/").text
+    assert ">2 in this tenant · <a" in page
     assert page.index('href="#how-it-works"') < page.index("<table")
 
 
@@ -122,6 +131,7 @@ def test_production_does_not_show_it(with_jwt, settings):
     settings.ENVIRONMENT = "production"
     settings.TRACE_URL = TRACE
     page = with_jwt.get("/").text
+    assert ">2 in this tenant</p>" in page
     assert "How it works" not in page
     assert TRACE not in page
     assert "the-api" not in page
@@ -135,6 +145,23 @@ def test_tolerates_other_timings_and_opaque_tokens(signed_in, api, server_timing
     response = signed_in.get("/")
     assert response.status_code == 200
     assert "How it works" in response.text
+
+
+def test_shows_nothing_about_a_hop_that_the_api_does_not_describe(signed_in, api):
+    api.answer(headers={"Server-Timing": "arm;dur=8.7"}, value=[])
+    page = text_of(signed_in.get("/"))
+    assert "GET /subscriptions with token B" in page
+    assert "to validate it" not in page
+
+
+@pytest.mark.parametrize(
+    "token", ["a.b.c", "e30.WyJhdWQiXQ.x"], ids=["not-base64", "claims-in-a-list"]
+)
+def test_tolerates_an_access_token_with_odd_contents(visitor, tenant, token):
+    query = visitor.begin()
+    tenant.answer_tokens(access_token=token)
+    visitor.finish(query)
+    assert visitor.get("/").status_code == 200
 
 
 @pytest.mark.parametrize("claim", [{"exp": 10**18}, {"sub": "\ud800"}], ids=["exp", "text"])

@@ -3,11 +3,14 @@
 https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
 """
 
+import msal
 import pytest
 from responses.matchers import header_matcher, query_param_matcher
 
+from Helpers import managed_identity
 from Helpers.errors import PageError
 from Helpers.managed_identity import managed_identity_token
+from Helpers.token_acquisition import begin_sign_in
 
 ENDPOINT = "http://169.254.169.254/metadata/identity/oauth2/token"
 ISSUED = {"access_token": "a token", "expires_in": "200", "token_type": "Bearer"}
@@ -40,6 +43,20 @@ def test_the_token_is_for_the_audience_of_the_cloud(network, token, host, audien
     metadata = header_matcher({"Metadata": "true"})
     network.get(ENDPOINT, json=ISSUED, match=[query_param_matcher(asked), metadata])
     assert token(host) == "a token"
+
+
+def test_the_token_is_requested_once_and_only_to_redeem_a_code(
+    network, tenant, token, settings, monkeypatch
+):
+    settings.CLIENT_SECRET = ""
+    settings.MANAGED_IDENTITY_CLIENT_ID = IDENTITY
+    assert begin_sign_in()["auth_uri"]
+    assert not [call for call in network.calls if call.request.url.startswith(ENDPOINT)]
+    monkeypatch.setattr(managed_identity, "_token_cache", msal.TokenCache())
+    requested = network.get(ENDPOINT, json=ISSUED | {"expires_in": "3600"})
+    for _ in range(2):
+        assert token("login.microsoftonline.com") == "a token"
+    assert requested.call_count == 1
 
 
 def test_an_identity_that_is_not_assigned_is_reported_as_wrong_settings(network, token):

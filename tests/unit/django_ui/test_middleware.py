@@ -1,7 +1,5 @@
 """UI.middleware and the headers of every page."""
 
-import re
-
 import pytest
 from django.test import Client
 
@@ -17,6 +15,8 @@ class TestHealth:
     def test_is_answered(self, client):
         response = client.get("/health")
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
+        assert response["Cache-Control"] == "no-store"
+        assert client.get("/healthy").status_code == 404
 
     def test_is_answered_for_any_host_and_session(self, client, settings):
         settings.SECURE_SSL_REDIRECT = True
@@ -87,12 +87,16 @@ class TestHeaders:
 
 
 class TestLogLine:
-    def test_names_the_route_and_the_status(self, visitor, caplog):
+    def test_names_the_route_the_status_and_the_time(self, visitor, caplog, monkeypatch):
         caplog.set_level("INFO")
+        monkeypatch.setattr("UI.middleware.perf_counter", iter([1.0, 1.25]).__next__)
         visitor.get("/account/signed-out")
-        assert re.search(r"method=GET path=/account/signed-out status=200 ms=\d", caplog.text)
+        assert "method=GET path=/account/signed-out status=200 ms=250.0" in caplog.text
 
-    @pytest.mark.parametrize("path", ["/account/callback?code=made-up", "/x%0aMADE-UP%1b[31m"])
+    @pytest.mark.parametrize(
+        "path",
+        ["/account/callback?code=made-up", "/x%0aMADE-UP%1b[31m", "/account/problem/made-up"],
+    )
     def test_contains_nothing_that_the_visitor_chose(self, visitor, caplog, path):
         """A decoded line feed in the path used to start a new line."""
         caplog.set_level("INFO")

@@ -59,8 +59,9 @@ class TestStart:
 
 class TestRounds:
     def test_allow_one_sign_in_for_each_cause(self, session):
-        session[TRIED] = ["token_expired"]
-        assert not ask_for_sign_in(session, SignInRequired("token_expired"))
+        session[TRIED] = ["no_token", "token_expired", "session_ended"]
+        for code in session[TRIED]:
+            assert not ask_for_sign_in(session, SignInRequired(code))
         assert ask_for_sign_in(session, SignInRequired("claims_challenge", claims="{}"))
         assert pending_sign_in(session) == PendingSignIn("claims_challenge", "{}", "alice")
 

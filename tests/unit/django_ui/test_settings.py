@@ -97,10 +97,15 @@ class TestManage:
         environ = DJANGO_UI | {"DATABASE_PATH": str(tmp_path / "db.sqlite3")}
         code = "import os, sys; os.umask(0); from django.core.management import *; "
         code += "execute_from_command_line(['manage.py', 'migrate']); "
-        code += "from django.db import connection; connection.cursor().execute('BEGIN IMMEDIATE');"
-        code += "print(*(oct(f.stat().st_mode) for f in os.scandir(sys.argv[1])))"
+        code += "from django.db import connection, transaction; "
+        code += "transaction.atomic().__enter__(); connection.cursor().execute('SELECT 1'); "
+        code += "print(*(oct(f.stat().st_mode) for f in os.scandir(sys.argv[1])), flush=True); "
+        # A transaction locks the file at once: one that read first could not wait to write.
+        code += "import sqlite3; other = sqlite3.connect(os.environ['DATABASE_PATH'], timeout=0); "
+        code += "other.execute('BEGIN IMMEDIATE')"
         environ["DJANGO_SETTINGS_MODULE"] = "UI.development_settings"
         done = run("-c", code, str(tmp_path), environ=environ)
+        assert "database is locked" in done.stderr
         modes = done.stdout.splitlines()[-1].split()
         assert modes == ["0o100600"] * 3, done.stderr  # the file, its -wal and its -shm
 

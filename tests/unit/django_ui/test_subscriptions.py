@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from Helpers.errors import API_PAGES
+from Helpers.errors import API_PAGES, PAGES
 from Helpers.session import TOKEN_CACHE, TRIED, pending_sign_in
 
 CLAIMS = '{"access_token": {"acrs": {"essential": true, "value": "c1"}}}'
@@ -32,11 +32,33 @@ class TestPage:
         assert "Contoso Production" in page
         assert "55555555-5555-4555-8555-555555555555" in page
         assert "[\n  {\n    &quot;subscriptionId&quot;" in page
-        assert "Alice Adams" in page
+        assert "<title>Your subscriptions · Azure subscriptions</title>" in page
+        assert '<pre tabindex="0"' in page  # else the keyboard can't scroll it
+        user = '<span class="user-name" title="alice@contoso.example">'
+        assert f'{user}<span class="unseen">Signed in as </span>Alice Adams</span>' in page
+        for link in (
+            '<html lang="en">',
+            '<link rel="icon" href="/static/icon.svg"',
+            '<link rel="stylesheet" href="/static/ui.css">',
+            '<img src="/static/icon.svg"',
+            '<a class="app-name" href="/">',
+            '<a class="skip" href="#content">',
+            '<main id="content"',
+        ):
+            assert link in page
+
+    def test_shows_a_user_without_a_user_name(self, visitor, tenant):
+        query = visitor.begin()
+        tenant.answer_tokens(id_token=tenant.id_token(preferred_username=None))
+        visitor.finish(query)
+        assert '<span class="user-name"><span' in visitor.get("/").text
+        assert "You are signed in as Alice Adams." in visitor.get("/account/logout").text
 
     def test_says_why_a_list_can_be_empty(self, signed_in, api):
         api.answer(value=[])
-        assert "Your account has no role on any subscription" in signed_in.get("/").text
+        page = signed_in.get("/").text
+        assert "Your account has no role on any subscription" in page
+        assert '<a class="button" href="/">Refresh</a>' in page
 
     def test_shows_azures_values_as_text(self, signed_in, api):
         api.answer(
@@ -64,6 +86,7 @@ class TestPage:
 
     def test_sends_the_token_and_a_correlation_id_to_the_api(self, signed_in, api):
         response = signed_in.get("/")
+        assert api.requests[0].req_kwargs["timeout"] == (3.05, 25.0)  # seconds
         headers = api.requests[0].headers
         assert headers["Authorization"] == "Bearer access-token-1"
         assert headers["x-ms-client-request-id"] == response["x-ms-client-request-id"]
@@ -151,7 +174,12 @@ class TestClaimsChallenge:
         tenant.answer(400, error="interaction_required")
         query = signed_in.begin("/")
         tenant.answer(400, error="invalid_grant")
-        assert "acrs" in signed_in.finish(query)["Location"]
+        location = signed_in.finish(query)["Location"]
+        assert "acrs" in location
+        again = parse_qs(urlsplit(location).query)
+        tenant.nonce = again["nonce"][0]
+        signed_in.finish({"state": again["state"][0]})
+        assert signed_in.session[TRIED] == ["claims_challenge", "sign_in_expired"]
 
     def test_of_entra_itself_goes_first(self, signed_in, api, tenant):
         api.challenge(CLAIMS)
@@ -200,7 +228,7 @@ class TestClaimsChallenge:
             "",
             "Basic",
             'Bearer error="insufficient_claims"',
-            'Bearer error="insufficient_claims", claims="%%%"',
+            'Bearer error="insufficient_claims", claims="%e30="',
             'Bearer error="invalid_token", claims="e30="',
             'Basic error="insufficient_claims", claims="e30="',
         ],
@@ -251,6 +279,7 @@ def test_missing_scope_is_asked_for_once(signed_in, api, settings):
     api.refuse("insufficient_scope", 403)
     query, _ = round_trip(signed_in, signed_in.get("/"))
     assert settings.API_SCOPE in query["scope"].split()
+    assert "prompt" not in query
     assert signed_in.get("/").status_code == 403
 
 
@@ -289,7 +318,8 @@ def test_refusal_that_lasts_ends_on_its_page(signed_in, api, tenant, code):
         api.refuse(code, headers={"WWW-Authenticate": header})
     rounds = 0
     while (page := signed_in.get("/")).status_code == 302:
-        round_trip(signed_in, page)
+        query, _ = round_trip(signed_in, page)
+        assert ("acrs" in query["claims"]) == (code == "claims_challenge")
         rounds += 1
     grants = [request["grant_type"] for request in tenant.token_requests]
     assert (grants.count("refresh_token"), rounds) == ROUNDS.get(code, (0, 0))
@@ -326,38 +356,48 @@ def test_logs_only_the_code_of_a_refusal(signed_in, api, caplog):
 
 
 @pytest.mark.parametrize(
-    ("answer", "status"),
+    ("answer", "code"),
     [
-        pytest.param(requests.ConnectionError(), 502, id="nobody-there"),
-        pytest.param(requests.ConnectTimeout(), 502, id="no-connection"),
-        pytest.param(requests.ReadTimeout(), 504, id="too-slow"),
-        pytest.param((200, {}, "<html>"), 502, id="html"),
-        pytest.param((200, {}, "[]"), 502, id="a-list"),
-        pytest.param((200, {}, '{"value": {}}'), 502, id="not-a-list"),
-        pytest.param((200, {}, '{"value": [1]}'), 502, id="a-list-of-numbers"),
-        pytest.param((200, {}, "{}"), 502, id="no-value"),
-        pytest.param((404, {}, '{"code": "not_found"}'), 502, id="wrong-address"),
-        pytest.param((500, {}, '{"code": "internal_error"}'), 502, id="its-own-error"),
-        pytest.param((502, {}, "<html>Bad gateway"), 502, id="a-gateway"),
-        pytest.param((401, {}, '{"code": ["x"]}'), 502, id="no-code"),
-        pytest.param((200, {}, ""), 502, id="nothing"),
-        pytest.param((200, {}, '{"value": ['), 502, id="half-an-answer"),
-        pytest.param((200, {}, '{"value": ' + "9" * 5000 + "}"), 502, id="a-huge-number"),
-        pytest.param((200, {}, "[" * 100_000), 502, id="deep"),
-        pytest.param((200, {}, b"\xff\xfe\x00"), 502, id="not-text"),
-        pytest.param((200, {}, r'{"value": [{"a": "\ud800"}]}'), 502, id="half-a-character"),
+        pytest.param(requests.ConnectionError("secret"), "api_unreachable", id="nobody-there"),
+        pytest.param(requests.ConnectTimeout(), "api_unreachable", id="no-connection"),
+        pytest.param(requests.ReadTimeout(), "api_timeout", id="too-slow"),
+        pytest.param((200, {}, "<html>"), "api_error", id="html"),
+        pytest.param((200, {}, "[]"), "api_error", id="a-list"),
+        pytest.param((200, {}, '{"value": {}}'), "api_error", id="not-a-list"),
+        pytest.param((200, {}, '{"value": [1]}'), "api_error", id="a-list-of-numbers"),
+        pytest.param((200, {}, "{}"), "api_error", id="no-value"),
+        pytest.param((404, {}, '{"code": "not_found"}'), "api_error", id="wrong-address"),
+        pytest.param((500, {}, '{"code": "internal_error"}'), "api_error", id="its-own-error"),
+        pytest.param((502, {}, "<html>Bad gateway"), "api_error", id="a-gateway"),
+        pytest.param((401, {}, '{"code": ["x"]}'), "api_error", id="no-code"),
+        pytest.param((200, {}, ""), "api_error", id="nothing"),
+        pytest.param((200, {}, '{"value": ['), "api_error", id="half-an-answer"),
+        pytest.param((200, {}, '{"value": ' + "9" * 5000 + "}"), "api_error", id="a-huge-number"),
+        pytest.param((200, {}, "[" * 100_000), "api_error", id="deep"),
+        pytest.param((200, {}, b"\xff\xfe\x00"), "api_error", id="not-text"),
         pytest.param(
-            (200, {}, f'{{"value": [{{"a": {"[" * 99_999}{"]" * 99_999}}}]}}'), 502, id="nested"
+            (200, {}, r'{"value": [{"a": "\ud800"}]}'), "api_error", id="half-a-character"
         ),
-        pytest.param((204, {}, ""), 502, id="no-content"),
-        pytest.param((304, {}, ""), 502, id="not-modified"),
-        pytest.param((401, {}, '{"code": "sign_in_expired"}'), 502, id="code-of-another-table"),
-        pytest.param((302, {"Location": "https://evil.example"}, ""), 502, id="redirect"),
+        pytest.param(
+            (200, {}, f'{{"value": [{{"a": {"[" * 99_999}{"]" * 99_999}}}]}}'),
+            "api_error",
+            id="nested",
+        ),
+        pytest.param((203, {}, '{"value": []}'), "api_error", id="changed-on-the-way"),
+        pytest.param((204, {}, ""), "api_error", id="no-content"),
+        pytest.param((304, {}, ""), "api_error", id="not-modified"),
+        pytest.param(
+            (401, {}, '{"code": "sign_in_expired"}'), "api_error", id="code-of-another-table"
+        ),
+        pytest.param((302, {"Location": "https://evil.example"}, ""), "api_error", id="redirect"),
     ],
 )
-def test_explains_an_api_that_fails(signed_in, api, answer, status):
+def test_explains_an_api_that_fails(signed_in, api, caplog, answer, code):
     api.answers.append(answer)
-    assert signed_in.get("/").status_code == status
+    page = signed_in.get("/")
+    assert page.status_code == PAGES[code].status
+    assert PAGES[code].title in page.text
+    assert "secret" not in caplog.text
     assert signed_in.get("/").status_code == 200
 
 
@@ -365,7 +405,7 @@ def test_explains_an_api_that_fails(signed_in, api, answer, status):
     ("answer", "status"),
     [
         pytest.param((503, {}, "<html>"), 503, id="down"),
-        pytest.param((429, {"Retry-After": "9"}, "{}"), 503, id="busy"),
+        pytest.param((429, {"Retry-After": "999"}, "{}"), 503, id="busy"),
         pytest.param((401, {}, '{"error": "invalid_client"}'), 500, id="wrong-secret"),
         pytest.param((200, {}, "[]"), 503, id="not-an-object"),
         pytest.param(
@@ -379,7 +419,7 @@ def test_explains_that_entra_issues_no_new_token(signed_in, api, tenant, answer,
     tenant.answers.append(answer)
     page = signed_in.get("/")
     assert page.status_code == status
-    assert page.get("Retry-After") == ("9" if "Retry-After" in str(answer) else None)
+    assert page.get("Retry-After") == ("120" if "Retry-After" in str(answer) else None)
 
 
 def test_asks_to_sign_in_once_when_no_token_fits(visitor, tenant, api):

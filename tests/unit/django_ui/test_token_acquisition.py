@@ -116,7 +116,7 @@ class TestIdToken:
 
 class TestCompleteSignIn:
     def test_rejects_the_response_to_another_flow(self, tenant, flow):
-        with pytest.raises(PageError, match="sign_in_refused"):
+        with pytest.raises(PageError, match="^sign_in_refused: ValueError$"):
             complete_sign_in(flow, {"state": "another", "code": "x"})
         assert not tenant.token_requests
 
@@ -252,6 +252,14 @@ def test_certificate_replaces_the_secret(tenant, settings, tmp_path):
     sent = tenant.token_requests[0]
     assert sent["client_assertion"].count(".") == 2
     assert "client_secret" not in sent
+
+
+def test_assertion_in_a_file_replaces_the_secret(tenant, settings, tmp_path):
+    settings.CLIENT_ASSERTION_FILE = str(tmp_path / "assertion")
+    settings.CLIENT_SECRET = ""
+    (tmp_path / "assertion").write_text("an.assertion.signed\n")
+    complete(begin(tenant))
+    assert tenant.token_requests[0]["client_assertion"] == "an.assertion.signed"
 
 
 @pytest.mark.parametrize("name", ["client.pem", "gone.pem"])

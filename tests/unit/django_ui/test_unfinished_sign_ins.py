@@ -164,7 +164,13 @@ def test_cannot_be_planted_by_another_host_of_the_domain(jar, settings):
     jar.take(response)
     assert unfinished.find(jar.request(), "one")
     assert unfinished.just_signed_in(jar.request())
-    jar.cookies = {name.removeprefix("__Host-"): text for name, text in jar.cookies.items()}
+    kept = dict(jar.cookies)
+    unfinished.forget(response := HttpResponse(), "one")
+    unfinished.forget_success(response)
+    assert all(cookie["secure"] for cookie in response.cookies.values())
+    jar.take(response)
+    assert not jar.cookies
+    jar.cookies = {name.removeprefix("__Host-"): text for name, text in kept.items()}
     assert unfinished.find(jar.request(), "one") is None
     assert not unfinished.just_signed_in(jar.request())
 

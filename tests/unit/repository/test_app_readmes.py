@@ -350,7 +350,7 @@ DECISIONS = {
         "Signing out is a POST": "test_signing_out_needs_the_forms_token",
         "A Content-Security-Policy": "test_allow_nothing_but_our_style_and_images",
         "Django's debug pages": "test_keeps_the_contents_of_a_page_out_of_the_log",
-        "A line": "test_names_the_route_and_the_status",
+        "A line": "test_names_the_route_the_status_and_the_time",
     },
 }
 
