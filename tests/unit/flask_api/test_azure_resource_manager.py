@@ -9,7 +9,7 @@ import pytest
 import requests
 import responses
 
-from helpers import azure_resource_manager
+from helpers import azure_resource_manager, request_scope
 from helpers.claims_challenges import claims_of_challenge
 from main import create_app
 from tests.unit.conftest import ARM, SUBSCRIPTIONS
@@ -41,13 +41,18 @@ def page(tenant, url=SUBSCRIPTIONS, next_link=None, *names, **answer):
     tenant.network.get(url, json=body, **answer)
 
 
-def test_all_pages_are_merged_into_one_list(tenant, listing):
+@pytest.mark.parametrize(
+    "next_link",
+    [NEXT, NEXT.replace(ARM, f"{ARM}:443")],
+    ids=["without-a-port", "with-the-usual-port"],
+)
+def test_all_pages_are_merged_into_one_list(tenant, listing, next_link):
     tenant.network.get(
         SUBSCRIPTIONS,
         match=[responses.matchers.query_param_matcher({"api-version": "2020-01-01"})],
-        json={"value": [{"displayName": "a"}, {"displayName": "b"}], "nextLink": NEXT},
+        json={"value": [{"displayName": "a"}, {"displayName": "b"}], "nextLink": next_link},
     )
-    page(tenant, NEXT, None, "c")
+    page(tenant, next_link, None, "c")
     response = listing()
     assert [row["displayName"] for row in response.json["value"]] == ["a", "b", "c"]
     assert response.json["count"] == {"type": "Total", "value": 3}
@@ -108,7 +113,7 @@ def test_the_token_never_leaves_arm_through_a_next_link_of(tenant, listing, next
 def test_pages_without_end_are_an_error(tenant, listing):
     page(tenant, SUBSCRIPTIONS, SUBSCRIPTIONS, "a")
     assert listing().json["code"] == "downstream_error"
-    assert len(tenant.calls("GET", ARM)) == azure_resource_manager.MAX_PAGES
+    assert len(tenant.calls("GET", ARM)) == 100
 
 
 @pytest.mark.parametrize(
@@ -118,12 +123,15 @@ def test_pages_without_end_are_an_error(tenant, listing):
         pytest.param({"status": 404, "json": {}}, 502, "downstream_error", id="404"),
         pytest.param({"status": 400, "json": {}}, 502, "downstream_error", id="400"),
         pytest.param({"status": 204, "json": {}}, 502, "downstream_error", id="204"),
+        pytest.param({"status": 203, "json": {"value": []}}, 502, "downstream_error", id="203"),
         pytest.param({"body": "<html>"}, 502, "downstream_error", id="html"),
         pytest.param({"body": '{"value": [{'}, 502, "downstream_error", id="cut-off"),
         pytest.param({"body": b'{"value":["\xff"]}'}, 502, "downstream_error", id="not-utf-8"),
         pytest.param({"body": "[" * 100_000}, 502, "downstream_error", id="deeply-nested"),
         pytest.param({"json": {"value": {}}}, 502, "downstream_error", id="value-an-object"),
-        pytest.param({"json": {"value": ["x"]}}, 502, "downstream_error", id="value-of-texts"),
+        pytest.param(
+            {"json": {"value": [{}, "x"]}}, 502, "downstream_error", id="a-text-among-the-values"
+        ),
         pytest.param({"json": {}}, 502, "downstream_error", id="no-value"),
         pytest.param({"json": []}, 502, "downstream_error", id="a-list"),
         pytest.param({"body": requests.ConnectionError()}, 502, "downstream_error", id="reset"),
@@ -174,14 +182,19 @@ def test_the_total_size_of_all_pages_is_limited(tenant, listing, monkeypatch):
     assert len(tenant.calls("GET", ARM)) == 4
 
 
-def test_logs_why_tls_failed_but_no_address(tenant, listing, caplog):
+@pytest.mark.parametrize("server", ["arm", "entra"])
+def test_logs_why_tls_failed_but_no_address(tenant, listing, caplog, server):
     caplog.set_level("INFO")
     reason = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unknown CA (_ssl.c:1)"
-    tenant.network.get(
-        SUBSCRIPTIONS, body=requests.exceptions.SSLError(f"http://u:secret@p {reason}")
-    )
-    assert listing().json["code"] == "downstream_error"
-    assert "certificate verify failed: unknown CA" in caplog.text
+    error = requests.exceptions.SSLError(f"http://u:secret@p {reason}")
+    code = {"arm": "downstream_error", "entra": "idp_unavailable"}[server]
+    if server == "arm":
+        tenant.network.get(SUBSCRIPTIONS, body=error)
+    else:
+        tenant.answers[:] = [error]
+    assert listing().json["code"] == code
+    outcome = f"{code}: SSLError: certificate verify failed: unknown CA"
+    assert f"outcome={outcome!r}" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -207,6 +220,40 @@ def test_a_permanent_failure_is_not_retried_forever(tenant, listing, pauses):
     assert listing().status_code == 502
     assert len(tenant.calls("GET", ARM)) == 3
     assert pauses == [0.2, 0.4]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"status": 500}, id="500"),
+        pytest.param({"status": 404}, id="404"),
+        pytest.param({"status": 429}, id="429"),
+        pytest.param({"body": requests.ReadTimeout()}, id="a-timeout"),
+        pytest.param({"body": requests.ConnectTimeout()}, id="a-timeout-while-connecting"),
+        pytest.param({"body": requests.TooManyRedirects()}, id="a-redirect"),
+    ],
+)
+def test_another_failure_is_not_retried(tenant, listing, pauses, answer):
+    tenant.network.get(SUBSCRIPTIONS, **answer)
+    assert listing().status_code >= 400
+    assert len(tenant.calls("GET", ARM)) == 1
+    assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "slept"),
+    [
+        pytest.param(0.19, [], id="no-time-for-a-pause"),
+        pytest.param(0.2, [0.2], id="time-for-one-pause"),
+        pytest.param(1.5, [1.5, 1.5], id="less-than-arm-asks-for"),
+    ],
+)
+def test_pauses_only_as_long_as_time_is_left(tenant, listing, pauses, monkeypatch, seconds, slept):
+    monkeypatch.setattr(request_scope, "perf_counter", lambda: 0)
+    monkeypatch.setattr(request_scope, "REQUEST_SECONDS", seconds)
+    tenant.network.get(SUBSCRIPTIONS, status=503, headers={"Retry-After": "300"})
+    assert listing().json["code"] == "downstream_error"
+    assert pauses == slept
 
 
 @pytest.mark.parametrize(("asked", "slept"), [("1", 1), ("300", 2), ("0", 1), ("soon", 0.2)])
@@ -236,6 +283,7 @@ def test_throttling_until_a_date_is_relayed_in_seconds(tenant, listing):
     ("body", "relayed"),
     [
         ({"error": {"code": "AuthorizationFailed", "message": "alice"}}, "AuthorizationFailed"),
+        ({"error": {"code": "x" * 64}}, "x" * 64),
         ({"error": {"code": "<script>"}}, ""),
         ({"error": {"code": "Authorization<script>"}}, ""),
         ({"error": {"code": "x" * 65}}, ""),

@@ -1,5 +1,6 @@
 """The whole application: routes, the form of every response, headers, and the log."""
 
+import json
 import re
 from http.client import HTTPConnection
 from threading import Thread
@@ -21,6 +22,11 @@ def test_health_needs_no_token_and_calls_nobody(tenant, api):
     response = api.get("/health")
     assert (response.status_code, response.json) == (200, {"status": "ok"})
     assert len(tenant.network.calls) == 0
+
+
+def test_there_are_no_other_routes(api):
+    rules = {rule.rule for rule in api.application.url_map.iter_rules()}
+    assert rules == {"/health", "/subscriptions"}
 
 
 def test_starting_makes_no_calls(tenant, api):
@@ -47,6 +53,10 @@ def test_answers_in_one_form(api, method, path, status, code, caplog):
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert "secret-code" not in caplog.text.lower()
+    known = "-" if method == "SECRET-CODE" else method
+    route = "/subscriptions" if status == 401 else "-"
+    assert f"method={known} path={route} status={status} ms=" in caplog.text
+    assert f"outcome={code!r}" in caplog.text
     assert set(response.json) == {"error", "code", "description", "correlation_id"}
     assert response.json["code"] == code
     assert response.json["correlation_id"] == response.headers["x-ms-client-request-id"]
@@ -125,6 +135,8 @@ def test_answers_each_error_as_the_contract_says(api, code):
 
 
 def test_an_unexpected_error_is_logged_and_not_shown(api, caplog):
+    caplog.set_level("INFO")
+
     def fail():
         raise RuntimeError("inner detail")
 
@@ -132,7 +144,9 @@ def test_an_unexpected_error_is_logged_and_not_shown(api, caplog):
     response = api.get("/fail")
     assert (response.status_code, response.json["code"]) == (500, "internal_error")
     assert "inner detail" not in response.get_data(as_text=True)
-    assert "inner detail" in caplog.text
+    assert "RuntimeError: inner detail" in caplog.text
+    assert "status=500" in caplog.text
+    assert "outcome='internal_error: RuntimeError'" in caplog.text
 
 
 def test_no_parameter_can_break_out_of_a_challenge():
@@ -166,9 +180,12 @@ def test_replaces_a_correlation_id_that_is_not_a_guid(api, caplog, offered):
     assert OFFERED not in caplog.text
 
 
-def test_uses_the_callers_correlation_id(api):
-    answer = api.get("/health", headers={"x-ms-client-request-id": OFFERED})
-    assert answer.headers["x-ms-client-request-id"] == OFFERED
+@pytest.mark.parametrize("offered", [OFFERED, OFFERED.upper()], ids=["lower", "upper"])
+def test_uses_the_callers_correlation_id(api, caplog, offered):
+    caplog.set_level("INFO")
+    answer = api.get("/health", headers={"x-ms-client-request-id": offered})
+    assert answer.headers["x-ms-client-request-id"] == offered
+    assert f"correlation_id={offered} outcome='ok'" in caplog.text
 
 
 def test_server_timing_names_the_hops(tenant, api, bearer):
@@ -180,8 +197,9 @@ def test_server_timing_names_the_hops(tenant, api, bearer):
 
 
 def test_server_timing_adds_up_both_attempts_when_a_token_is_rejected(
-    tenant, api, bearer, monkeypatch
+    tenant, api, bearer, monkeypatch, caplog
 ):
+    caplog.set_level("INFO")
     clock = SimpleNamespace(now=0)
     monkeypatch.setattr(request_scope, "perf_counter", lambda: clock.now)
 
@@ -193,6 +211,33 @@ def test_server_timing_adds_up_both_attempts_when_a_token_is_rejected(
     tenant.network.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
     timing = api.get("/subscriptions", headers=bearer).headers["Server-Timing"]
     assert 'arm;desc="1 page";dur=4000.0' in timing
+    assert "ms=4000.0" in caplog.text
+
+
+def test_all_calls_share_the_twenty_seconds_of_a_request(tenant, api, bearer, monkeypatch):
+    clock = SimpleNamespace(now=0)
+    monkeypatch.setattr(request_scope, "perf_counter", lambda: clock.now)
+
+    def resource_manager(request):
+        clock.now += 7
+        body = {"value": []} if clock.now > 25 else {"value": [], "nextLink": SUBSCRIPTIONS}
+        return 200, {}, json.dumps(body)
+
+    def entra():
+        clock.now += 3
+
+    tenant.meanwhile = entra
+    tenant.network.add_callback(responses.GET, SUBSCRIPTIONS, resource_manager)
+    assert api.get("/subscriptions", headers=bearer).status_code == 200
+    calls = tenant.requests + tenant.calls("GET", SUBSCRIPTIONS)
+    # For connecting and for the answer. Neither may be zero, which urllib3 refuses.
+    assert [call.req_kwargs["timeout"] for call in calls] == [
+        (3.05, 10),
+        (3.05, 10),
+        (3.05, 10),
+        (3, 3),
+        (0.001, 0.001),
+    ]
 
 
 def test_the_log_has_one_line_for_each_request_without_the_user(tenant, api, bearer, caplog):

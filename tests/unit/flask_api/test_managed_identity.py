@@ -3,12 +3,21 @@
 https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
 """
 
+import msal
 import pytest
 import requests
 from responses.matchers import header_matcher, query_param_matcher
 
+from helpers import managed_identity
 from helpers.errors import DownstreamError
 from helpers.managed_identity import managed_identity_token
+
+
+@pytest.fixture(autouse=True)
+def no_token(monkeypatch):
+    """Begin with an empty cache, which is the module's."""
+    monkeypatch.setattr(managed_identity, "_token_cache", msal.TokenCache())
+
 
 ENDPOINT = "http://169.254.169.254/metadata/identity/oauth2/token"
 ISSUED = {"access_token": "a token", "expires_in": "200", "token_type": "Bearer"}
@@ -35,6 +44,13 @@ def test_the_token_is_for_the_audience_of_the_cloud(network, host, audience):
     metadata = header_matcher({"Metadata": "true"})
     network.get(ENDPOINT, json=ISSUED, match=[query_param_matcher(asked), metadata])
     assert token(host) == "a token"
+
+
+@pytest.mark.parametrize(("lifetime", "requests_sent"), [(290, 2), (400, 1)])
+def test_a_token_is_cached_until_five_minutes_before_it_expires(network, lifetime, requests_sent):
+    network.get(ENDPOINT, json=ISSUED | {"expires_in": str(lifetime)})
+    assert [token("login.microsoftonline.com") for _ in range(2)] == ["a token"] * 2
+    assert len(network.calls) == requests_sent
 
 
 def test_an_identity_that_is_not_assigned_is_reported_as_wrong_settings(network):

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pytest
 import requests
@@ -225,17 +226,21 @@ def background_ends():
             thread.join()
 
 
-def test_old_keys_are_refreshed_in_the_background(tenant, keys, clock):
+def test_old_keys_are_refreshed_in_the_background(tenant, keys, clock, monkeypatch):
+    threads = mock.Mock(side_effect=threading.Thread)
+    monkeypatch.setattr(signing_keys, "Thread", threads)
     keys.find(tenant.key.kid)
     answered = threading.Event()
     new = {"keys": [tenant.stranger.as_jwk(ISSUER)]}
-    delay(tenant, tenant.metadata["jwks_uri"], new, answered)
+    asked = delay(tenant, tenant.metadata["jwks_uri"], new, answered)
     clock.now += 3600 - 1
     assert keys.find(tenant.key.kid)
     assert fetches(tenant) == 1
     clock.now += 2
     for _ in range(5):
         assert keys.find(tenant.key.kid)  # from the keys at hand
+        assert asked.wait(5)
+    assert threads.call_count == 1
     answered.set()
     background_ends()
     assert keys.find(tenant.stranger.kid)
@@ -320,10 +325,15 @@ def test_a_process_that_cannot_start_a_thread_keeps_its_keys_and_refreshes_later
     assert fetches(tenant) == 2
 
 
-def test_a_key_that_was_published_just_after_the_start_is_found(tenant, keys):
+def test_a_key_that_was_published_just_after_the_start_is_found(tenant, keys, caplog):
+    caplog.set_level("INFO")
     keys.find(tenant.key.kid)
     publish(tenant, tenant.key.as_jwk(ISSUER), tenant.stranger.as_jwk(ISSUER))
     assert keys.find(tenant.stranger.kid)
+    assert caplog.messages == [
+        f"signing keys loaded: {tenant.key.kid}",
+        f"signing keys loaded: {tenant.key.kid}, {tenant.stranger.kid}",
+    ]
 
 
 def test_each_fetch_has_a_timeout(tenant, keys):

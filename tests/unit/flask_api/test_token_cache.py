@@ -29,11 +29,18 @@ def test_evicts_the_least_recently_used_tokens():
     assert [key for key in (b"a", b"b", b"c", b"d") if cache.get(key)] == [b"a", b"c", b"d"]
 
 
-def test_a_long_token_evicts_several_short_ones():
+@pytest.mark.parametrize(
+    "long",
+    [
+        pytest.param(CachedToken("b" * OVERHEAD_BYTES, FOREVER, FOREVER), id="text"),
+        pytest.param(CachedToken("b", FOREVER, FOREVER, "c" * OVERHEAD_BYTES), id="claims"),
+    ],
+)
+def test_a_token_evicts_several_others_if_it_has_long(long):
     cache = fits(1, 3)
     for key in (b"a", b"b", b"c"):
         cache.put(key, token())
-    cache.put(b"d", token("b" * OVERHEAD_BYTES))
+    cache.put(b"d", long)
     assert [key for key in (b"a", b"b", b"c", b"d") if cache.get(key)] == [b"c", b"d"]
 
 
