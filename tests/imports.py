@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+@cache
 def modules(folder: str) -> dict[str, Path]:
     """Return the modules of an app by name, without packages, virtual environments and settings."""
     files = {}

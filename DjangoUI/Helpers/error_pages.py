@@ -11,12 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.urls import reverse
-from redis.exceptions import RedisError
 
 from Helpers.correlation import correlation_id, trace_url
 from Helpers.errors import PageError
-
-STORE_ERRORS = (InterfaceError, OperationalError, RedisError)
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +83,10 @@ def _code(exception: BaseException | None, otherwise: str) -> str:
 
 def _store_failed(exception: BaseException | None) -> bool:
     """Return whether the session store caused ``exception``; Django wraps some of its errors."""
+    from redis.exceptions import RedisError  # here, because it takes a sixth of the app's start
+
     while exception is not None:
-        if isinstance(exception, STORE_ERRORS):
+        if isinstance(exception, (InterfaceError, OperationalError, RedisError)):
             return True
         exception = exception.__context__
     return False
