@@ -1,13 +1,14 @@
 """The mock without a socket: Flask's test client, once for each channel."""
 
 import hashlib
+import itertools
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
 
-from tests.mock_azure import MockAzure
-from tests.mock_azure.keys import base64url
+from tests.mock_azure import MockAzure, identities
+from tests.mock_azure.keys import SigningKey, base64url
 from tests.visitor import form_of
 
 REDIRECT_URI = "http://localhost:8000/account/callback"
@@ -19,6 +20,17 @@ ON_BEHALF_OF = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 @pytest.fixture(scope="session")
 def one_azure() -> MockAzure:
     return MockAzure()
+
+
+@pytest.fixture(scope="session")
+def issuer_keys():
+    return itertools.cycle([SigningKey(), SigningKey()])
+
+
+@pytest.fixture
+def quick_issuers(issuer_keys, monkeypatch):
+    """Give further issuers keys that were made before, because making one takes long."""
+    monkeypatch.setattr(identities, "SigningKey", lambda: next(issuer_keys))
 
 
 class Client(FlaskClient):

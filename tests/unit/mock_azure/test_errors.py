@@ -154,7 +154,7 @@ PROVOKED: dict[int, Callable[[Clients], Any]] = {
 
 
 @pytest.fixture
-def clients(azure, front, back, exchange, redeem, post_token):
+def clients(azure, front, back, exchange, redeem, post_token, quick_issuers):
     return Clients(azure, front, back, exchange, redeem, post_token)
 
 

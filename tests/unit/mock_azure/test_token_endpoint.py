@@ -597,7 +597,7 @@ POD = "system:serviceaccount:default:flask-api"
 
 
 @pytest.fixture
-def cluster(azure):
+def cluster(azure, quick_issuers):
     """Another company's issuer, whose tokens for ``POD`` the API's registration trusts."""
     azure.add_issuer("https://another.example/")
     cluster = azure.add_issuer()
