@@ -9,7 +9,7 @@ import pytest
 import requests
 import responses
 
-from helpers import azure_resource_manager, request_scope
+from helpers import azure_resource_manager, http_session, request_scope
 from helpers.claims_challenges import claims_of_challenge
 from main import create_app
 from tests.unit.conftest import ARM, SUBSCRIPTIONS
@@ -250,6 +250,7 @@ def test_another_failure_is_not_retried(tenant, listing, pauses, answer):
 )
 def test_pauses_only_as_long_as_time_is_left(tenant, listing, pauses, monkeypatch, seconds, slept):
     monkeypatch.setattr(request_scope, "perf_counter", lambda: 0)
+    monkeypatch.setattr(http_session, "monotonic", lambda: 0)
     monkeypatch.setattr(request_scope, "REQUEST_SECONDS", seconds)
     tenant.network.get(SUBSCRIPTIONS, status=503, headers={"Retry-After": "300"})
     assert listing().json["code"] == "downstream_error"

@@ -284,6 +284,11 @@ def test_tells_which_button_was_pressed(front, journey):
     ]
 
 
+def test_tells_that_the_user_cancelled(walk, front, journey):
+    front.press(front.authorize(), "user", "")
+    assert "This step failed" in step(journey(), "The user did not sign in: access_denied")
+
+
 def test_tells_of_a_failed_step_what_it_is_for(azure, walk, journey):
     walk.exchange(walk.sign_in("carol")["access_token"], str(uuid4()), claims=CP1)
     page = journey()

@@ -220,6 +220,12 @@ def test_a_byte_order_mark_in_the_file_is_ignored(app):
     assert app.load({MODE[app.name]: "development"})["CLIENT_ID"] == API
 
 
+def test_a_dollar_sign_in_the_file_stands_for_itself(app):
+    needed = {k: v for k, v in app.good.items() if k in app.module.CHECKS}
+    app.write("development.env", needed | {"CLIENT_SECRET": "a$b${HOME}c"})
+    assert app.load({MODE[app.name]: "development"})["CLIENT_SECRET"] == "a$b${HOME}c"
+
+
 def test_all_missing_settings_are_reported_together_with_the_file(app):
     message = app.load({MODE[app.name]: "development"})
     assert str(app.folder / "development.env") in message
