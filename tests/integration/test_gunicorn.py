@@ -42,6 +42,7 @@ def test_wrong_settings_stop_the_api_with_one_message(azure):
     api.launch()
     assert api.process.wait(60) == 1
     written = api.written()
+    api.log.unlink()
     assert written.count("Error: Fix these settings in") == written.count("CLIENT_ID must be") == 1
     assert "Traceback" not in written
 
