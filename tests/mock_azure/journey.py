@@ -212,11 +212,8 @@ def _title(seen: tuple[Recorded, ...], source: int, token_b: str) -> str:
         attempts = f", in {len(seen)} attempts" if len(seen) > 1 else ""
         return f"{unanswered[0].format_map(words)}{attempts}"
     if _failed(last):
-        status = f"status {last.status}"
-        reason = WORDS["reasons"].get(last.answer, last.answer) or last.answered.get(
-            "error", status
-        )
-        return f"{not_done.format_map(words)}: {reason}"
+        reason = WORDS["reasons"].get(last.answer, last.answer) or last.answered.get("error")
+        return f"{not_done.format_map(words)}: {reason or f'status {last.status}'}"
     outcome = WORDS["pages"].get(last.page or ("code" if "code" in last.answered else ""))
     return done.format_map(words) + (f": {outcome}" if outcome else "")
 
