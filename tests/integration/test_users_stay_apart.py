@@ -10,7 +10,7 @@ import requests
 
 from tests.mock_azure.directory import Subscription, User
 
-THREADS, USERS, ROUNDS = 16, 14, 2  # two users of each trouble
+THREADS, USERS, ROUNDS = 8, 14, 2  # two users of each trouble
 SESSIONS = 2  # access tokens of one user, each from a sign-in of its own
 EXCHANGE, ARM = "token:on_behalf_of", "arm:subscriptions"
 CLAIMS = '{"access_token":{"nbf":{"essential":true,"value":"1"}}}'
