@@ -385,7 +385,7 @@ STEPS = {
     "format": "ruff format --check .",
     "mypy": "mypy",
     "e2e": "pytest tests/e2e",
-    "tests": "pytest -n auto --dist worksteal tests/unit tests/integration",
+    "tests": "pytest -n auto --dist loadfile --no-loadscope-reorder tests/unit tests/integration",
 }
 
 

@@ -27,7 +27,7 @@ NEEDED = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests that often wait first, and skip those whose program is missing, except in CI."""
     # Near the end of a run, no other test would use the cores while one waits.
-    items.sort(key=lambda item: item.path.parent.name != "integration")
+    items.sort(key=lambda item: "integration" not in item.path.parts)
     if os.environ.get("CI") == "true":
         return
     for item in items:
