@@ -27,7 +27,8 @@ NEEDED = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put tests that often wait first, and skip those whose program is missing, except in CI."""
     # Near the end of a run, no other test would use the cores while one waits.
-    items.sort(key=lambda item: "integration" not in item.path.parts)
+    first = {"integration": 0, "in_process": 1, "repository": 1}
+    items.sort(key=lambda item: first.get(item.path.parent.name, 2))
     if os.environ.get("CI") == "true":
         return
     for item in items:
