@@ -380,6 +380,7 @@ def has_display() -> bool:
 
 
 # Playwright's event loop disturbs Django's tests, so the browser tests run in their own process.
+# The others are shared out by file, so that each file's servers start once, in conftest.py's order.
 STEPS = {
     "ruff": "ruff check .",
     "format": "ruff format --check .",
