@@ -71,10 +71,11 @@ def start_demo(front_host: str = "localhost") -> Demo:
 
     def read() -> None:
         assert process.stdout
-        for line in process.stdout:
-            demo.lines.append(line.rstrip())
-            if "The sample runs at" in line:
-                ready.put(True)
+        with process.stdout as lines:
+            for line in lines:
+                demo.lines.append(line.rstrip())
+                if "The sample runs at" in line:
+                    ready.put(True)
         ready.put(False)
 
     demo.reader = threading.Thread(target=read, daemon=True)
@@ -91,8 +92,6 @@ def stop_demo(demo: Demo) -> None:
     assert demo.process.wait(60) == 0
     assert demo.reader
     demo.reader.join(10)
-    if demo.process.stdout:
-        demo.process.stdout.close()
     for url in (demo.ui, demo.api, demo.front):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0, url

@@ -6,6 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+
+import pytest
 
 from tests.apps import ROOT, free_ports
 from tests.e2e.conftest import Demo, start_demo
@@ -20,15 +23,24 @@ def ports_are_free(demo: Demo) -> bool:
     return True
 
 
-def ended(demo: Demo) -> int:
-    status = demo.process.wait(30)
-    assert demo.process.stdout
-    demo.process.stdout.close()
-    return status
-
-
-def test_signs_in_at_another_host_and_when_one_part_dies_the_others_stop():
+@pytest.fixture
+def other_demo() -> Iterator[Demo]:
+    """A demo with its sign-in pages at another host, for a test that may end it."""
     demo = start_demo(front_host="127.0.0.1")
+    yield demo
+    demo.process.send_signal(signal.SIGINT)  # does nothing if it has ended
+    wait_for_end(demo)
+
+
+def wait_for_end(demo: Demo) -> int:
+    """Wait until the demo has ended and all its output is read; return its exit status."""
+    assert demo.reader
+    demo.reader.join(30)
+    return demo.process.wait(10)
+
+
+def test_signs_in_at_another_host_and_when_one_part_dies_the_others_stop(other_demo):
+    demo = other_demo
     alice = Visitor(demo.ui).open()
     assert alice.page.url.startswith(f"{demo.front}/")
     assert alice.answer("alice").names[0] == "Contoso Production"
@@ -37,7 +49,7 @@ def test_signs_in_at_another_host_and_when_one_part_dies_the_others_stop():
     api = re.search(r"FlaskAPI \| .*Listening at: .* \((\d+)\)", demo.written())
     assert api
     os.kill(int(api[1]), signal.SIGKILL)
-    assert ended(demo) == 1
+    assert wait_for_end(demo) == 1
     assert "FlaskAPI was stopped by signal 9 (Killed)." in demo.written()
     assert ports_are_free(demo)
 
