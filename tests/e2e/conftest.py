@@ -45,6 +45,22 @@ class Demo:
     def written(self) -> str:
         return "\n".join(self.lines)
 
+    def wait_for_end(self, seconds: int) -> int:
+        """Wait until it has ended and all its output is read; return its exit status."""
+        status = self.process.wait(seconds)
+        assert self.reader
+        self.reader.join(10)
+        return status
+
+    def listening(self) -> list[str]:
+        """Return the addresses where something still listens."""
+        found = []
+        for url in (self.ui, self.api, self.front):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0:
+                    found.append(url)
+        return found
+
     def reset(self) -> None:
         """Reset the mock, as the button of its front page does."""
         requests.post(f"{self.front}/controls/reset", timeout=10).raise_for_status()
@@ -89,12 +105,8 @@ def start_demo(front_host: str = "localhost") -> Demo:
 def stop_demo(demo: Demo) -> None:
     """Stop with Ctrl-C, and check that no process, file or traceback is left."""
     os.killpg(demo.process.pid, signal.SIGINT)
-    assert demo.process.wait(60) == 0
-    assert demo.reader
-    demo.reader.join(10)
-    for url in (demo.ui, demo.api, demo.front):
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) != 0, url
+    assert demo.wait_for_end(60) == 0
+    assert demo.listening() == []
     scratch = re.search(r"CA: (\S+)\)", demo.written())
     assert scratch
     assert not Path(scratch[1]).parent.exists()

@@ -15,43 +15,27 @@ from tests.e2e.conftest import Demo, start_demo
 from tests.visitor import Visitor
 
 
-def ports_are_free(demo: Demo) -> bool:
-    for url in (demo.ui, demo.api, demo.front):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0:
-                return False
-    return True
-
-
 @pytest.fixture
 def other_demo() -> Iterator[Demo]:
     """A demo with its sign-in pages at another host, for a test that may end it."""
     demo = start_demo(front_host="127.0.0.1")
     yield demo
     demo.process.send_signal(signal.SIGINT)  # does nothing if it has ended
-    wait_for_end(demo)
-
-
-def wait_for_end(demo: Demo) -> int:
-    """Wait until the demo has ended and all its output is read; return its exit status."""
-    assert demo.reader
-    demo.reader.join(30)
-    return demo.process.wait(10)
+    demo.wait_for_end(30)
 
 
 def test_signs_in_at_another_host_and_when_one_part_dies_the_others_stop(other_demo):
-    demo = other_demo
-    alice = Visitor(demo.ui).open()
-    assert alice.page.url.startswith(f"{demo.front}/")
+    alice = Visitor(other_demo.ui).open()
+    assert alice.page.url.startswith(f"{other_demo.front}/")
     assert alice.answer("alice").names[0] == "Contoso Production"
-    assert f"  Scenarios and the journey: {demo.front}\n" in demo.written()
+    assert f"  Scenarios and the journey: {other_demo.front}\n" in other_demo.written()
 
-    api = re.search(r"FlaskAPI \| .*Listening at: .* \((\d+)\)", demo.written())
+    api = re.search(r"FlaskAPI \| .*Listening at: .* \((\d+)\)", other_demo.written())
     assert api
     os.kill(int(api[1]), signal.SIGKILL)
-    assert wait_for_end(demo) == 1
-    assert "FlaskAPI was stopped by signal 9 (Killed)." in demo.written()
-    assert ports_are_free(demo)
+    assert other_demo.wait_for_end(30) == 1
+    assert "FlaskAPI was stopped by signal 9 (Killed)." in other_demo.written()
+    assert other_demo.listening() == []
 
 
 def test_a_taken_port_is_named_before_anything_is_installed_or_started():
